@@ -1,7 +1,7 @@
 //! Criterion: how fast batches come, from generated shapes and from JPEG files.
 
 use criterion::{Criterion, Throughput};
-use data::{Folder, Loader, Plan, Shapes, Source};
+use data::{Folder, Loader, LoaderPlan, Shapes, Source};
 use std::sync::Arc;
 
 const ROWS: usize = 128;
@@ -10,7 +10,7 @@ fn batches(criterion: &mut Criterion, name: &str, source: Arc<dyn Source>, crop:
     let mut group = criterion.benchmark_group("loader");
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function(name, |bencher| {
-        let plan = Plan::training(ROWS, (crop, crop), 0);
+        let plan = LoaderPlan::training(ROWS, (crop, crop), 0);
         let mut loader = Loader::new(Arc::clone(&source), plan, 0, 0);
         bencher.iter(|| drop(loader.next_batch().expect("images that can be read")));
     });

@@ -56,7 +56,7 @@ pub struct EpochOptions {
 pub struct EpochBenchmark {
     step: SingleDevice,
     source: Arc<dyn Source>,
-    plan: data::Plan,
+    plan: data::LoaderPlan,
     workers: usize,
     number: u32,
     steps: u64,

@@ -6,8 +6,10 @@ use crate::median;
 use augment::{ResizedCrop, View};
 use clap::{Parser, ValueEnum};
 use data::collection::Collection;
-use data::shards::Form;
-use data::{Folder, Loader, Plan, PrepareOptions, ReadBuffer, Shards, Source, Views, prepare};
+use data::shards::Encoding;
+use data::{
+    CropMode, Folder, Loader, LoaderPlan, PrepareOptions, ReadBuffer, Shards, Source, prepare,
+};
 use random::{Purpose, Stream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,17 +63,17 @@ pub fn run() -> Result<(), String> {
     let folders = ScratchFolders::new()?;
     let message = |error: data::Error| error.to_string();
     let collection = Collection::open(&cli.data, &|_, _| ()).map_err(message)?;
-    time_prepare(&collection, &folders.jpeg, Form::Jpeg { quality: 95 }, cli.workers)?;
-    time_prepare(&collection, &folders.raw, Form::Raw, cli.workers)?;
+    time_prepare(&collection, &folders.jpeg, Encoding::Jpeg { quality: 95 }, cli.workers)?;
+    time_prepare(&collection, &folders.raw, Encoding::Raw, cli.workers)?;
 
     println!("\n| batches of {CROP} x {CROP} crops | workers | images/s | torchvision | ratio |");
     println!("|---|---:|---:|---:|---:|");
     let folder: Arc<dyn Source> = Arc::new(Folder::open(&cli.data, SIDE).map_err(message)?);
     let shards: Arc<dyn Source> = Arc::new(Shards::open(&folders.jpeg, SIDE).map_err(message)?.0);
     let raw: Arc<dyn Source> = Arc::new(Shards::open(&folders.raw, SIDE).map_err(message)?.0);
-    let crops = Plan::training(BATCH, (CROP, CROP), 0);
-    let views = Views::Resized { crop: ResizedCrop::default(), mirror: true };
-    let resized = Plan { views, ..crops };
+    let crops = LoaderPlan::training(BATCH, (CROP, CROP), 0);
+    let views = CropMode::Resized { crop: ResizedCrop::default(), mirror: true };
+    let resized = LoaderPlan { views, ..crops };
     let tar = folders.jpeg.join("train-000000.tar");
     let all = cli.workers;
     cli.row("full-size JPEGs", &folder, crops, all, Some(("folder", &cli.data)))?;
@@ -111,10 +113,10 @@ impl Drop for ScratchFolders {
 fn time_prepare(
     collection: &Collection,
     out: &Path,
-    form: Form,
+    encoding: Encoding,
     threads: usize,
 ) -> Result<(), String> {
-    let options = PrepareOptions { side: SIDE, form, threads, ..PrepareOptions::default() };
+    let options = PrepareOptions { side: SIDE, encoding, threads, ..PrepareOptions::default() };
     let start = Instant::now();
     let done = prepare(collection, out, &options, &mut |_| (), &|| false);
     let done = done.map_err(|error| error.to_string())?;
@@ -123,7 +125,7 @@ fn time_prepare(
     let peak = peak_memory().map_or(String::new(), |bytes| {
         format!(", peak memory {:.0} MiB", bytes as f64 / (1 << 20) as f64)
     });
-    println!("prepare: {images} images to {form:?}, {threads} threads: {rate:.0} images/s{peak}");
+    println!("prepare: {images} images to {encoding:?}, {threads} threads: {rate:.0} images/s{peak}");
     Ok(())
 }
 
@@ -133,7 +135,7 @@ impl Cli {
         &self,
         name: &str,
         source: &Arc<dyn Source>,
-        plan: Plan,
+        plan: LoaderPlan,
         workers: usize,
         peer: Option<(&str, &Path)>,
     ) -> Result<(), String> {
@@ -162,7 +164,7 @@ impl Cli {
 }
 
 /// Images per second of a loader after a warm-up.
-fn rate(source: &Arc<dyn Source>, plan: Plan, workers: usize) -> Result<f64, String> {
+fn rate(source: &Arc<dyn Source>, plan: LoaderPlan, workers: usize) -> Result<f64, String> {
     let mut loader = Loader::new(Arc::clone(source), plan, workers, 0);
     let mut images = 0;
     let mut take = |batches: usize| {

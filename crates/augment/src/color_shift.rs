@@ -2,33 +2,34 @@
 
 use random::{Purpose, Stream};
 
-/// Which reading of section 4.1 is meant.
+/// A reading of section 4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColorForm {
-    /// What the 2012 source computes: `x <- (x - mean + 0.1 sum_i p_i sqrt(lambda_i) n_i) / 1.1`
-    /// with `n_i` from N(0, 1), where 0.1 is the strength. Along the first component of ImageNet
+pub enum ColorFormula {
+    /// As the 2012 source computes it: `x <- (x - mean + 0.1 sum_i p_i sqrt(lambda_i) n_i) / 1.1`
+    /// with `n_i` from N(0, 1), where 0.1 is the strength. Along the first component of ImageNet,
     /// the shift has a standard deviation of 0.1 x 121.8 = 12.2 grey levels before the division,
-    /// which keeps the scale of training and test alike.
+    /// which keeps the scale the same in training and testing.
     Source,
-    /// The formula as printed: `x <- x + sum_i p_i alpha_i lambda_i`, `alpha_i` from N(0, 0.1).
+    /// As printed: `x <- x + sum_i p_i alpha_i lambda_i`, `alpha_i` from N(0, 0.1).
     ///
-    /// The trap: it multiplies by the eigenvalue, a variance, and not by its root, so its strength
-    /// depends on the unit of the pixels. Pixels of 0 to 255 would be thrown about by 1483 grey
-    /// levels; it only makes sense on pixels of 0 to 1 (5.8 levels), which is the unit taken here.
+    /// It multiplies by the eigenvalue, a variance, instead of its square root, so that its
+    /// strength depends on the unit of the pixels. For pixels of 0 to 255, the shift would be 1483
+    /// grey levels; it only makes sense for pixels of 0 to 1 (5.8 levels), which is assumed here.
     Paper,
 }
 
-/// A colour added to all pixels of a training image, drawn along the principal components of the
+/// A random colour added to all pixels of a training image, along the principal components of the
 /// training set's colours.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ColorShift {
-    /// By which formula.
-    pub form: ColorForm,
-    /// The strength: the standard deviation of each draw, 0.1 in the paper. Zero: no shift.
+    /// The formula.
+    pub formula: ColorFormula,
+    /// The strength: the standard deviation of each draw, 0.1 in the paper; zero disables the
+    /// shift.
     pub noise: f32,
-    /// Eigenvalues of the colours' covariance, in squared grey levels (pixels of 0 to 255).
+    /// Eigenvalues of the colour covariance, in squared grey levels (pixels of 0 to 255).
     pub variances: [f32; 3],
-    /// Eigenvectors of unit length, one a row, each (red, green, blue).
+    /// Unit eigenvectors as rows (red, green, blue).
     pub components: [[f32; 3]; 3],
 }
 
@@ -42,17 +43,17 @@ impl ColorShift {
         self.tint([stream.normal(), stream.normal(), stream.normal()])
     }
 
-    /// The shift that three draws from N(0, 1) make.
+    /// The shift for three draws from N(0, 1).
     pub fn tint(&self, draws: [f32; 3]) -> [f32; 4] {
-        let gain = match self.form {
-            ColorForm::Source => 1.0 / (1.0 + self.noise),
-            ColorForm::Paper => 1.0,
+        let gain = match self.formula {
+            ColorFormula::Source => 1.0 / (1.0 + self.noise),
+            ColorFormula::Paper => 1.0,
         };
         let mut tint = [gain, 0.0, 0.0, 0.0];
         for ((draw, variance), component) in draws.iter().zip(self.variances).zip(self.components) {
-            let length = match self.form {
-                ColorForm::Source => variance.sqrt(),
-                ColorForm::Paper => variance / 255.0, // 255 * (variance / 255^2): there and back
+            let length = match self.formula {
+                ColorFormula::Source => variance.sqrt(),
+                ColorFormula::Paper => variance / 255.0, // 255 * (variance / 255^2)
             };
             for (color, part) in tint[1..].iter_mut().zip(component) {
                 *color += gain * self.noise * length * draw * part;
@@ -66,14 +67,14 @@ impl ColorShift {
 mod tests {
     use super::*;
 
-    /// The components of ImageNet's colours, which the 2012 source ships (as standard deviations).
-    fn imagenet(form: ColorForm) -> ColorShift {
+    /// The principal components of ImageNet's colours in the 2012 source (as standard deviations).
+    fn imagenet(formula: ColorFormula) -> ColorShift {
         let components = [
             [-0.563510, -0.576184, -0.592003],
             [-0.712579, -0.023542, 0.701196],
             [0.417955, -0.816981, 0.397311],
         ];
-        ColorShift { form, noise: 0.1, variances: [14830.4, 1375.96, 388.911], components }
+        ColorShift { formula, noise: 0.1, variances: [14830.4, 1375.96, 388.911], components }
     }
 
     fn close(got: [f32; 4], want: [f32; 4]) {
@@ -84,7 +85,7 @@ mod tests {
     /// so on.
     #[test]
     fn the_source_shifts_by_standard_deviations_and_divides() {
-        let shift = imagenet(ColorForm::Source);
+        let shift = imagenet(ColorFormula::Source);
         close(shift.tint([1.0, 0.0, 0.0]), [0.90909, -6.2386, -6.3789, -6.5540]);
         close(shift.tint([0.0, 2.0, 0.0]), [0.90909, -4.8059, -0.1588, 4.7291]);
         close(shift.tint([0.0, 0.0, 0.0]), [0.90909, 0.0, 0.0, 0.0]);
@@ -93,21 +94,21 @@ mod tests {
     /// By hand: 0.1 * 14830.4 / 255 * p_1, a length of 5.816 grey levels.
     #[test]
     fn the_paper_as_printed_shifts_by_variances_of_unit_pixels() {
-        let shift = imagenet(ColorForm::Paper);
+        let shift = imagenet(ColorFormula::Paper);
         close(shift.tint([1.0, 0.0, 0.0]), [1.0, -3.2773, -3.3510, -3.4430]);
     }
 
     #[test]
     fn no_noise_is_no_shift() {
-        for form in [ColorForm::Source, ColorForm::Paper] {
-            let quiet = ColorShift { noise: 0.0, ..imagenet(form) };
+        for formula in [ColorFormula::Source, ColorFormula::Paper] {
+            let quiet = ColorShift { noise: 0.0, ..imagenet(formula) };
             close(quiet.draw(1, 2, 3), ColorShift::NONE);
         }
     }
 
     #[test]
-    fn draws_spread_as_the_components_do() {
-        let shift = imagenet(ColorForm::Source);
+    fn draws_are_distributed_along_the_components() {
+        let shift = imagenet(ColorFormula::Source);
         let n = 20_000;
         let mut squares = 0.0f64;
         for sample in 0..n {

@@ -1,18 +1,19 @@
-//! Which way is up: whether the orientation that a camera notes in EXIF data is applied.
+//! Whether the orientation in EXIF data is applied.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What is done about the EXIF orientation of image files. A setting of a run: weights are trained
-/// with one or the other.
+/// How the EXIF orientation of image files is handled. A setting of a run, because weights are
+/// trained with one or the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExifMode {
-    /// Pixels stay as they are stored, as in torchvision.
+    /// Pixels are used as stored, as in torchvision.
     #[default]
     Ignore,
-    /// Images are mirrored and rotated as their orientation says, as by Pillow's `exif_transpose`.
+    /// Images are mirrored and rotated according to their orientation, as by Pillow's
+    /// `exif_transpose`.
     Apply,
 }
 
@@ -24,13 +25,15 @@ impl ExifMode {
 }
 
 impl ExifMode {
-    /// What is reported where `count` images have an orientation other than the stored one, `first`
-    /// among them.
+    /// The message about `count` images, `first` among them, with an orientation that differs from
+    /// the stored one.
     pub fn note(self, count: usize, first: &str) -> String {
         let have = if count == 1 { "1 image has" } else { &format!("{count} images have") };
         let done = match self {
-            ExifMode::Ignore => "which is ignored, as torchvision does (--exif apply: rotate them)",
-            ExifMode::Apply => "which is applied (--exif apply)",
+            ExifMode::Ignore => {
+                "which is ignored, as torchvision does (EXIF mode `apply` rotates them)"
+            }
+            ExifMode::Apply => "which is applied",
         };
         format!("{have} an EXIF orientation, {done}, e.g. {first}")
     }
@@ -62,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_are_read_as_they_are_written() {
+    fn modes_are_parsed_as_displayed() {
         for mode in [ExifMode::Ignore, ExifMode::Apply] {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }

@@ -1,13 +1,13 @@
-//! Pixels and their two sizes.
+//! An image in memory, crops and reflections.
 
-/// An image of 8-bit RGB pixels; its buffer keeps its room when it takes another size.
+/// An image of 8-bit RGB pixels. Its buffer keeps its capacity when the size changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Rows.
     pub height: usize,
     /// Pixels in a row.
     pub width: usize,
-    /// `height * width * 3` bytes: row by row, red, green and blue side by side.
+    /// `height * width * 3` bytes, row by row: red, green, blue.
     pub pixels: Vec<u8>,
 }
 
@@ -17,7 +17,7 @@ impl Image {
         Image { height, width, pixels: color.repeat(height * width) }
     }
 
-    /// Takes another size; what the pixels then hold is unspecified.
+    /// Changes the size; the pixels are then unspecified.
     pub fn reshape(&mut self, height: usize, width: usize) {
         (self.height, self.width) = (height, width);
         self.pixels.resize(height * width * 3, 0);
@@ -26,7 +26,7 @@ impl Image {
     /// The pixel in row `y` and column `x`.
     ///
     /// # Panics
-    /// If there is none.
+    /// If it is outside the image.
     pub fn pixel(&self, y: usize, x: usize) -> [u8; 3] {
         assert!(y < self.height && x < self.width, "no pixel ({y}, {x})");
         let start = (y * self.width + x) * 3;
@@ -38,7 +38,7 @@ impl Image {
 /// column.
 ///
 /// # Panics
-/// If the window leaves the image, or `into` is not of its size.
+/// If the window exceeds the image, or `into` does not have the window's size.
 pub fn crop(
     pixels: &[u8],
     width: usize,
@@ -63,7 +63,7 @@ pub fn crop(
 /// Mirrors an image about its vertical axis, in place.
 ///
 /// # Panics
-/// If `pixels` is no whole number of rows.
+/// If `pixels` is not a whole number of rows.
 pub fn mirror(pixels: &mut [u8], width: usize) {
     assert!(width > 0 && pixels.len().is_multiple_of(width * 3), "rows of {width} pixels");
     for row in pixels.chunks_exact_mut(width * 3) {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every byte differs, as long as there are no more than 85 pixels.
+    /// Every byte is different, up to 85 pixels.
     fn numbered(height: usize, width: usize) -> Image {
         Image { height, width, pixels: (0..height * width * 3).map(|i| i as u8).collect() }
     }

@@ -1,38 +1,38 @@
-//! Brightness, contrast, saturation and hue, drawn for each image: torchvision's `ColorJitter`.
+//! Random brightness, contrast, saturation and hue: torchvision's `ColorJitter`.
 
 use random::{Purpose, Stream};
 
-/// How far colours may move. Zero leaves a property as it is.
+/// The strength of each adjustment; zero disables it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Jitter {
-    /// The factor is drawn from `1 - b` (but not below 0) to `1 + b`.
+    /// The factor is drawn from `1 - b` (at least 0) to `1 + b`.
     pub brightness: f32,
-    /// The same for the contrast.
+    /// As for brightness.
     pub contrast: f32,
-    /// The same for the saturation.
+    /// As for brightness.
     pub saturation: f32,
-    /// The turn of the colour circle is drawn from `-h` to `h`; 0.5 is half of it.
+    /// The rotation is drawn from `-h` to `h`, as a fraction of the colour circle.
     pub hue: f32,
 }
 
-/// One change of an image's colours, as `torchvision.transforms.functional` defines it on tensors
-/// of bytes.
+/// An adjustment of an image's colours, as `torchvision.transforms.functional` defines it on
+/// tensors of bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Adjustment {
-    /// Each byte times the factor.
+    /// Multiplies each byte by the factor.
     Brightness(f32),
-    /// Away from the image's mean grey, by the factor.
+    /// Scales the difference from the image's mean grey by the factor.
     Contrast(f32),
-    /// Away from each pixel's grey, by the factor.
+    /// Scales the difference from each pixel's grey by the factor.
     Saturation(f32),
-    /// Around the colour circle, by this part of it.
+    /// Rotates the hue by this fraction of the colour circle.
     Hue(f32),
 }
 
 impl Jitter {
-    /// The adjustments of a sample in an epoch, in the order in which they are to be made.
+    /// The adjustments of a sample in an epoch, in the order in which they are applied.
     ///
-    /// All is drawn whatever the strengths: one strength changes nobody else's draw.
+    /// All are drawn whatever the strengths are, so that a strength does not affect other draws.
     pub fn draw(&self, seed: u64, epoch: u32, sample: u32) -> [Adjustment; 4] {
         let mut stream = Stream::new(seed, Purpose::Jitter, epoch, sample);
         let mut factor = |strength: f32| {
@@ -46,7 +46,7 @@ impl Jitter {
             Adjustment::Saturation(factor(self.saturation)),
             Adjustment::Hue(stream.between(-self.hue, self.hue)),
         ];
-        // Fisher and Yates: all 24 orders with equal chance.
+        // Fisher-Yates shuffle: all 24 orders are equally likely.
         for last in (1..drawn.len()).rev() {
             drawn.swap(last, stream.below(last as u32 + 1) as usize);
         }
@@ -54,8 +54,8 @@ impl Jitter {
     }
 }
 
-/// Makes adjustments, one after another, rounding to bytes after each as torchvision does. Those
-/// that change nothing are left out.
+/// Applies adjustments in order, rounding to bytes after each as torchvision does. Neutral
+/// adjustments are skipped.
 pub fn adjust(pixels: &mut [u8], adjustments: &[Adjustment]) {
     let pixels = pixels.as_chunks_mut::<3>().0;
     for &adjustment in adjustments {
@@ -78,22 +78,24 @@ pub fn adjust(pixels: &mut [u8], adjustments: &[Adjustment]) {
                     *pixel = pixel.map(|byte| blend(byte, grey, factor));
                 }
             }
-            Adjustment::Hue(turn) => pixels.iter_mut().for_each(|p| *p = turned(*p, turn)),
+            Adjustment::Hue(rotation) => {
+                pixels.iter_mut().for_each(|p| *p = rotate_hue(*p, rotation));
+            }
         }
     }
 }
 
-/// A pixel's grey: ITU-R BT.601's weights, rounded down.
+/// A pixel's grey level with the weights of ITU-R BT.601, rounded down.
 fn grey([r, g, b]: [u8; 3]) -> u8 {
     (0.2989 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)) as u8
 }
 
-/// `factor` of a byte and the rest of another value, rounded down.
+/// A weighted mean of a byte and another value, rounded down; `factor` is the byte's weight.
 fn blend(byte: u8, other: f32, factor: f32) -> u8 {
     (factor * f32::from(byte) + (1.0 - factor) * other).clamp(0.0, 255.0) as u8
 }
 
-/// [`blend`] of every byte with one value.
+/// A table of [`blend`] for every byte.
 fn blended(factor: f32, other: f32) -> [u8; 256] {
     std::array::from_fn(|byte| blend(byte as u8, other, factor))
 }
@@ -104,35 +106,35 @@ fn for_each_byte(pixels: &mut [[u8; 3]], table: &[u8; 256]) {
     }
 }
 
-/// A pixel whose hue is turned, by way of hue, saturation and value from 0 to 1.
-fn turned(pixel: [u8; 3], turn: f32) -> [u8; 3] {
+/// Rotates the hue of a pixel by a fraction of the colour circle, through HSV.
+fn rotate_hue(pixel: [u8; 3], rotation: f32) -> [u8; 3] {
     let [r, g, b] = pixel.map(|byte| f32::from(byte) / 255.0);
-    let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-    let spread = most - least;
-    let is_grey = most == least;
-    let saturation = spread / if is_grey { 1.0 } else { most };
-    let [red, green, blue] = [r, g, b].map(|c| (most - c) / if is_grey { 1.0 } else { spread });
-    let sixths = if most == r {
+    let (max, min) = (r.max(g).max(b), r.min(g).min(b));
+    let delta = max - min;
+    let is_grey = max == min;
+    let saturation = delta / if is_grey { 1.0 } else { max };
+    let [red, green, blue] = [r, g, b].map(|c| (max - c) / if is_grey { 1.0 } else { delta });
+    let sixths = if max == r {
         blue - green
-    } else if most == g {
+    } else if max == g {
         2.0 + red - blue
     } else {
         4.0 + green - red
     };
-    let hue = ((sixths / 6.0 + 1.0) % 1.0 + turn).rem_euclid(1.0);
+    let hue = ((sixths / 6.0 + 1.0) % 1.0 + rotation).rem_euclid(1.0);
 
     let sector = (hue * 6.0).floor();
-    let part = hue * 6.0 - sector;
-    let p = (most * (1.0 - saturation)).clamp(0.0, 1.0);
-    let q = (most * (1.0 - saturation * part)).clamp(0.0, 1.0);
-    let t = (most * (1.0 - saturation * (1.0 - part))).clamp(0.0, 1.0);
+    let fraction = hue * 6.0 - sector;
+    let p = (max * (1.0 - saturation)).clamp(0.0, 1.0);
+    let q = (max * (1.0 - saturation * fraction)).clamp(0.0, 1.0);
+    let t = (max * (1.0 - saturation * (1.0 - fraction))).clamp(0.0, 1.0);
     let color = match sector as u32 % 6 {
-        0 => [most, t, p],
-        1 => [q, most, p],
-        2 => [p, most, t],
-        3 => [p, q, most],
-        4 => [t, p, most],
-        _ => [most, p, q],
+        0 => [max, t, p],
+        1 => [q, max, p],
+        2 => [p, max, t],
+        3 => [p, q, max],
+        4 => [t, p, max],
+        _ => [max, p, q],
     };
     color.map(|c| (c * 255.999) as u8)
 }
@@ -142,7 +144,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Eight pixels: grey, primaries, and mixtures.
+    /// Eight pixels: grey, primaries and mixtures.
     const PIXELS: [u8; 24] = [
         0, 0, 0, 255, 255, 255, 120, 120, 120, 255, 0, 0, 0, 255, 10, 20, 30, 240, 200, 150, 90,
         13, 77, 121,
@@ -265,11 +267,11 @@ mod tests {
         assert!(flat.iter().all(|&byte| byte == flat[0]), "{flat:?}");
         let grey = adjusted(Saturation(0.0));
         assert!(grey.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b), "{grey:?}");
-        adjust(&mut [], &[Contrast(0.5), Hue(0.25)]); // nothing, and no division by it
+        adjust(&mut [], &[Contrast(0.5), Hue(0.25)]); // must not divide by zero
     }
 
     #[test]
-    fn all_orders_are_drawn_about_equally_often() {
+    fn all_orders_are_equally_likely() {
         let strengths = Jitter { brightness: 0.4, contrast: 0.3, saturation: 0.2, hue: 0.1 };
         let mut counts = std::collections::HashMap::new();
         for sample in 0..24_000 {
@@ -279,7 +281,7 @@ mod tests {
                     Adjustment::Brightness(factor) => (factor, 0.6, 1.4),
                     Adjustment::Contrast(factor) => (factor, 0.7, 1.3),
                     Adjustment::Saturation(factor) => (factor, 0.8, 1.2),
-                    Adjustment::Hue(turn) => (turn, -0.1, 0.1),
+                    Adjustment::Hue(rotation) => (rotation, -0.1, 0.1),
                 };
                 assert!((low..=high).contains(&value), "{adjustment:?}");
             }
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_belong_to_seed_epoch_and_sample_and_strengths_do_not_meddle() {
+    fn draws_depend_on_seed_epoch_and_sample_and_strengths_are_independent() {
         let strong = Jitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
         assert_eq!(strong.draw(1, 2, 3), strong.draw(1, 2, 3));
         for (seed, epoch, sample) in [(2, 2, 3), (1, 3, 3), (1, 2, 4)] {
@@ -304,19 +306,19 @@ mod tests {
     }
 
     proptest! {
-        /// A full turn in two halves comes back, up to the rounding down of each.
+        /// Two rotations by half a circle cancel, up to rounding.
         #[test]
-        fn two_half_turns_are_none(pixel: [u8; 3]) {
-            let back = turned(turned(pixel, 0.5), 0.5);
+        fn two_half_rotations_cancel(pixel: [u8; 3]) {
+            let back = rotate_hue(rotate_hue(pixel, 0.5), 0.5);
             for (before, after) in pixel.into_iter().zip(back) {
                 prop_assert!(before.abs_diff(after) <= 3, "{:?} {:?}", pixel, back);
             }
         }
 
-        /// A turn keeps the largest and the smallest of the three.
+        /// A rotation keeps the largest and the smallest channel.
         #[test]
-        fn a_turn_keeps_value_and_saturation(pixel: [u8; 3], turn in -0.5f32..0.5) {
-            let after = turned(pixel, turn);
+        fn a_rotation_keeps_value_and_saturation(pixel: [u8; 3], rotation in -0.5f32..0.5) {
+            let after = rotate_hue(pixel, rotation);
             let most = |p: [u8; 3]| *p.iter().max().unwrap();
             let least = |p: [u8; 3]| *p.iter().min().unwrap();
             for extreme in [most, least] {

@@ -1,16 +1,17 @@
-//! Views of an image: pure functions on 8-bit RGB pixels, with no files, no threads and no device.
+//! Pure functions on 8-bit RGB pixels: crops, resizing, colour changes. No files, threads or
+//! device.
 //!
-//! Pixels lie row by row, red, green and blue side by side (height x width x 3).
+//! Pixels are stored as height x width x 3 bytes, row by row.
 //!
-//! * [`Image`]: pixels and their two sizes, in a buffer that can be used again
-//! * [`Resizer`]: another size, antialiased, equal to Pillow's bilinear filter bit for bit
+//! * [`Image`]: pixels with height and width, in a reusable buffer
+//! * [`Resizer`]: antialiased resizing, bit-identical to Pillow's bilinear filter
 //! * [`crop`], [`mirror`]: a window of an image, and its reflection
-//! * [`View`]: where a crop is taken: drawn for training, in the centre, or ten or nine of them for
-//!   testing
+//! * [`View`]: the position of a crop: random for training, in the centre, or ten or nine of them
+//!   for testing
 //! * [`ColorShift`]: the PCA colour shift of the paper's section 4.1, as its source computes it
 //! * [`ExifMode`]: whether a camera's orientation is applied
-//! * [`ResizedCrop`], [`Jitter`]: what came later, for comparison: torchvision's random resized
-//!   crop and colour jitter
+//! * [`ResizedCrop`], [`Jitter`]: later methods, for comparison: torchvision's random resized crop
+//!   and colour jitter
 //!
 //! ```
 //! use alexnet_augment::{Image, Resizer, View};
@@ -38,7 +39,7 @@ mod resize;
 mod resized_crop;
 mod view;
 
-pub use color_shift::{ColorForm, ColorShift};
+pub use color_shift::{ColorFormula, ColorShift};
 pub use exif::ExifMode;
 pub use image::{Image, crop, mirror};
 pub use jitter::{Adjustment, Jitter, adjust};

@@ -1,30 +1,30 @@
-//! Another size, antialiased.
+//! Antialiased resizing.
 
 use crate::{Image, Rectangle};
 use taps::Taps;
 
 mod taps;
 
-/// Resizes images with a triangle filter: bilinear when enlarging, and as wide as the shrinking
-/// factor when shrinking, so that nothing aliases.
+/// Resizes images with a triangle filter: bilinear for enlarging, and scaled with the factor for
+/// shrinking, which avoids aliasing.
 ///
-/// It works in two passes, rows first, in whole numbers, and rounds to 8 bits after each: the same
-/// arithmetic as Pillow's `Image.resize(size, BILINEAR)`, hence the same pixels bit for bit, on
-/// every processor. (Pillow 13 starts with the columns where an image shrinks more in height than
-/// in width; its rounding then differs from its own before, by one level in some pixels.) The
-/// buffers between the passes are kept from call to call.
+/// It works in two passes, rows first, in integer arithmetic, and rounds to 8 bits after each. This
+/// is the arithmetic of Pillow's `Image.resize(size, BILINEAR)`, so that pixels are bit-identical
+/// on every processor. (Pillow 13 starts with the columns if an image shrinks more in height than
+/// in width; it then differs from earlier versions by one level in some pixels.) The buffers
+/// between the passes are reused.
 #[derive(Clone, Debug, Default)]
 pub struct Resizer {
     across: Taps,
     down: Taps,
-    /// The wanted columns of the source's rows that are needed.
+    /// The resized columns of the source rows that are needed.
     narrowed: Vec<u8>,
-    /// The window's last row and a byte more.
+    /// The window's last row, plus one byte.
     last: Vec<u8>,
 }
 
 impl Resizer {
-    /// Writes `from`, resized to `height` x `width`, into `into`.
+    /// Writes `from`, resized to `height` x `width`, to `into`.
     ///
     /// # Panics
     /// If a size is zero.
@@ -34,14 +34,14 @@ impl Resizer {
         self.crop(from, size, Rectangle::whole(size), &mut into.pixels);
     }
 
-    /// Writes a window of an image, resized to `size` (height, width), into `into`, which holds
+    /// Writes a window of an image, resized to `size` (height, width), to `into`, which has
     /// height x width x 3 bytes. `image` is the image's own height and width.
     ///
-    /// The window counts as an image of its own: pixels beside it take no part, as if it had been
+    /// The result does not depend on pixels outside the window: it is the same as if the window was
     /// cut out before.
     ///
     /// # Panics
-    /// If a size is zero, the window leaves the image, or `into` is of another size.
+    /// If a size is zero, the window exceeds the image, or `into` has another size.
     pub fn window(
         &mut self,
         pixels: &[u8],
@@ -52,17 +52,18 @@ impl Resizer {
     ) {
         let Rectangle { top, left, height, width } = window;
         let inside = top + height <= image.0 && left + width <= image.1;
-        assert!(inside, "{window:?} leaves an image of {image:?} pixels");
+        assert!(inside, "{window:?} exceeds an image of {image:?} pixels");
         assert_eq!(pixels.len(), image.0 * image.1 * 3, "an image of {image:?} pixels");
         let wanted = Rectangle::whole(size);
-        self.resample(&pixels[top * image.1 * 3..], (image.1, window), size, wanted, into);
+        let rows = &pixels[top * image.1 * 3..];
+        self.resample(rows, image.1, window, size, wanted, into);
     }
 
-    /// Writes the centre square of `from`, its shorter side resized to `side`, into `into`: the
+    /// Writes the centre square of `from`, with its shorter side resized to `side`, to `into`: the
     /// paper's section 2.
     ///
-    /// The longer side becomes `side * longer / shorter`, rounded down, and what leaves the square
-    /// is never computed.
+    /// The longer side becomes `side * longer / shorter`, rounded down; pixels outside the square
+    /// are not computed.
     ///
     /// # Panics
     /// If a size is zero.
@@ -71,20 +72,20 @@ impl Resizer {
         self.square_crop(from, side, Rectangle::whole((side, side)), &mut into.pixels);
     }
 
-    /// Writes a part of that square into `into`; nothing else is computed.
+    /// Computes only a part of that square, and writes it to `into`.
     ///
     /// # Panics
-    /// If a size is zero, the part leaves the square, or `into` is not of its size.
+    /// If a size is zero, the part exceeds the square, or `into` does not have its size.
     pub fn square_crop(&mut self, from: &Image, side: usize, part: Rectangle, into: &mut [u8]) {
         let (whole, part) = in_whole((from.height, from.width), side, part);
         self.crop(from, whole, part, into);
     }
 
-    /// The pixels of an image of `size` (height, width) that a part of its square is made of: what
-    /// lies elsewhere, [`square_crop`](Self::square_crop) does not look at.
+    /// The pixels of an image of `size` (height, width) that a part of its square depends on;
+    /// [`square_crop`](Self::square_crop) does not read others.
     ///
     /// # Panics
-    /// If a size is zero, or the part leaves the square.
+    /// If a size is zero, or the part exceeds the square.
     pub fn square_reach(size: (usize, usize), side: usize, part: Rectangle) -> Rectangle {
         let (whole, part) = in_whole(size, side, part);
         assert!(part.height > 0 && part.width > 0, "{part:?} is empty");
@@ -97,19 +98,19 @@ impl Resizer {
         Rectangle { top, left, height: rows.len(), width: columns.len() }
     }
 
-    /// Writes a part of `from` resized to `size` (height, width) into `into`; nothing else is
-    /// computed.
+    /// Computes only a part of `from` resized to `size` (height, width), and writes it to `into`.
     fn crop(&mut self, from: &Image, size: (usize, usize), part: Rectangle, into: &mut [u8]) {
-        let whole = (from.width, Rectangle::whole((from.height, from.width)));
-        self.resample(&from.pixels, whole, size, part, into);
+        let window = Rectangle::whole((from.height, from.width));
+        self.resample(&from.pixels, from.width, window, size, part, into);
     }
 
-    /// The pixels `wanted` of a window resized to `size` (height, width). `rows` are the image's,
-    /// `stride` pixels each, from the window's first row on.
+    /// The pixels `wanted` of a window resized to `size` (height, width). `rows` are the image's
+    /// rows of `stride` pixels, starting with the window's first row.
     fn resample(
         &mut self,
         rows: &[u8],
-        (stride, window): (usize, Rectangle),
+        stride: usize,
+        window: Rectangle,
         size: (usize, usize),
         wanted: Rectangle,
         into: &mut [u8],
@@ -117,29 +118,29 @@ impl Resizer {
         let Rectangle { height, width, .. } = window;
         let sizes = [height, width, size.0, size.1, wanted.height, wanted.width];
         assert!(!sizes.contains(&0), "from {height} x {width} to {size:?} pixels");
-        assert_eq!(into.len(), wanted.height * wanted.width * 3, "room for {wanted:?}");
+        assert_eq!(into.len(), wanted.height * wanted.width * 3, "the size of {wanted:?}");
         if (height, width) == size {
             let (left, size) = (window.left + wanted.left, (wanted.height, wanted.width));
             return crate::crop(rows, stride, wanted.top, left, size, into);
         }
-        let work = Passes { resizer: self, rows, stride, window, size, wanted, into };
+        let work = ResizePass { resizer: self, rows, stride, window, size, wanted, into };
         pulp::Arch::new().dispatch(work);
     }
 }
 
-/// The size of the whole image whose shorter side is `side`, and where a part of its centre square
-/// lies in it.
+/// The size of the whole image when its shorter side is `side`, and the position of a part of its
+/// centre square in it.
 fn in_whole(size: (usize, usize), side: usize, part: Rectangle) -> ((usize, usize), Rectangle) {
     let inside = part.top + part.height <= side && part.left + part.width <= side;
-    assert!(inside, "{part:?} leaves a square of {side}");
+    assert!(inside, "{part:?} exceeds a square of {side}");
     let whole = shorter_side_to(side, size);
     let (top, left) = (part.top + (whole.0 - side) / 2, part.left + (whole.1 - side) / 2);
     (whole, Rectangle { top, left, ..part })
 }
 
-/// The work of [`Resizer::resample`], compiled for the widest vectors that the processor has. (What
-/// it calls must be inlined, all of it, or would be compiled for the oldest processor.)
-struct Passes<'a> {
+/// [`Resizer::resample`], compiled for the widest vectors of the processor. Everything it calls
+/// must be inlined, or it would be compiled for the baseline processor.
+struct ResizePass<'a> {
     resizer: &'a mut Resizer,
     rows: &'a [u8],
     stride: usize,
@@ -149,19 +150,19 @@ struct Passes<'a> {
     into: &'a mut [u8],
 }
 
-impl pulp::WithSimd for Passes<'_> {
+impl pulp::WithSimd for ResizePass<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Passes { rows, stride, window, size, wanted, into, .. } = self;
+        let ResizePass { rows, stride, window, size, wanted, into, .. } = self;
         let Resizer { across, down, narrowed, last } = self.resizer;
         across.fill(window.width, size.1, wanted.left, wanted.width);
         down.fill(window.height, size.0, wanted.top, wanted.height);
         let (first, end) = down.reach();
         let (length, columns) = (window.width * 3, wanted.width * 3);
-        // Pixels are read and written four bytes at a time: the next pixel, or row, lends the
-        // fourth. It is written after, and so keeps what it should be.
+        // Pixels are read and written four bytes at a time: the fourth belongs to the next pixel or
+        // row, which is written later.
         narrowed.resize((end - first) * columns + 1, 0);
         for y in first..end {
             let to = &mut narrowed[(y - first) * columns..][..columns + 1];
@@ -254,9 +255,9 @@ mod tests {
     }
 
     proptest! {
-        /// Resizing a window is cutting it out and then resizing.
+        /// Resizing a window equals cutting it out and resizing it.
         #[test]
-        fn a_window_is_an_image_of_its_own(
+        fn a_window_is_resized_like_an_image(
             from in (1usize..30, 1usize..30),
             corner: [u8; 2],
             extent: [u8; 2],
@@ -284,7 +285,7 @@ mod tests {
             prop_assert_eq!(out, Image::filled(to.0, to.1, color));
         }
 
-        /// What the square leaves out is not computed, and must not be missed.
+        /// Pixels outside the square are not computed, and do not affect it.
         #[test]
         fn a_square_is_the_centre_of_the_whole(
             from in (1usize..50, 1usize..50),
@@ -302,9 +303,9 @@ mod tests {
             prop_assert_eq!(square, centre);
         }
 
-        /// What lies out of a part's reach may be anything.
+        /// Pixels outside a part's reach do not affect it.
         #[test]
-        fn nothing_beyond_a_parts_reach_counts(
+        fn only_pixels_in_reach_affect_a_part(
             from in (1usize..50, 1usize..50),
             side in 1usize..40,
             corner: [u8; 2],
@@ -329,7 +330,7 @@ mod tests {
             prop_assert_eq!(&crops[0], &crops[1]);
         }
 
-        /// Nor must what a crop leaves out.
+        /// The same holds for a crop.
         #[test]
         fn a_crop_is_a_part_of_the_square(
             from in (1usize..50, 1usize..50),
@@ -352,7 +353,7 @@ mod tests {
         }
     }
 
-    /// More taps than fit their loop, and weights that add up to more than one.
+    /// More taps than the unrolled loops support, and weights that sum to more than one.
     #[test]
     fn a_very_long_white_row() {
         let white = Image::filled(1, 40_000, [255; 3]);
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "leaves a square of 4")]
+    #[should_panic(expected = "exceeds a square of 4")]
     fn a_crop_beyond_the_square() {
         let rectangle = Rectangle { top: 1, left: 0, height: 4, width: 2 };
         let image = Image::filled(9, 9, [0; 3]);
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resizer_can_be_used_again() {
+    fn a_resizer_can_be_reused() {
         let (mut resizer, mut out) = (Resizer::default(), Image::default());
         for (from, to) in [((50, 60), (20, 30)), ((10, 10), (33, 5)), ((70, 3), (2, 2))] {
             resizer.resize(&noise(from.0, from.1), to.0, to.1, &mut out);
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "leaves an image")]
+    #[should_panic(expected = "exceeds an image")]
     fn a_window_beyond_the_image() {
         let window = Rectangle { top: 1, left: 0, height: 3, width: 2 };
         Resizer::default().window(&[0; 27], (3, 3), window, (1, 1), &mut [0; 3]);

@@ -1,8 +1,8 @@
-//! A random part of an image, of random size and shape: torchvision's `RandomResizedCrop`.
+//! A random rectangle of random size and aspect ratio: torchvision's `RandomResizedCrop`.
 
 use random::{Purpose, Stream};
 
-/// A part of an image, in pixels.
+/// A rectangle in an image, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rectangle {
     /// First row.
@@ -16,27 +16,28 @@ pub struct Rectangle {
 }
 
 impl Rectangle {
-    /// All of an image of `size` (height, width).
+    /// The whole of an image of `size` (height, width).
     pub fn whole(size: (usize, usize)) -> Rectangle {
         Rectangle { top: 0, left: 0, height: size.0, width: size.1 }
     }
 }
 
-/// How much of an image a random resized crop takes, and in which shapes.
+/// The distribution of random resized crops.
 ///
-/// A rectangle's area is drawn evenly, its width over height evenly in the logarithm; if it does
-/// not fit the image, both are drawn again, ten times at most. After that the centre is taken, as
-/// large as the shapes allow: `torchvision.transforms.RandomResizedCrop.get_params`.
+/// The area is uniformly distributed, and the aspect ratio (width over height) uniformly in its
+/// logarithm. If the rectangle does not fit the image, both are drawn again, up to ten times.
+/// After that, the largest centred rectangle with an allowed aspect ratio is taken, as in
+/// `torchvision.transforms.RandomResizedCrop.get_params`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResizedCrop {
-    /// Least and greatest area, as shares of the image's.
+    /// Minimum and maximum area, as fractions of the image's.
     pub area: [f64; 2],
-    /// Least and greatest width over height.
+    /// Minimum and maximum aspect ratio (width over height).
     pub aspect: [f64; 2],
 }
 
 impl Default for ResizedCrop {
-    /// What torchvision does when nobody says otherwise: areas of 8 to 100 %, shapes of 3:4 to 4:3.
+    /// torchvision's defaults: areas from 8 % to 100 %, aspect ratios from 3:4 to 4:3.
     fn default() -> ResizedCrop {
         ResizedCrop { area: [0.08, 1.0], aspect: [3.0 / 4.0, 4.0 / 3.0] }
     }
@@ -48,7 +49,7 @@ impl ResizedCrop {
     /// The rectangle of a sample in an epoch, in an image of `size` (height, width).
     ///
     /// # Panics
-    /// If the image has no pixel, or 2^32 - 1 or more in a row or column.
+    /// If the image has no pixels, or 2^32 - 1 or more in a row or column.
     pub fn draw(&self, seed: u64, epoch: u32, sample: u32, size: (usize, usize)) -> Rectangle {
         assert!(size.0 > 0 && size.1 > 0, "an image of {size:?} pixels");
         let mut stream = Stream::new(seed, Purpose::Resized, epoch, sample);
@@ -71,15 +72,15 @@ impl ResizedCrop {
         self.centre(size)
     }
 
-    /// The centre of an image, whole but for what its shape has too much.
+    /// The largest centred rectangle with an allowed aspect ratio.
     fn centre(&self, size: (usize, usize)) -> Rectangle {
-        let [least, greatest] = self.aspect;
-        let shape = size.1 as f64 / size.0 as f64;
-        let rounded = |side: f64, most: usize| (side.round_ties_even() as usize).clamp(1, most);
-        let (height, width) = if shape < least {
-            (rounded(size.1 as f64 / least, size.0), size.1)
-        } else if shape > greatest {
-            (size.0, rounded(size.0 as f64 * greatest, size.1))
+        let [min, max] = self.aspect;
+        let aspect = size.1 as f64 / size.0 as f64;
+        let rounded = |side: f64, limit: usize| (side.round_ties_even() as usize).clamp(1, limit);
+        let (height, width) = if aspect < min {
+            (rounded(size.1 as f64 / min, size.0), size.1)
+        } else if aspect > max {
+            (size.0, rounded(size.0 as f64 * max, size.1))
         } else {
             size
         };
@@ -87,7 +88,7 @@ impl ResizedCrop {
     }
 }
 
-/// A number evenly between two.
+/// A uniformly distributed number between two.
 fn between([low, high]: [f64; 2], stream: &mut Stream) -> f64 {
     low + (high - low) * f64::from(stream.unit())
 }
@@ -97,8 +98,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// With one area and one shape nothing is left to chance but the place. By hand: a quarter of
-    /// 40 x 90 = 900 pixels; at 1:1 a square of 30, at 4:1 15 x 60, at 1:4 60 rows do not fit.
+    /// With fixed area and aspect ratio, only the position is random. By hand: a quarter of 40 x 90
+    /// is 900 pixels; at 1:1 a square of 30, at 4:1 15 x 60, at 1:4 60 rows do not fit.
     #[test]
     fn one_area_and_one_shape() {
         let draw = |aspect: f64, sample| {
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn areas_and_shapes_spread_as_asked() {
+    fn areas_and_aspect_ratios_are_distributed_as_specified() {
         let n = 20_000;
         let (mut areas, mut shapes, mut above) = (0.0, 0.0, 0);
         for sample in 0..n {
@@ -153,8 +154,8 @@ mod tests {
             above += u32::from(shape > 1.0);
         }
         let n = f64::from(n);
-        // Even over 0.08..1 the mean would be 0.54; large and long rectangles do not fit and are
-        // drawn again (torchvision 0.29.2: 0.479, the mean of 200,000 draws).
+        // Uniform over 0.08..1, the mean would be 0.54; large and long rectangles do not fit and
+        // are drawn again (torchvision 0.29.2: 0.479, the mean of 200,000 draws).
         assert!((areas / n - 0.479).abs() < 0.01, "{}", areas / n);
         // Standard errors: 0.16 / sqrt(n) = 0.0012 and 0.5 / sqrt(n) = 0.0035; five of each.
         assert!((shapes / n).abs() < 0.006, "{}", shapes / n);
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rectangle_belongs_to_seed_epoch_and_sample() {
+    fn a_rectangle_depends_on_seed_epoch_and_sample() {
         let crop = ResizedCrop::default();
         let draw = |seed, epoch, sample| crop.draw(seed, epoch, sample, (200, 300));
         assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
@@ -173,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rectangle_lies_inside(
+        fn a_rectangle_is_inside_the_image(
             size in (1usize..300, 1usize..300),
             area in (0.0f64..2.0, 0.0f64..2.0),
             aspect in (0.01f64..20.0, 0.01f64..20.0),

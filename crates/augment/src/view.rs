@@ -1,21 +1,21 @@
-//! Where a crop is taken.
+//! Positions of crops.
 
 use random::{Purpose, Stream};
 
-/// A crop's place and whether it is mirrored.
+/// The position of a crop, and whether it is mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     /// First row.
     pub top: usize,
     /// First column.
     pub left: usize,
-    /// Reflected about its vertical axis.
+    /// Whether it is mirrored about its vertical axis.
     pub mirror: bool,
 }
 
 impl View {
-    /// The view in the centre, not mirrored; where the margin is odd, the wider side is right and
-    /// bottom.
+    /// The centre view, not mirrored. If the margin is odd, it is one pixel wider at the right and
+    /// the bottom.
     ///
     /// # Panics
     /// If the crop (height, width) is larger than the image (height, width).
@@ -24,12 +24,11 @@ impl View {
         View { top: down / 2, left: right / 2, mirror: false }
     }
 
-    /// The training view of a sample in an epoch: any place with equal chance, mirrored half the
-    /// time.
+    /// The training view of a sample in an epoch: uniformly distributed, mirrored half the time.
     ///
-    /// Offsets run from 0 to the margin inclusive, as in the 2012 source: 33 x 33 x 2 views of a
-    /// 224 crop of 256 pixels, where the paper's section 4.1 counts 32 x 32 x 2. Each image draws
-    /// its own; the source let 32 neighbours share one draw, to save time.
+    /// Offsets are from 0 to the margin inclusive, as in the 2012 source: 33 x 33 x 2 views of a
+    /// 224 crop of 256 pixels, where the paper's section 4.1 counts 32 x 32 x 2. Each image has its
+    /// own view; the source used one for 32 consecutive images, to save time.
     ///
     /// # Panics
     /// If the crop (height, width) is larger than the image (height, width).
@@ -43,7 +42,7 @@ impl View {
         let (down, right) = margins(image, crop);
         let mut stream = Stream::new(seed, Purpose::Crop, epoch, sample);
         let mut offset = |margin: usize| {
-            let choices = u32::try_from(margin + 1).expect("a margin below four thousand million");
+            let choices = u32::try_from(margin + 1).expect("a margin below 2^32 - 1");
             stream.below(choices) as usize
         };
         View { top: offset(down), left: offset(right), mirror: stream.coin() }
@@ -51,22 +50,22 @@ impl View {
 }
 
 /// The ten views of the paper's section 4.1, in the source's order: top left, top right, centre,
-/// bottom left, bottom right, and then the same five mirrored.
+/// bottom left, bottom right, and the same five mirrored.
 ///
 /// # Panics
 /// If the crop (height, width) is larger than the image (height, width).
 pub fn ten_crop(image: (usize, usize), crop: (usize, usize)) -> [View; 10] {
     let (down, right) = margins(image, crop);
     let centre = View::centre(image, crop);
-    let places = [(0, 0), (0, right), (centre.top, centre.left), (down, 0), (down, right)];
+    let positions = [(0, 0), (0, right), (centre.top, centre.left), (down, 0), (down, right)];
     std::array::from_fn(|view| {
-        let (top, left) = places[view % 5];
+        let (top, left) = positions[view % 5];
         View { top, left, mirror: view >= 5 }
     })
 }
 
-/// The nine views that the 2012 source tests CIFAR's nets on: a grid of three by three from corner
-/// to corner, row by row, none mirrored.
+/// The nine views on which the 2012 source tests CIFAR networks: a grid of three by three from
+/// corner to corner, row by row, not mirrored.
 ///
 /// # Panics
 /// If the crop (height, width) is larger than the image (height, width).
@@ -77,7 +76,7 @@ pub fn nine_crop(image: (usize, usize), crop: (usize, usize)) -> [View; 9] {
     std::array::from_fn(|view| View { top: tops[view / 3], left: lefts[view % 3], mirror: false })
 }
 
-/// By how much the image exceeds the crop, down and to the right.
+/// The differences in height and width between image and crop.
 fn margins(image: (usize, usize), crop: (usize, usize)) -> (usize, usize) {
     let fits = crop.0 <= image.0 && crop.1 <= image.1;
     assert!(fits, "a crop of {crop:?} pixels does not fit an image of {image:?}");
@@ -117,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn every_view_is_drawn_about_equally_often() {
-        let (image, crop) = ((5, 7), (3, 4)); // 3 x 4 places, twice: 24 views
+    fn every_view_is_equally_likely() {
+        let (image, crop) = ((5, 7), (3, 4)); // 3 x 4 positions, mirrored or not: 24 views
         let mut counts = std::collections::HashMap::new();
         for sample in 0..24_000 {
             *counts.entry(View::draw(1, 0, sample, image, crop)).or_insert(0u32) += 1;
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_belongs_to_seed_epoch_and_sample() {
+    fn a_view_depends_on_seed_epoch_and_sample() {
         let draws = |seed, epoch, first: u32| -> Vec<View> {
             (first..first + 8).map(|s| View::draw(seed, epoch, s, (40, 40), (20, 20))).collect()
         };

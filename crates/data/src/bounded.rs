@@ -1,28 +1,28 @@
-//! Files that a user names, read within a limit.
+//! Reads user-supplied files, up to a size limit.
 //!
-//! A name may lead to anything: a pipe that never ends, a device, a file of terabytes. What is not
-//! a regular file is refused at once, and none is read beyond its limit.
+//! A path may refer to a pipe that never ends, a device, or a file of terabytes. Anything that is
+//! not a regular file is rejected, and no file is read beyond its limit.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bytes of an image file, at most.
+/// The size limit of an image file, in bytes.
 pub const LONGEST_IMAGE: u64 = 256 << 20;
 
-/// Bytes of a text at most: settings, models, lists, logs.
+/// The size limit of a text file (settings, models, lists, logs), in bytes.
 pub const LONGEST_TEXT: u64 = 256 << 20;
 
-/// Bytes of a shard's index at most: 40 for each image.
+/// The size limit of a shard's index in bytes; it has 40 per image.
 pub(crate) const LONGEST_INDEX: u64 = 4 << 30;
 
-/// Opens a regular file for reading, and tells its length. Never waits, as opening a pipe would.
+/// Opens a regular file for reading and returns its length. Never blocks, as opening a pipe would.
 ///
 /// # Errors
-/// What the system says, or that this is no regular file.
+/// The system's error, or that this is not a regular file.
 pub fn open(path: &Path) -> io::Result<(File, u64)> {
-    // A pipe without a writer is opened at once, and has no effect on regular files.
+    // Prevents blocking on a pipe without a writer; has no effect on regular files.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let about = file.metadata()?;
     let kind = about.file_type();
@@ -35,13 +35,13 @@ pub fn open(path: &Path) -> io::Result<(File, u64)> {
     } else if kind.is_char_device() || kind.is_block_device() {
         "this is a device, not a file"
     } else {
-        "this is no file that can be read"
+        "this is not a file that can be read"
     };
     Err(io::Error::new(io::ErrorKind::InvalidInput, found))
 }
 
-/// Whether a file is there, or may be: one that cannot be looked at is no missing one, and reading
-/// it says why.
+/// Whether a file exists, or may exist: if its metadata cannot be read for another reason, reading
+/// the file reports why.
 pub(crate) fn is_there(path: &Path) -> bool {
     match std::fs::metadata(path) {
         Ok(about) => about.is_file(),
@@ -55,22 +55,22 @@ pub(crate) fn is_there(path: &Path) -> bool {
     }
 }
 
-/// Replaces `bytes` with a regular file's.
+/// Replaces `bytes` with the content of a regular file.
 ///
 /// # Errors
-/// As [`open`]; or if the file is longer than `limit`, of which nothing is then read.
+/// As [`open`]; or if the file is longer than `limit` (then nothing is read).
 pub fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.clear();
     let (file, len) = open(path)?;
     if len > limit {
         return Err(too_long(limit));
     }
-    bytes.reserve(len as usize + 1); // one more, so that the end is seen without growing
+    bytes.reserve(len as usize + 1); // one more, so that the end is detected without growing
     file.take(limit + 1).read_to_end(bytes)?;
     if bytes.len() as u64 > limit { Err(too_long(limit)) } else { Ok(()) }
 }
 
-/// A regular file's bytes.
+/// The bytes of a regular file.
 ///
 /// # Errors
 /// As [`read_into`].
@@ -80,18 +80,18 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A regular file's text, [`LONGEST_TEXT`] at most.
+/// The text of a regular file of at most [`LONGEST_TEXT`] bytes.
 ///
 /// # Errors
-/// As [`read_into`]; or if it is no UTF-8.
+/// As [`read_into`]; or if it is not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     text_of(read(path, LONGEST_TEXT)?)
 }
 
-/// The text of a file or of a pipe, [`LONGEST_TEXT`] at most; waits for who writes into a pipe.
+/// The text of a file or pipe of at most [`LONGEST_TEXT`] bytes; blocks until a pipe is closed.
 ///
 /// # Errors
-/// What the system says, or if it is longer, or no UTF-8.
+/// The system's error, or if it is longer or not UTF-8.
 pub fn read_text_or_pipe(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
@@ -102,11 +102,11 @@ pub fn read_text_or_pipe(path: &Path) -> io::Result<String> {
 }
 
 fn text_of(bytes: Vec<u8>) -> io::Result<String> {
-    let wrong = |_| io::Error::new(io::ErrorKind::InvalidData, "this is no text in UTF-8");
+    let wrong = |_| io::Error::new(io::ErrorKind::InvalidData, "this is not UTF-8 text");
     String::from_utf8(bytes).map_err(wrong)
 }
 
-/// The error of a file that is longer than `limit`.
+/// The error for a file longer than `limit`.
 pub(crate) fn too_long(limit: u64) -> io::Error {
     let limit = match limit >> 20 {
         0 => format!("{limit} bytes"),
@@ -158,7 +158,7 @@ mod tests {
         assert!(read_text(&dir.path().join("b")).unwrap_err().to_string().contains("UTF-8"));
         let error = read_text_or_pipe(Path::new("/dev/zero")).unwrap_err();
         assert!(error.to_string().contains("longer than 256 MiB"), "{error}");
-        // A file whose length the system does not tell.
+        // A file whose reported length is zero.
         assert!(read_text(Path::new("/proc/self/status")).unwrap().contains("VmRSS"));
     }
 }

@@ -1,5 +1,5 @@
-//! CIFAR-10 and CIFAR-100, each in its binary and in its Python version: the unpacked folder, the
-//! folder above it, or the `.tar.gz` as it was downloaded.
+//! CIFAR-10 and CIFAR-100 in the binary and the Python version: the unpacked folder, its parent
+//! folder, or the `.tar.gz` as downloaded.
 
 mod files;
 mod python;
@@ -7,16 +7,16 @@ mod python;
 use crate::{Error, ReadBuffer, Result, Source};
 use ::files::numbers::grouped;
 use augment::Image;
-use files::Files;
+use files::CifarFiles;
 use std::path::Path;
 
 /// Height and width of an image.
 const SIDE: usize = 32;
-/// A plane each of red, green and blue.
+/// The bytes of an image: a plane of red, one of green, one of blue.
 const PIXELS: usize = 3 * SIDE * SIDE;
 
-/// The images of CIFAR-10 or CIFAR-100 (by their fine labels), 32 x 32 pixels unless another size
-/// is asked for.
+/// The images of CIFAR-10 or CIFAR-100 (with its fine labels), resized from 32 x 32 pixels if
+/// another size is requested.
 pub struct Cifar {
     classes: Vec<String>,
     images: Vec<Image>,
@@ -25,37 +25,37 @@ pub struct Cifar {
     side: usize,
 }
 
-/// What the two sets differ in.
+/// The properties of CIFAR-10 or CIFAR-100.
 #[derive(Debug)]
-struct Form {
+struct Variant {
     name: &'static str,
     train_images: usize,
     classes: &'static str,
-    /// Bytes before the pixels of a binary record; the last of them is the label.
+    /// Bytes before the pixels of a binary record; the last one is the label.
     labels: usize,
     binary: Version,
     python: Version,
-    /// The key of a Python file's labels, and that of the class names.
+    /// The keys of the labels and of the class names in a Python file.
     keys: [&'static str; 2],
 }
 
-/// The names of a version's files.
+/// The file names of a version.
 #[derive(Debug, PartialEq, Eq)]
 struct Version {
     name: &'static str,
-    /// The folder in its archive.
+    /// The folder in the archive.
     folder: &'static str,
     archive: &'static str,
-    /// Each with as many images as the others.
+    /// The training files, with equal numbers of images.
     train: &'static [&'static str],
     test: &'static str,
-    /// Which file names the classes.
+    /// The file with the class names.
     classes: &'static str,
-    /// No file is longer.
+    /// The size limit of a file in bytes.
     longest: u64,
 }
 
-const TEN: Form = Form {
+const TEN: Variant = Variant {
     name: "CIFAR-10",
     train_images: 10_000,
     classes: "airplane automobile bird cat deer dog frog horse ship truck",
@@ -87,8 +87,8 @@ const TEN: Form = Form {
     keys: ["labels", "label_names"],
 };
 
-/// A binary record starts with the coarse label and then has the fine one.
-const HUNDRED: Form = Form {
+/// A binary record starts with the coarse label, followed by the fine one.
+const HUNDRED: Variant = Variant {
     name: "CIFAR-100",
     train_images: 50_000,
     classes: "\
@@ -126,40 +126,40 @@ const HUNDRED: Form = Form {
 const TEST_IMAGES: usize = 10_000;
 
 impl Cifar {
-    /// Height and width of the images as they are stored.
+    /// Height and width of the stored images.
     pub const SIDE: usize = SIDE;
 
-    /// Whether a folder or an archive looks like CIFAR-10 or CIFAR-100: a version's files, the
-    /// folder above them, or the archive in which they are published.
+    /// Whether `path` is CIFAR-10 or CIFAR-100: a folder with a version's files, its parent folder,
+    /// or the published archive.
     pub fn is_at(path: &Path) -> bool {
         !matches!(files::find(path), Ok(None))
     }
 
-    /// The 50,000 training and the 10,000 test images.
+    /// The 50,000 training and the 10,000 test images, as `side` x `side` pixels.
     ///
     /// # Errors
-    /// If a file is missing, does not hold exactly its images, or has a label that there is not;
-    /// if a folder holds both sets.
+    /// If a file is missing, has the wrong number of images or an invalid label, or if a folder
+    /// contains both CIFAR-10 and CIFAR-100.
     pub fn open(path: &Path, side: usize) -> Result<(Cifar, Cifar)> {
-        let mut files = files::find(path)?.unwrap_or_else(|| Files::none(path));
-        let (form, version) = (files.form, files.version);
-        let classes = form.read_classes(&mut files)?;
+        let mut files = files::find(path)?.unwrap_or_else(|| CifarFiles::none(path));
+        let (variant, version) = (files.variant, files.version);
+        let classes = variant.read_classes(&mut files)?;
         let mut set = |names: &[&str], count, name: &str| {
             let (mut images, mut labels) = (Vec::new(), Vec::new());
             for file in names {
-                form.read_images(&mut files, file, count, &mut images, &mut labels)?;
+                variant.read_images(&mut files, file, count, &mut images, &mut labels)?;
             }
-            let name = format!("{} {name}", form.name);
+            let name = format!("{} {name}", variant.name);
             Ok(Cifar { classes: classes.clone(), images, labels, name, side })
         };
-        let train = set(version.train, form.train_images, "training")?;
+        let train = set(version.train, variant.train_images, "training")?;
         Ok((train, set(&[version.test], TEST_IMAGES, "test")?))
     }
 }
 
-impl Form {
+impl Variant {
     /// The names of the classes in the order of their labels.
-    fn read_classes(&self, files: &mut Files) -> Result<Vec<String>> {
+    fn read_classes(&self, files: &mut CifarFiles) -> Result<Vec<String>> {
         let name = files.version.classes;
         let Some(bytes) = files.read(name)? else {
             return Ok(self.class_names().map(str::to_owned).collect());
@@ -179,10 +179,10 @@ impl Form {
         Ok(classes)
     }
 
-    /// Adds the images of a file: `count` in the binary version, which has no other end.
+    /// Adds the images of a file; in the binary version, it must have `count` of them.
     fn read_images(
         &self,
-        files: &mut Files,
+        files: &mut CifarFiles,
         name: &str,
         count: usize,
         images: &mut Vec<Image>,
@@ -191,7 +191,7 @@ impl Form {
         let bytes = files.read_existing(name)?;
         let wrong = |problem: String| Error::layout(&files.path(name), problem, files.remedy());
         if files.version == &self.python {
-            return python::Batch::read(&bytes, self.keys[0], |batch| {
+            return python::PythonBatch::read(&bytes, self.keys[0], |batch| {
                 if batch.labels.is_empty() {
                     return Err("it has no image".to_owned());
                 }
@@ -210,7 +210,7 @@ impl Form {
         self.parse(&bytes, images, labels).map_err(wrong)
     }
 
-    /// Adds the images of whole records, and says what is wrong with one.
+    /// Adds the images of complete binary records.
     fn parse(
         &self,
         bytes: &[u8],
@@ -224,7 +224,7 @@ impl Form {
         Ok(())
     }
 
-    /// Adds an image that is stored as a plane of each colour.
+    /// Adds an image that is stored as three colour planes.
     fn add(
         &self,
         number: usize,
@@ -252,27 +252,27 @@ impl Form {
     }
 }
 
-/// What either form makes of some bytes: labels, or what is wrong. For fuzzing.
+/// For fuzzing: parses bytes as records of either variant; returns the labels.
 pub(crate) fn labels_of_records(bytes: &[u8]) -> [std::result::Result<Vec<u8>, String>; 2] {
-    [&TEN, &HUNDRED].map(|form| {
+    [&TEN, &HUNDRED].map(|variant| {
         let (mut images, mut labels) = (Vec::new(), Vec::new());
-        form.parse(bytes, &mut images, &mut labels)?;
+        variant.parse(bytes, &mut images, &mut labels)?;
         assert_eq!(images.len(), labels.len());
         Ok(labels)
     })
 }
 
-/// What either form makes of a pickle. For fuzzing.
+/// For fuzzing: parses a pickle as either variant.
 pub(crate) fn labels_of_pickle(bytes: &[u8]) {
-    for form in [&TEN, &HUNDRED] {
+    for variant in [&TEN, &HUNDRED] {
         let (mut images, mut labels) = (Vec::new(), Vec::new());
-        let _ = python::Batch::read(bytes, form.keys[0], |batch| {
+        let _ = python::PythonBatch::read(bytes, variant.keys[0], |batch| {
             batch.records().enumerate().try_for_each(|(number, (label, planes))| {
-                form.add(number, label, planes, &mut images, &mut labels)
+                variant.add(number, label, planes, &mut images, &mut labels)
             })
         });
-        assert!(labels.iter().all(|&label| usize::from(label) < form.class_names().count()));
-        let _ = python::class_names(bytes, form.keys[1]);
+        assert!(labels.iter().all(|&label| usize::from(label) < variant.class_names().count()));
+        let _ = python::class_names(bytes, variant.keys[1]);
     }
 }
 

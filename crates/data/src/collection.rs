@@ -1,137 +1,142 @@
-//! Labelled image files before they are a data set: in folders, or inside archives as they came.
+//! The labelled image files of a data set: in folders, or in archives as downloaded.
 
 mod open;
 pub(crate) mod packed;
+mod source;
 
-use crate::archive::zip::{ZipFile, ZipPlace};
+pub(crate) use source::CollectionSource;
+
+use crate::archive::zip::{ZipEntry, ZipFile};
 use crate::bounded::{self, LONGEST_IMAGE};
-use crate::huggingface::Rows;
+use crate::huggingface::ParquetRows;
 use crate::reason::Reason;
 use crate::{Error, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// A training and a test set of image files with their labels; nothing has been decoded.
+/// The encoded image files of a training and a test set, with their labels.
 ///
-/// Any file is one positioned read, so threads read it in any order and without locks.
+/// A file is read with positioned reads, so that threads read in any order and without locks.
 #[derive(Debug, Default)]
 pub struct Collection {
-    /// What was opened.
+    /// The path that was opened.
     pub name: String,
-    /// In the order of their labels, which is the order of their ids.
+    /// The classes in the order of their labels, which is the order of their ids.
     pub classes: Vec<Class>,
-    /// Files to train on.
-    pub train: Vec<Item>,
-    /// Files to test on.
-    pub test: Vec<Item>,
-    /// What the user should be told, once.
+    /// The training files.
+    pub train: Vec<LabelledFile>,
+    /// The test files.
+    pub test: Vec<LabelledFile>,
+    /// Messages for the user, to be shown once.
     pub notes: Vec<String>,
-    /// Whether images are read fast only one after the other.
+    /// Whether reading is fast only in sequential order.
     pub(crate) in_order: bool,
     archives: Vec<Archive>,
 }
 
-/// What items lie in.
+/// A container of image files.
 #[derive(Debug)]
 enum Archive {
-    /// Opened for each read, if too many are open already.
+    /// A tar file; opened for each read if too many are open already.
     File(PathBuf, Option<File>),
     Zip(ZipFile),
-    /// Files of a packed archive, which has no places to read from.
-    Held(Vec<Box<[u8]>>),
-    Rows(Rows),
+    /// Files of a compressed archive, decompressed into memory.
+    InMemory(Vec<Box<[u8]>>),
+    ParquetRows(ParquetRows),
 }
 
-/// A class under all its names.
+/// A class with all its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Class {
-    /// A WordNet id such as `n01440764`, or the name of its folder.
+    /// A WordNet id such as `n01440764`, or the folder's name.
     pub id: String,
-    /// In words, such as `tench, Tinca tinca`; empty where nobody says.
+    /// The name in words, such as `tench, Tinca tinca`; empty if unknown.
     pub words: String,
-    /// Its number in the development kit of its contest, counted from one.
+    /// The class's number in the development kit of the contest, from 1.
     pub devkit_id: Option<u32>,
 }
 
-/// A file, its label and where its bytes lie.
+/// An image file with its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// What to call it in a message: its path, or `archive.tar/inner.tar/file`.
+pub struct LabelledFile {
+    /// The name for messages: a path, or `archive.tar/inner.tar/file`.
     pub name: String,
-    /// Its place in [`Collection::classes`].
+    /// The index in [`Collection::classes`].
     pub label: u32,
-    /// Where its bytes lie.
-    pub place: Place,
+    /// The location of its bytes.
+    pub location: FileLocation,
 }
 
-/// Where a file's bytes lie.
+/// The location of a file's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A file of its own.
+pub enum FileLocation {
+    /// A separate file.
     File(PathBuf),
-    /// A range of an archive.
-    Within {
-        /// Which, as [`Collection::add_archive`] numbered it.
+    /// A range of an uncompressed archive.
+    ArchiveRange {
+        /// The archive's number from [`Collection::add_archive`].
         archive: u32,
-        /// Its first byte.
+        /// The offset of the first byte.
         offset: u64,
-        /// How many bytes.
+        /// The length in bytes.
         len: u64,
     },
     /// An entry of a zip file.
     Zip {
-        /// Which, as its archive's number.
+        /// The archive's number.
         archive: u32,
-        /// Where it lies there.
-        entry: ZipPlace,
+        /// The entry.
+        entry: ZipEntry,
     },
-    /// In memory.
-    Held {
-        /// The number of the archive it was read from.
+    /// A buffer in memory.
+    InMemory {
+        /// The archive's number.
         archive: u32,
-        /// Its place among what was read from there.
+        /// The index among the buffers of that archive.
         index: u32,
-        /// How many bytes.
+        /// The length in bytes.
         len: u64,
     },
     /// A row of a parquet file.
-    Row {
-        /// The number of its data set's files.
+    ParquetRow {
+        /// The archive's number.
         archive: u32,
-        /// Which file of those.
+        /// The index of the parquet file in that archive.
         table: u32,
-        /// Which group of rows.
+        /// The index of the row group.
         group: u32,
-        /// Which row of the group.
+        /// The index of the row in its group.
         row: u32,
     },
 }
 
-impl Place {
-    /// How many bytes, where that is known without a look at the file.
+impl FileLocation {
+    /// The length in bytes, if it is known without opening the file.
     pub(crate) fn known_len(&self) -> Option<u64> {
         match self {
-            Place::File(_) | Place::Row { .. } => None,
-            Place::Within { len, .. } | Place::Held { len, .. } => Some(*len),
-            Place::Zip { entry, .. } => Some(entry.len()),
+            FileLocation::File(_) | FileLocation::ParquetRow { .. } => None,
+            FileLocation::ArchiveRange { len, .. } | FileLocation::InMemory { len, .. } => {
+                Some(*len)
+            }
+            FileLocation::Zip { entry, .. } => Some(entry.len()),
         }
     }
 }
 
-/// So many archives are kept open; others are opened for each read, as a process may hold no more
-/// than a thousand files open unless told otherwise.
+/// At most this many archives are kept open; others are opened for each read. The default limit of
+/// open files is 1024 per process.
 const KEPT_OPEN: usize = 256;
-/// Image files longer than this are not read.
+/// Longer image files are not read.
 pub(crate) const LONGEST_FILE: u64 = LONGEST_IMAGE;
 
 impl Collection {
-    /// A collection without images yet.
+    /// A collection without images.
     pub(crate) fn with_classes(path: &Path, classes: Vec<Class>) -> Collection {
         Collection { name: path.display().to_string(), classes, ..Collection::default() }
     }
 
-    /// Opens an archive whose members are to be items; returns its number.
+    /// Opens an archive of image files; returns its number.
     ///
     /// # Errors
     /// If it cannot be opened.
@@ -142,7 +147,7 @@ impl Collection {
         Ok(self.next_archive() - 1)
     }
 
-    /// The number that the next archive gets.
+    /// The number of the next archive.
     pub(crate) fn next_archive(&self) -> u32 {
         self.archives.len() as u32
     }
@@ -153,42 +158,43 @@ impl Collection {
         self.next_archive() - 1
     }
 
-    /// Adds the files of an archive that were read into memory; returns its number.
-    pub(crate) fn add_held(&mut self, files: Vec<Box<[u8]>>) -> u32 {
-        self.archives.push(Archive::Held(files));
+    /// Adds files that were read into memory; returns their archive's number.
+    pub(crate) fn add_in_memory(&mut self, files: Vec<Box<[u8]>>) -> u32 {
+        self.archives.push(Archive::InMemory(files));
         self.next_archive() - 1
     }
 
-    /// Adds the rows of parquet files; returns their number.
+    /// Adds the rows of parquet files; returns their archive's number.
     #[cfg(feature = "parquet")]
-    pub(crate) fn add_rows(&mut self, rows: Rows) -> u32 {
-        self.archives.push(Archive::Rows(rows));
+    pub(crate) fn add_rows(&mut self, rows: ParquetRows) -> u32 {
+        self.archives.push(Archive::ParquetRows(rows));
         self.next_archive() - 1
     }
 
-    /// How long the images in rows of parquet files are, as those state it.
+    /// The total length of the images in parquet files, according to the files' metadata.
     #[cfg(feature = "parquet")]
     pub(crate) fn rows_bytes(&self) -> u64 {
         let bytes = self.archives.iter().map(|archive| match archive {
-            Archive::Rows(rows) => rows.stated_bytes(),
+            Archive::ParquetRows(rows) => rows.stated_bytes(),
             _ => 0,
         });
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// Reads all images in rows of parquet files into memory, in their order. `progress` receives
-    /// how many of how many have been read. Those without an image stay as they are: reading them
-    /// says why.
+    /// Reads all images of parquet files into memory, in order. `progress` receives the number of
+    /// images read and the total. Rows without an image stay as they are; reading them later fails
+    /// with the reason.
     #[cfg(feature = "parquet")]
-    pub(crate) fn hold_rows(&mut self, progress: &(dyn Fn(u64, u64) + Sync)) {
+    pub(crate) fn load_rows(&mut self, progress: &(dyn Fn(u64, u64) + Sync)) {
         let archive = self.next_archive();
         let (mut files, mut bytes) = (Vec::<Box<[u8]>>::new(), Vec::new());
         let [mut train, mut test] = [&mut self.train, &mut self.test].map(std::mem::take);
         let all = (train.len() + test.len()) as u64;
-        for (done, item) in train.iter_mut().chain(&mut test).enumerate() {
-            if matches!(item.place, Place::Row { .. }) && self.read(item, &mut bytes).is_ok() {
+        for (done, file) in train.iter_mut().chain(&mut test).enumerate() {
+            let is_row = matches!(file.location, FileLocation::ParquetRow { .. });
+            if is_row && self.read(file, &mut bytes).is_ok() {
                 let (index, len) = (files.len() as u32, bytes.len() as u64);
-                item.place = Place::Held { archive, index, len };
+                file.location = FileLocation::InMemory { archive, index, len };
                 files.push(bytes.as_slice().into());
             }
             if done.is_multiple_of(256) {
@@ -197,34 +203,39 @@ impl Collection {
         }
         (self.train, self.test) = (train, test);
         for archive in &self.archives {
-            if let Archive::Rows(rows) = archive {
+            if let Archive::ParquetRows(rows) = archive {
                 rows.forget();
             }
         }
-        self.archives.push(Archive::Held(files));
+        self.archives.push(Archive::InMemory(files));
     }
 
-    /// Replaces `bytes` with an item's.
+    /// Replaces `bytes` with the content of a file.
     ///
     /// # Errors
-    /// If they cannot be read, or are more than any image has.
-    pub fn read(&self, item: &Item, bytes: &mut Vec<u8>) -> Result<()> {
-        self.read_at(Path::new(&item.name), &item.place, bytes)
+    /// If it cannot be read, or is longer than the limit of an image.
+    pub fn read(&self, file: &LabelledFile, bytes: &mut Vec<u8>) -> Result<()> {
+        self.read_at(Path::new(&file.name), &file.location, bytes)
     }
 
-    /// Replaces `bytes` with those at `place`; `name` is for messages.
-    pub(crate) fn read_at(&self, name: &Path, place: &Place, bytes: &mut Vec<u8>) -> Result<()> {
+    /// Replaces `bytes` with those at `location`; `name` is for messages.
+    pub(crate) fn read_at(
+        &self,
+        name: &Path,
+        location: &FileLocation,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
         let failed = |reason: String| Error::image(name, Reason::Unreadable(reason));
         bytes.clear();
-        match place {
-            Place::File(path) => {
+        match location {
+            FileLocation::File(path) => {
                 bounded::read_into(path, LONGEST_IMAGE, bytes)
                     .map_err(|error| failed(error.to_string()))?;
             }
-            _ if place.known_len().is_some_and(|len| len > LONGEST_FILE) => {
+            _ if location.known_len().is_some_and(|len| len > LONGEST_FILE) => {
                 return Err(failed(too_long()));
             }
-            Place::Within { archive, offset, len } => {
+            FileLocation::ArchiveRange { archive, offset, len } => {
                 bytes.resize(*len as usize, 0);
                 let Archive::File(path, file) = self.archive(*archive) else { mismatched() };
                 let read = match file {
@@ -235,16 +246,16 @@ impl Collection {
                 };
                 read.map_err(|error| failed(error.to_string()))?;
             }
-            Place::Zip { archive, entry } => {
+            FileLocation::Zip { archive, entry } => {
                 let Archive::Zip(zip) = self.archive(*archive) else { mismatched() };
                 zip.read(entry, LONGEST_FILE, bytes).map_err(failed)?;
             }
-            Place::Held { archive, index, .. } => {
-                let Archive::Held(files) = self.archive(*archive) else { mismatched() };
+            FileLocation::InMemory { archive, index, .. } => {
+                let Archive::InMemory(files) = self.archive(*archive) else { mismatched() };
                 bytes.extend_from_slice(&files[*index as usize]);
             }
-            Place::Row { archive, table, group, row } => {
-                let Archive::Rows(rows) = self.archive(*archive) else { mismatched() };
+            FileLocation::ParquetRow { archive, table, group, row } => {
+                let Archive::ParquetRows(rows) = self.archive(*archive) else { mismatched() };
                 bytes.extend_from_slice(&rows.read(*table, *group, *row).map_err(failed)?);
             }
         }
@@ -260,7 +271,7 @@ impl Collection {
 }
 
 fn mismatched() -> ! {
-    unreachable!("a place is of its archive's kind")
+    unreachable!("a location refers to an archive of its kind")
 }
 
 fn too_long() -> String {
@@ -273,18 +284,20 @@ mod tests {
     use crate::scratch_dir::ScratchDir;
 
     #[test]
-    fn items_are_read_from_files_and_out_of_archives() {
+    fn files_are_read_from_the_disk_and_from_archives() {
         let dir = ScratchDir::new();
         let path = dir.write("a/b.jpg", b"file");
         let mut collection = Collection::default();
         let archive = collection.add_archive(&dir.write("c.tar", b"0123456789")).unwrap();
-        let item = |place| Item { name: "x".into(), label: 0, place };
+        let item = |location| LabelledFile { name: "x".into(), label: 0, location };
         let mut bytes = vec![9; 99];
-        collection.read(&item(Place::File(path)), &mut bytes).unwrap();
+        collection.read(&item(FileLocation::File(path)), &mut bytes).unwrap();
         assert_eq!(bytes, b"file");
-        collection.read(&item(Place::Within { archive, offset: 3, len: 4 }), &mut bytes).unwrap();
+        collection
+            .read(&item(FileLocation::ArchiveRange { archive, offset: 3, len: 4 }), &mut bytes)
+            .unwrap();
         assert_eq!(bytes, b"3456");
-        let beyond = item(Place::Within { archive, offset: 8, len: 4 });
+        let beyond = item(FileLocation::ArchiveRange { archive, offset: 8, len: 4 });
         let error = collection.read(&beyond, &mut bytes).unwrap_err().to_string();
         assert!(error.starts_with("x: "), "{error}");
         assert!(collection.add_archive(&dir.path().join("none.tar")).is_err());

@@ -1,15 +1,14 @@
-//! From the bytes of a file to pixels.
+//! Decodes image files.
 //!
-//! The first bytes decide what a file is; its name does not. What comes out is what Pillow's
-//! `convert("RGB")` makes of the same file: grey is spread over the three channels, CMYK (stored
-//! inverted, as all programs do) is multiplied by its black, palettes are looked up and
-//! transparency is dropped; 16 bits are rounded to 8.
+//! The first bytes decide the format, not the file name. The result equals that of Pillow's
+//! `convert("RGB")`: grey is copied to the three channels, CMYK (stored inverted, as all programs
+//! do) is multiplied by its black, palettes are looked up, transparency is dropped, and 16 bits are
+//! rounded to 8.
 //!
-//! JPEGs are read by a decoder of our own, whose pixels are Pillow's bit for bit, and which makes
-//! only those that a crop shows. Damage that libjpeg only warns of is an error here. Where crops
-//! are taken, a JPEG of one scan is read down to the last row they need, so that damage below goes
-//! unnoticed if the file still has its end; all else (whole images, `prepare`, `verify`,
-//! statistics) reads files to the end.
+//! JPEGs are decoded by this crate, bit-identical to Pillow, and only where a crop shows them.
+//! Damage that libjpeg only warns about is an error. For crops, a JPEG of one scan is decoded only
+//! down to the last row needed, so that damage below goes undetected if the file has its end
+//! marker. Everything else (whole images, `prepare`, `verify`, statistics) decodes complete files.
 
 mod foreign;
 mod orientation;
@@ -26,21 +25,21 @@ use crate::{Error, ReadBuffer, Result};
 use augment::{Image, Rectangle, Resizer};
 use std::path::Path;
 
-/// Which decoder makes the pixels; prepared data sets record it. Raised whenever the pixels of some
-/// file change: 1 left JPEGs that are not plain to zune-jpeg.
+/// The version of the decoders; prepared data sets record it. Incremented whenever the pixels of
+/// some file change. Version 1 decoded unusual JPEGs with zune-jpeg.
 pub const DECODER_VERSION: u32 = 2;
 
-/// Sides and areas above which a header is not believed.
+/// Larger sides and areas in a header are rejected.
 const LARGEST_SIDE: usize = 16_384;
 const LARGEST_AREA: usize = 1 << 27;
-/// No JPEG holds more pixels a byte: each block of 8 x 8 takes at least a bit for its mean.
+/// An upper bound of a JPEG's pixels per byte: each block of 8 x 8 takes at least one bit.
 const JPEG_PIXELS_A_BYTE: usize = 512;
 
 /// Reads an image file: shorter side resized to `side`, then the centre square. Returns the pixels,
-/// and whether the image had to be enlarged.
+/// and whether the image was enlarged.
 ///
 /// # Errors
-/// If the file cannot be read or holds no whole image.
+/// If the file cannot be read or is not a complete image.
 pub fn read_square<'a>(
     path: &Path,
     side: usize,
@@ -51,10 +50,10 @@ pub fn read_square<'a>(
     square(side, exif, buffer).map_err(|reason| Error::image(path, reason))
 }
 
-/// [`read_square`] of the bytes that `buffer.file` holds already.
+/// As [`read_square`], for the bytes in `buffer.file`.
 ///
 /// # Errors
-/// What is wrong with them, for [`Error::Image`].
+/// The reason, for [`Error::Image`].
 pub fn square(
     side: usize,
     exif: ExifMode,
@@ -70,24 +69,24 @@ pub fn square(
 /// Reads an image file into `buffer.decoded`.
 ///
 /// # Errors
-/// If the file cannot be read, or holds no whole image that can be resized.
+/// If the file cannot be read, or is not a complete image that can be resized.
 pub fn read_whole(path: &Path, exif: ExifMode, buffer: &mut ReadBuffer) -> Result<()> {
     read_file(path, buffer)?;
     buffer.decode(exif).map_err(|reason| Error::image(path, reason))
 }
 
-/// Reads a file's bytes into `buffer.file`, [`bounded::LONGEST_IMAGE`] at most.
+/// Reads a file into `buffer.file`, at most [`bounded::LONGEST_IMAGE`] bytes.
 pub(crate) fn read_file(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
     bounded::read_into(path, bounded::LONGEST_IMAGE, &mut buffer.file)
         .map_err(|error| Error::image(path, Reason::Unreadable(error.to_string())))
 }
 
-/// Refuses a strip a thousand times as long as it is high: it would grow beyond all memory when its
-/// height is resized.
+/// Rejects an image more than a thousand times as long as it is wide, which would take too much
+/// memory after resizing its shorter side.
 pub(crate) fn check_shape(image: &Image) -> std::result::Result<(), Reason> {
     let (shorter, longer) = (image.height.min(image.width), image.height.max(image.width));
     if is_strip(image.height, image.width) {
-        let text = format!("{longer} x {shorter} pixels is no usable shape");
+        let text = format!("{longer} x {shorter} pixels is not a usable shape");
         return Err(Reason::UnusableSize(text));
     }
     Ok(())
@@ -104,16 +103,16 @@ pub(crate) fn is_usable(height: usize, width: usize) -> bool {
     fits && height * width <= LARGEST_AREA && !is_strip(height, width)
 }
 
-/// Decodes an image file's bytes, as they are stored: EXIF's orientation is ignored.
+/// Decodes an image file as stored, ignoring its EXIF orientation.
 ///
 /// # Errors
-/// What is wrong with them, for [`Error::Image`].
+/// The reason, for [`Error::Image`].
 pub fn decode(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason> {
     decode_part(bytes, Rectangle::whole, Extent::Whole, &mut Jpeg::default(), into)
 }
 
-/// Decodes the part of an image that `part` chooses, told height and width; what the other pixels
-/// then hold is unspecified.
+/// Decodes the part of an image that `part` returns for its height and width; all other pixels are
+/// unspecified.
 pub(crate) fn decode_part(
     bytes: &[u8],
     part: impl FnOnce((usize, usize)) -> Rectangle,
@@ -126,7 +125,7 @@ pub(crate) fn decode_part(
         [0xFF, 0xD8, 0xFF, ..] => {
             let part = |height, width| {
                 check_jpeg_size(bytes.len(), height, width)?;
-                // A strip is refused once it has been read.
+                // A strip is rejected after decoding.
                 let whole = Rectangle::whole((height, width));
                 Ok(if is_strip(height, width) { whole } else { part((height, width)) })
             };
@@ -139,14 +138,14 @@ pub(crate) fn decode_part(
                 Err(Reason::Unsupported(text))
             }
             (None, None) => {
-                let text = format!("{}, and no image that can be decoded", guess(bytes));
+                let text = format!("{}, not an image that can be decoded", guess(bytes));
                 Err(Reason::NotAnImage(text))
             }
         },
     }
 }
 
-/// Refuses sizes that are beyond use, or that `len` bytes cannot hold: before anything is reserved.
+/// Rejects sizes that are unusable or impossible in `len` bytes, before memory is allocated.
 fn check_jpeg_size(len: usize, height: usize, width: usize) -> std::result::Result<(), Reason> {
     if height > LARGEST_SIDE || width > LARGEST_SIDE {
         return Err(unusable_size(height, width));
@@ -154,15 +153,15 @@ fn check_jpeg_size(len: usize, height: usize, width: usize) -> std::result::Resu
     check_size(height, width)?;
     if height * width > JPEG_PIXELS_A_BYTE * len {
         let text = format!("{len} bytes cannot hold {width} x {height} pixels");
-        return Err(Reason::Damaged(format!("no whole JPEG ({text})")));
+        return Err(Reason::Damaged(format!("incomplete JPEG ({text})")));
     }
     Ok(())
 }
 
 /// Whether the end-of-image marker follows the pixels.
 ///
-/// Segments before the first scan are stepped over, as one of them may hold a thumbnail with an end
-/// of its own.
+/// Segments before the first scan are skipped, because one may contain a thumbnail with its own
+/// end marker.
 pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
     let Some(mut segments) = Segments::of(bytes) else { return false };
     while let Ok(segment) = segments.next() {
@@ -172,7 +171,7 @@ pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
             _ => (),
         }
     }
-    // In coded data 0xFF is always followed by zero or a restart marker, so this is the real thing.
+    // In coded data 0xFF is always followed by zero or a restart marker, so this is the end marker.
     segments.rest().windows(2).rev().any(|pair| pair == [0xFF, END_OF_IMAGE])
 }
 
@@ -185,10 +184,10 @@ fn check_size(height: usize, width: usize) -> std::result::Result<(), Reason> {
 }
 
 fn unusable_size(height: usize, width: usize) -> Reason {
-    Reason::UnusableSize(format!("{width} x {height} pixels is no usable size"))
+    Reason::UnusableSize(format!("{width} x {height} pixels is not a usable size"))
 }
 
-/// What a file seems to be that is no image.
+/// What a file that is not an image seems to be.
 fn guess(bytes: &[u8]) -> &'static str {
     let trimmed = bytes.trim_ascii_start();
     match bytes {
@@ -200,7 +199,7 @@ fn guess(bytes: &[u8]) -> &'static str {
         {
             "a text"
         }
-        _ => "of no known format",
+        _ => "of unknown format",
     }
 }
 

@@ -1,20 +1,20 @@
-//! What can go wrong between the disk and a batch.
+//! The errors of reading and preparing data sets.
 
 use crate::reason::Reason;
 use std::path::{Path, PathBuf};
 
-/// A problem of the world (a file, a folder), with its path and what to do about it.
+/// An error with the path of a file or folder and, where there is one, a remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is nothing at the given path, or nothing that is known.
+    /// Nothing is at the given path, or nothing that can be opened.
     #[error("{}: {found}; expected {expected}", path.display())]
     NotFound {
-        /// What was opened.
+        /// The path that was opened.
         path: PathBuf,
-        /// What is there.
+        /// What is at the path.
         found: String,
-        /// What was looked for.
+        /// What can be opened.
         expected: String,
     },
     /// A file or folder could not be read at all.
@@ -22,7 +22,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's message.
         reason: String,
     },
     /// A file or folder could not be written.
@@ -30,10 +30,10 @@ pub enum Error {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says, and what to do.
+        /// The system's message, and a remedy.
         reason: String,
     },
-    /// A pattern that no file's name could fit.
+    /// A pattern that cannot match any file name.
     #[error("{pattern}: no pattern for files: {reason}")]
     Pattern {
         /// The pattern.
@@ -41,64 +41,64 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file that is no usable image.
+    /// A file that is not a usable image.
     #[error("{}: {reason}; replace the file, or remove it", path.display())]
     Image {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: Reason,
     },
-    /// A data set's folders or files do not make a data set.
+    /// Files or folders that do not form a data set.
     #[error("{}: {problem}; {remedy}", path.display())]
     Layout {
         /// The folder or file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
-        /// What to do.
+        /// The remedy.
         remedy: String,
     },
-    /// An archive that is broken, cut off or not to be trusted.
-    #[error("{}: {broken}; download it again", path.display())]
+    /// An archive that is damaged, truncated or unsafe.
+    #[error("{}: {problem}; download it again", path.display())]
     Archive {
-        /// The archive; one inside another as if that were a folder.
+        /// The archive; for a nested archive, the path of the outer one joined with its name.
         path: PathBuf,
-        /// What is wrong, and at which byte of the outermost.
-        broken: crate::tar::Broken,
+        /// The problem, with its byte offset in the outermost archive.
+        problem: crate::tar::TarError,
     },
     /// More images than [`bad_limit`](crate::bad_limit) allows could not be read.
     #[error(
-        "{count} of {len} images could not be read, more than the {limit} that are passed over; \
+        "{count} of {len} images could not be read, more than the {limit} that are tolerated; \
          the first: {first}"
     )]
     TooManyBad {
-        /// So many could not be read.
+        /// Unreadable images.
         count: usize,
         /// Images in the set.
         len: usize,
-        /// So many may be bad.
+        /// The number of unreadable images that is tolerated.
         limit: usize,
-        /// What happened to the first.
+        /// The error of the first.
         first: Box<Error>,
     },
-    /// A read that did not come back within the loader's [`Patience`](crate::Patience).
+    /// A read that did not come back within the loader's [`ReadTimeouts`](crate::ReadTimeouts).
     #[error(
         "{name}: no answer for {seconds} s; see whether the disk or the network it lies on has \
          gone away, then start again"
     )]
     Stalled {
-        /// The image at hand.
+        /// The image being read.
         name: String,
-        /// How long it was waited for.
+        /// The time waited.
         seconds: u64,
     },
-    /// A worker panicked: a defect of this program (or of a decoder), met at a certain image.
+    /// A worker panicked: a bug in this program or in a decoder.
     #[error(
         "{name}: reading it panicked ({message}); please report this, and remove the file to go on"
     )]
     Panic {
-        /// The image at hand.
+        /// The image being read.
         name: String,
         /// The panic's message.
         message: String,
@@ -117,8 +117,8 @@ impl Error {
         Error::Image { path: path.to_owned(), reason }
     }
 
-    pub(crate) fn archive(path: &Path, broken: crate::tar::Broken) -> Error {
-        Error::Archive { path: path.to_owned(), broken }
+    pub(crate) fn archive(path: &Path, problem: crate::tar::TarError) -> Error {
+        Error::Archive { path: path.to_owned(), problem }
     }
 
     pub(crate) fn layout(

@@ -1,9 +1,9 @@
-//! Noise, for measuring how fast all else is.
+//! Random noise, for measuring everything but the data.
 
 use crate::{ReadBuffer, Result, Source};
 use random::{Purpose, Stream};
 
-/// Images of noise that cost nothing to read.
+/// Images of random noise that are read at no cost.
 pub struct Fake {
     classes: Vec<String>,
     side: usize,
@@ -11,14 +11,14 @@ pub struct Fake {
     noise: Vec<u8>,
 }
 
-/// Bytes from one image's start to the next one's, so that no two of the first thousands are alike.
+/// The offset in bytes from one image to the next; the first 4096 images differ.
 const STEP: usize = 97;
 
 impl Fake {
     /// `len` images of `side` x `side` pixels in `classes` classes.
     ///
     /// # Panics
-    /// If there is no class.
+    /// If `classes` is zero.
     pub fn new(len: usize, side: usize, classes: usize) -> Fake {
         assert!(classes > 0, "images without a class");
         let mut stream = Stream::new(0, Purpose::Generate, u32::MAX, 0);

@@ -1,39 +1,39 @@
-//! Whether a set of images is the one it was.
+//! Detects a changed data set.
 
-use crate::loader::AtHand;
+use crate::loader::ReadClock;
 use crate::watch::watched;
-use crate::{Patience, ReadBuffer, Result, Source, Watch};
+use crate::{ReadBuffer, ReadTimeouts, ReadWatch, Result, Source};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// How many images are looked at pixel by pixel.
-const LOOKED_AT: usize = 64;
+/// The number of images whose pixels are hashed.
+const SAMPLED_IMAGES: usize = 64;
 
-/// A digest of a set: its classes, size, number of images, each image's label and file name, and
-/// the pixels of a few that are spread over the set. A folder that has moved is still the same set;
-/// one in which a file was added, removed or renamed is another.
+/// A digest of a set: classes, size, number of images, every label and file name, and the pixels of
+/// 64 evenly spaced images. Moving the folder does not change it; adding, removing or renaming
+/// a file does.
 ///
-/// An edited image shows only if it is one of those few. Whoever has the set's
-/// [`Statistics`](crate::Statistics) can compare their mean image, too.
+/// An edited image is detected only if it is one of those 64; the mean image in the set's
+/// [`Statistics`](crate::Statistics) detects more.
 pub fn fingerprint(source: &dyn Source) -> String {
-    digest(source, &AtHand::new())
+    digest(source, &ReadClock::new())
 }
 
-/// [`fingerprint`], made by a thread of its own. While it is waited for, `watch` is asked some
-/// times a second whether to go on, and told of an image that takes long; if it says `false`, there
-/// is `None`. A read that never comes back leaves its thread behind.
+/// [`fingerprint`] on a separate thread. Meanwhile `watch` is called several times a second with
+/// any stalled read; if it returns `false`, the result is `None`. The thread of a read that never
+/// returns is leaked.
 ///
 /// # Errors
-/// [`Error::Stalled`](crate::Error::Stalled) if an image takes longer than the patience's limit.
+/// [`Error::Stalled`](crate::Error::Stalled) if an image takes longer than the limit.
 pub fn fingerprint_watched(
     source: &Arc<dyn Source>,
-    patience: Patience,
-    watch: &mut Watch,
+    timeouts: ReadTimeouts,
+    watch: &mut ReadWatch,
 ) -> Result<Option<String>> {
-    watched(source, 1, patience, watch, |source, hands| digest(source, &hands[0]))
+    watched(source, 1, timeouts, watch, |source, clocks| digest(source, &clocks[0]))
 }
 
-fn digest(source: &dyn Source, at_hand: &AtHand) -> String {
+fn digest(source: &dyn Source, clock: &ReadClock) -> String {
     let mut hash = Sha256::new();
     let mut text = |text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
@@ -48,15 +48,15 @@ fn digest(source: &dyn Source, at_hand: &AtHand) -> String {
         text(&source.label(index).to_string());
     }
     let mut buffer = ReadBuffer::default();
-    let count = source.len().min(LOOKED_AT);
+    let count = source.len().min(SAMPLED_IMAGES);
     for position in 0..count {
         let index = (position as u64 * source.len() as u64 / count as u64) as usize;
-        at_hand.begin(index);
+        clock.begin(index);
         let read = source.read(index, &mut buffer);
-        at_hand.end();
+        clock.end();
         match read {
             Ok(pixels) => hash.update(pixels),
-            Err(_) => hash.update(b"unreadable"), // training copes with that, and so does this
+            Err(_) => hash.update(b"unreadable"), // training tolerates unreadable images, too
         }
     }
     hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
@@ -68,7 +68,7 @@ mod tests {
     use crate::{Fake, Shapes, Subset};
 
     #[test]
-    fn any_change_gives_another() {
+    fn any_change_changes_the_fingerprint() {
         let set = |seed, count| Arc::new(Shapes::train(seed, 32, count));
         let one = fingerprint(&*set(1, 100));
         assert_eq!(one, fingerprint(&*set(1, 100)));
@@ -80,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_does_not_answer_is_told_and_need_not_be_waited_for() {
+    fn a_read_that_the_disk_does_not_answer_is_reported_and_can_be_stopped() {
         crate::watch::tests::check(fingerprint_watched, |source| fingerprint(&**source));
     }
 
     #[test]
-    fn a_folder_may_move_and_its_files_may_not_change() {
+    fn a_folder_may_be_moved_but_not_changed() {
         let [a, b] = [(); 2].map(|()| crate::scratch_dir::ScratchDir::new());
         for scratch in [&a, &b] {
             for name in ["train/cat/1.png", "train/cat/2.png", "train/dog/1.png"] {
@@ -95,7 +95,7 @@ mod tests {
             scratch.png("val/dog/3.png", (9, 9), [1, 2, 3]);
         }
         let of = |scratch: &crate::scratch_dir::ScratchDir| {
-            let options = crate::Options::with_side(8);
+            let options = crate::DatasetOptions::with_side(8);
             let name = scratch.path().display().to_string();
             fingerprint(&*crate::open(&name, &options, &|_, _| ()).unwrap().train)
         };

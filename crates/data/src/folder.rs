@@ -1,52 +1,48 @@
-//! Folders of images.
+//! Image files in folders.
 
 use crate::collection::Class;
-use crate::decode::{ExifMode, read_file, read_square};
+use crate::decode::{ExifMode, read_file};
 use crate::ilsvrc::tiny_imagenet;
-use crate::jpeg::Extent;
 use crate::layout::classes::{check_count, scan};
-use crate::layout::skipped::Skipped;
-use crate::layout::tree::{Disk, EntryKind, Tree};
+use crate::layout::skipped::SkippedFiles;
+use crate::layout::tree::{DiskTree, FileTree, TreeEntryKind};
 use crate::layout::{Arranged, Labelling, arrange};
-use crate::seen::Seen;
-use crate::source::part_of;
-use crate::{Error, ReadBuffer, Result, Source};
-use augment::{Resizer, View};
+use crate::square::SquareDecoder;
+use crate::{ReadBuffer, Result, Source};
+use augment::View;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Image files and their labels: mostly in folders named for their classes, in the order of their
-/// names.
+/// Image files and their labels, usually in folders named after their classes; in the order of
+/// their paths.
 #[derive(Debug)]
 pub struct Folder {
     classes: Arc<[String]>,
     files: Vec<(u32, PathBuf)>,
-    side: usize,
-    exif: ExifMode,
-    seen: Seen,
+    decoder: SquareDecoder,
 }
 
-/// A training and a test set, and what should be said about them.
-pub(crate) struct Split {
+/// A training and a test set, and notes for the user.
+pub(crate) struct TrainTest {
     pub(crate) train: Folder,
     pub(crate) test: Folder,
-    /// In words; empty where no class has a name besides its id.
+    /// Names in words; empty if classes have only ids.
     pub(crate) class_names: Vec<String>,
     pub(crate) notes: Vec<String>,
 }
 
 impl Folder {
-    /// The images of `root/<class>/`; each is delivered as `side` x `side` pixels: shorter side
-    /// resized, then the centre.
+    /// The images of `root/<class>/`, delivered as `side` x `side` pixels: shorter side resized,
+    /// then the centre square.
     ///
-    /// Files in subfolders count as their class's. Hidden files, and files whose names end in
-    /// something that no image does, are passed over.
+    /// Files in subfolders of a class belong to it. Hidden files, and files without the extension
+    /// of an image, are skipped.
     ///
     /// # Errors
     /// If a folder cannot be read, there are fewer than two classes, a class has no image, or two
     /// classes cannot be told apart.
     pub fn open(root: &Path, side: usize) -> Result<Folder> {
-        let classes = scan(&Disk::new(root), Path::new(""), &mut Skipped::default())?;
+        let classes = scan(&DiskTree::new(root), Path::new(""), &mut SkippedFiles::default())?;
         check_count(root, &classes.names)?;
         Ok(Folder::of(root, classes.names.into(), classes.files, side))
     }
@@ -54,22 +50,14 @@ impl Folder {
     fn of(root: &Path, classes: Arc<[String]>, files: Vec<(u32, PathBuf)>, side: usize) -> Folder {
         let absolute = |(label, path)| (label, root.join(path));
         let files: Vec<_> = files.into_iter().map(absolute).collect();
-        let seen = Seen::new(files.len());
-        Folder { classes, files, side, exif: ExifMode::Ignore, seen }
+        let decoder = SquareDecoder::new(side, ExifMode::Ignore, files.len());
+        Folder { classes, files, decoder }
     }
 
-    /// The same images with what is done about their EXIF orientation; at first it is ignored.
-    pub fn with_exif(self, exif: ExifMode) -> Folder {
-        Folder { exif, ..self }
-    }
-
-    fn notice(&self, index: usize, is_oriented: bool, is_enlarged: bool) {
-        if is_oriented {
-            self.seen.oriented(index);
-        }
-        if is_enlarged {
-            self.seen.enlarged(index);
-        }
+    /// Sets how EXIF orientation is handled; the default is to ignore it.
+    pub fn with_exif(mut self, exif: ExifMode) -> Folder {
+        self.decoder.exif = exif;
+        self
     }
 
     /// The path of image `index`.
@@ -77,9 +65,9 @@ impl Folder {
         &self.files[index].1
     }
 
-    /// What `root` holds, in any layout that is known.
-    pub(crate) fn split(root: &Path, labelling: &Labelling, side: usize) -> Result<Split> {
-        let arranged = arrange(&Disk::new(root), labelling)?;
+    /// The data set in `root`, in any known layout.
+    pub(crate) fn split(root: &Path, labelling: &Labelling, side: usize) -> Result<TrainTest> {
+        let arranged = arrange(&DiskTree::new(root), labelling)?;
         let Arranged { kind, classes, train, test, mut notes } = arranged;
         if kind == tiny_imagenet::KIND {
             let root = root.display();
@@ -91,11 +79,11 @@ impl Folder {
         let class_names = class_names(&classes);
         let ids: Arc<[String]> = classes.into_iter().map(|class| class.id).collect();
         let of = |files| Folder::of(root, Arc::clone(&ids), files, side);
-        Ok(Split { train: of(train), test: of(test), class_names, notes })
+        Ok(TrainTest { train: of(train), test: of(test), class_names, notes })
     }
 }
 
-/// What classes are called in words; empty if no class has words.
+/// The names of the classes in words; empty if no class has one.
 pub(crate) fn class_names(classes: &[Class]) -> Vec<String> {
     if classes.iter().any(|class| !class.words.is_empty()) {
         classes.iter().map(|class| class.words.clone()).collect()
@@ -104,10 +92,10 @@ pub(crate) fn class_names(classes: &[Class]) -> Vec<String> {
     }
 }
 
-/// What lies in a folder, in the order of names, without what is hidden or junk.
+/// The paths in a folder, sorted by name, without hidden and junk files.
 pub(crate) fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = Disk::new(folder).list(Path::new(""))?.into_iter();
-    let shown = entries.filter(|entry| entry.kind != EntryKind::Hidden);
+    let entries = DiskTree::new(folder).list(Path::new(""))?.into_iter();
+    let shown = entries.filter(|entry| entry.kind != TreeEntryKind::Hidden);
     Ok(shown.map(|entry| folder.join(entry.name)).collect())
 }
 
@@ -117,7 +105,7 @@ impl Source for Folder {
     }
 
     fn size(&self) -> (usize, usize) {
-        (self.side, self.side)
+        self.decoder.size()
     }
 
     fn len(&self) -> usize {
@@ -133,9 +121,8 @@ impl Source for Folder {
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
-        let (_, enlarged) = read_square(self.path(index), self.side, self.exif, buffer)?;
-        self.notice(index, buffer.is_oriented(), enlarged);
-        Ok(&buffer.image.pixels)
+        read_file(self.path(index), buffer)?;
+        self.decoder.read(index, self.path(index), buffer)
     }
 
     fn read_crops(
@@ -147,22 +134,11 @@ impl Source for Folder {
         buffer: &mut ReadBuffer,
     ) -> Result<()> {
         read_file(self.path(index), buffer)?;
-        let part = part_of(views, size, self.size());
-        buffer
-            .decode_part(
-                self.exif,
-                |whole| Resizer::square_reach(whole, self.side, part),
-                Extent::Needed,
-            )
-            .map_err(|reason| Error::image(self.path(index), reason))?;
-        let enlarged = buffer.decoded.height.min(buffer.decoded.width) < self.side;
-        self.notice(index, buffer.is_oriented(), enlarged);
-        buffer.square_crops(self.side, views, size, into);
-        Ok(())
+        self.decoder.read_crops(index, self.path(index), views, size, into, buffer)
     }
 
     fn remarks(&self) -> Vec<String> {
-        self.seen.remarks(self.side, self.exif, |index| self.name(index))
+        self.decoder.remarks(|index| self.name(index))
     }
 }
 

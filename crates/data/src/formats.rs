@@ -1,8 +1,7 @@
-//! Which image formats there are: those that can be decoded, those that are only recognised, and
-//! how their names end.
+//! The known image formats and their file name extensions.
 //!
-//! The first bytes of a file decide what it is ([`Format::of`], [`Unsupported::of`]); its name only
-//! says whether it is worth opening ([`ENDINGS`], [`kind_of_name`]).
+//! The first bytes of a file decide its format ([`Format::of`], [`Unsupported::of`]). Its extension
+//! only decides whether the file is opened at all ([`EXTENSIONS`], [`kind_of_name`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,67 +15,67 @@ pub enum Format {
     Jpeg,
     /// Interlaced or not.
     Png,
-    /// Of an animation, the first frame.
+    /// Only the first frame of an animation.
     Gif,
-    /// Windows' and OS/2's bitmaps.
+    /// Bitmaps of Windows and OS/2.
     Bmp,
-    /// Lossy or lossless; of an animation, the first frame.
+    /// Lossy or lossless; only the first frame of an animation.
     WebP,
-    /// Of several pages, the first.
+    /// Only the first page.
     Tiff,
 }
 
-/// A format that is recognised and cannot be decoded.
+/// A format that is recognised but cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Unsupported {
     /// AV1 images.
     Avif,
-    /// What phones write: HEIC and HEIF.
+    /// HEIC and HEIF, the format of many phones.
     Heic,
     /// JPEG XL.
     JpegXl,
     /// JPEG 2000.
     Jpeg2000,
-    /// A camera's raw data.
+    /// Camera raw data.
     Raw,
-    /// Photoshop's documents.
+    /// Photoshop documents.
     Photoshop,
-    /// Icons of Windows.
+    /// Windows icons.
     Icon,
-    /// Netpbm's formats.
+    /// The Netpbm formats.
     Netpbm,
-    /// Truevision's TGA.
+    /// Truevision TGA.
     Targa,
-    /// OpenEXR and Radiance's HDR.
+    /// OpenEXR and Radiance HDR.
     HighRange,
     /// Vector graphics.
     Svg,
 }
 
-/// Names of image files that can be decoded end in one of these (in any case). This is the one list
-/// of them: folders, archives and shards all use it.
-pub const ENDINGS: [&str; 13] = [
+/// File name extensions of the formats that can be decoded, in lower case. Folders, archives and
+/// shards all use this list.
+pub const EXTENSIONS: [&str; 13] = [
     "jpg", "jpeg", "jfif", "jpe", "jif", "png", "gif", "bmp", "dib", "webp", "tif", "tiff", "apng",
 ];
 
-/// What the end of a file's name says about it.
+/// The kind of a file according to its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameKind {
-    /// An image that can be decoded, if its content is what the name says; or there is no ending.
+    /// Possibly an image that can be decoded; or there is no extension.
     Image,
     /// An image that cannot be decoded.
     Unsupported(Unsupported),
-    /// No image.
+    /// Not an image.
     Other,
 }
 
 impl Format {
-    /// All.
+    /// All formats.
     pub const ALL: [Format; 6] =
         [Format::Jpeg, Format::Png, Format::Gif, Format::Bmp, Format::WebP, Format::Tiff];
 
-    /// The format that a file starts as.
+    /// The format of a file that starts with `bytes`.
     pub fn of(bytes: &[u8]) -> Option<Format> {
         match bytes {
             [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
@@ -85,7 +84,7 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Format::WebP),
             [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Format::Tiff),
             [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => Some(Format::Tiff), // BigTIFF
-            // Two letters are few: the length of the second header must be one that exists, too.
+            // Two letters are a weak signature: the length of the second header must be valid, too.
             [b'B', b'M', ..] => match bytes.get(14..18)? {
                 [12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0] => Some(Format::Bmp),
                 _ => None,
@@ -94,7 +93,7 @@ impl Format {
         }
     }
 
-    /// How names of such files end.
+    /// The file name extensions of this format.
     pub fn endings(self) -> &'static [&'static str] {
         match self {
             Format::Jpeg => &["jpg", "jpeg", "jfif", "jpe", "jif"],
@@ -121,7 +120,7 @@ impl fmt::Display for Format {
 }
 
 impl Unsupported {
-    /// The format that a file starts as.
+    /// The format of a file that starts with `bytes`.
     pub fn of(bytes: &[u8]) -> Option<Unsupported> {
         match bytes {
             [_, _, _, _, b'f', b't', b'y', b'p', ..] => brand(bytes),
@@ -141,8 +140,8 @@ impl Unsupported {
         }
     }
 
-    /// The format that a file's name promises.
-    fn of_ending(ending: &str) -> Option<Unsupported> {
+    /// The format of files with this extension.
+    fn of_extension(ending: &str) -> Option<Unsupported> {
         const RAW: [&str; 9] = ["dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef"];
         Some(match ending {
             "avif" | "avifs" => Unsupported::Avif,
@@ -160,7 +159,7 @@ impl Unsupported {
         })
     }
 
-    /// What to do about such a file.
+    /// How to convert such a file.
     pub fn remedy(self) -> &'static str {
         match self {
             Unsupported::Avif => "convert to JPEG or PNG, e.g. `magick in.avif out.jpg`",
@@ -171,7 +170,7 @@ impl Unsupported {
     }
 }
 
-/// The brands of an ISO media file (ISO/IEC 14496-12): the first box lists them.
+/// The format according to the brands in the first box of an ISO media file (ISO/IEC 14496-12).
 fn brand(bytes: &[u8]) -> Option<Unsupported> {
     let len = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
     let (major, rest) = bytes.get(8..)?.split_first_chunk::<4>()?;
@@ -187,7 +186,7 @@ fn brand(bytes: &[u8]) -> Option<Unsupported> {
     };
     let others = compatible.as_chunks::<4>().0;
     let found = of(major).or_else(|| others.iter().find_map(of));
-    // The general brands say nothing about the codec.
+    // The general brands do not determine the codec.
     found.or_else(|| matches!(major, b"mif1" | b"msf1").then_some(Unsupported::Heic))
 }
 
@@ -209,36 +208,35 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// Whether a file name's ending (what follows its last dot) is that of an image that can be
-/// decoded, in any case.
-pub fn is_image_ending(ending: &str) -> bool {
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+/// Whether a file name extension is that of a format that can be decoded, in any case.
+pub fn is_image_extension(ending: &str) -> bool {
+    EXTENSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// What the end of a file's name says about it. A name without an ending may be an image's.
+/// The kind of a file according to its extension. A file without an extension may be an image.
 pub fn kind_of_name(path: &Path) -> NameKind {
     let Some(ending) = path.extension() else { return NameKind::Image };
     let ending = ending.to_str().unwrap_or_default().to_ascii_lowercase();
-    match Unsupported::of_ending(&ending) {
-        _ if is_image_ending(&ending) => NameKind::Image,
+    match Unsupported::of_extension(&ending) {
+        _ if is_image_extension(&ending) => NameKind::Image,
         Some(format) => NameKind::Unsupported(format),
         None => NameKind::Other,
     }
 }
 
-/// Whether a file's name ends as an image's may, or has no ending.
+/// Whether a file's extension is that of a decodable format or absent.
 pub(crate) fn may_be_image(path: &Path) -> bool {
     kind_of_name(path) == NameKind::Image
 }
 
-/// Files that were passed over because of their names: how many, and one of each kind.
+/// Counts files that are skipped because of their extensions, with an example of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedFormats {
     unsupported: BTreeMap<Unsupported, (usize, PathBuf)>,
     other: Option<(usize, PathBuf)>,
 }
 
-impl Skipped {
+impl SkippedFormats {
     /// Counts a file.
     pub fn add(&mut self, path: &Path) {
         let first = || (0, path.to_owned());
@@ -249,8 +247,8 @@ impl Skipped {
         *count += 1;
     }
 
-    /// Adds the files that another count has.
-    pub fn merge(&mut self, other: Skipped) {
+    /// Adds the counts of `other`.
+    pub fn merge(&mut self, other: SkippedFormats) {
         for (format, (count, path)) in other.unsupported {
             self.unsupported.entry(format).or_insert((0, path)).0 += count;
         }
@@ -259,24 +257,24 @@ impl Skipped {
         }
     }
 
-    /// How many files.
+    /// The number of files.
     pub fn len(&self) -> usize {
         let counts = self.unsupported.values().chain(&self.other);
         counts.map(|(count, _)| count).sum()
     }
 
-    /// Whether there is none.
+    /// Whether no file was skipped.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The formats that cannot be decoded: how many files of each, and the first of them.
+    /// The formats that cannot be decoded: the number of files of each, and its first file.
     pub fn unsupported(&self) -> impl Iterator<Item = (Unsupported, usize, &Path)> {
         let files = self.unsupported.iter();
         files.map(|(&format, (count, path))| (format, *count, path.as_path()))
     }
 
-    /// A sentence for each kind, with an example and what to do.
+    /// A sentence for each kind, with an example and a remedy.
     pub fn notes(&self) -> Vec<String> {
         let plural = |count: usize| if count == 1 { ("file", "was") } else { ("files", "were") };
         let mut notes: Vec<String> = Vec::new();
@@ -290,7 +288,7 @@ impl Skipped {
         }
         if let Some((count, path)) = &self.other {
             let ((files, were), path) = (plural(*count), path.display());
-            let that = if *count == 1 { "that is no image" } else { "that are no images" };
+            let that = if *count == 1 { "that is not an image" } else { "that are not images" };
             notes.push(format!("{count} {files} {that} {were} skipped, e.g. {path}"));
         }
         notes
@@ -302,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_contents_of_formats_that_cannot_be_decoded() {
+    fn formats_that_cannot_be_decoded_are_recognised_by_name_and_content() {
         let ftyp = |brands: &[&[u8; 4]]| {
             let len = (12 + 4 * brands.len()) as u32;
             let (major, others) = brands.split_first().unwrap();
@@ -345,13 +343,13 @@ mod tests {
             assert_eq!(kind_of_name(Path::new(name)), kind, "{name}");
         }
         for format in Format::ALL {
-            assert!(format.endings().iter().all(|ending| is_image_ending(ending)), "{format}");
+            assert!(format.endings().iter().all(|ending| is_image_extension(ending)), "{format}");
         }
         assert_eq!(Format::ALL.iter().map(|format| format.endings().len()).sum::<usize>(), 13);
     }
 
     #[test]
-    fn a_bitmap_is_not_known_by_two_letters_alone() {
+    fn two_letters_do_not_make_a_bitmap() {
         let mut bitmap = [0; 54];
         (bitmap[0], bitmap[1], bitmap[14]) = (b'B', b'M', 40);
         assert_eq!(Format::of(&bitmap), Some(Format::Bmp));
@@ -361,12 +359,12 @@ mod tests {
 
     #[test]
     fn skipped_files_are_counted_with_an_example() {
-        let mut skipped = Skipped::default();
+        let mut skipped = SkippedFormats::default();
         assert!(skipped.is_empty() && skipped.notes().is_empty());
         for name in ["cat/1.heic", "cat/2.heic", "cat/notes.txt", "dog/3.avif"] {
             skipped.add(Path::new(name));
         }
-        let mut more = Skipped::default();
+        let mut more = SkippedFormats::default();
         ["x/4.heic", "x/a.csv"].iter().for_each(|name| more.add(Path::new(name)));
         skipped.merge(more);
         assert_eq!(skipped.len(), 6);
@@ -377,7 +375,7 @@ mod tests {
                  JPEG or PNG, e.g. `magick in.avif out.jpg`",
                 "3 HEIC files were skipped, as HEIC cannot be decoded, e.g. cat/1.heic: convert \
                  to JPEG or PNG, e.g. `magick in.heic out.jpg`",
-                "2 files that are no images were skipped, e.g. cat/notes.txt",
+                "2 files that are not images were skipped, e.g. cat/notes.txt",
             ]
         );
     }

@@ -3,8 +3,8 @@
 
 use crate::decode::Reason;
 use crate::jpeg::{Extent, Jpeg};
-use crate::shards::{About, Index, webdataset};
-use crate::tar::Members;
+use crate::shards::{Manifest, ShardIndex, webdataset};
+use crate::tar::TarMembers;
 use crate::{archive, cifar, decode, idx, ilsvrc, layout, mat};
 use augment::{Image, Rectangle, Resizer};
 use std::collections::HashSet;
@@ -14,12 +14,12 @@ use std::path::Path;
 pub fn tar(bytes: &[u8]) {
     let end = bytes.len() as u64;
     let mut last = 0;
-    for member in Members::new(bytes, 0..end).map_while(Result::ok) {
+    for member in TarMembers::new(bytes, 0..end).map_while(Result::ok) {
         assert!(member.offset > last && member.offset + member.len <= end, "outside the archive");
         assert!(!member.name.starts_with('/') && !member.name.split('/').any(|part| part == ".."));
         last = member.offset;
         let inside = member.offset..member.offset + member.len;
-        for inner in Members::new(bytes, inside.clone()).map_while(Result::ok) {
+        for inner in TarMembers::new(bytes, inside.clone()).map_while(Result::ok) {
             assert!(inside.contains(&inner.offset) && inner.offset + inner.len <= inside.end);
         }
     }
@@ -42,7 +42,7 @@ pub fn cifar(bytes: &[u8]) {
 /// Reads a pickle of NumPy's arrays, and CIFAR's records from it.
 pub fn pickle(bytes: &[u8]) {
     cifar::labels_of_pickle(bytes);
-    let limits = unpickle::Limits { values: 1 << 16, depth: 50 };
+    let limits = unpickle::PickleLimits { values: 1 << 16, depth: 50 };
     let Ok(pickle) = unpickle::load::<unpickle::numpy::Global>(bytes, &limits) else { return };
     let root = pickle.root();
     let inside = root.items().into_iter().flatten();
@@ -152,18 +152,18 @@ pub fn shard_index(bytes: &[u8]) {
     let path = Path::new("train-000000.idx");
     let sealed = [bytes, &crc32c::crc32c(bytes).to_le_bytes()].concat();
     for bytes in [bytes, &sealed] {
-        let Ok(index) = Index::from_bytes(bytes, path) else { continue };
+        let Ok(index) = ShardIndex::from_bytes(bytes, path) else { continue };
         let inside =
             index.entries.iter().all(|entry| entry.offset + u64::from(entry.len) <= index.tar_len);
         assert!(inside, "an image outside its tar file");
         assert_eq!(index.to_bytes().len(), bytes.len());
-        assert_eq!(Index::from_bytes(&index.to_bytes(), path), Ok(index));
+        assert_eq!(ShardIndex::from_bytes(&index.to_bytes(), path), Ok(index));
     }
 }
 
 /// Reads a prepared folder's description.
 pub fn dataset_json(bytes: &[u8]) {
-    if let Ok(about) = About::from_bytes(bytes, Path::new("dataset.json")) {
+    if let Ok(about) = Manifest::from_bytes(bytes, Path::new("dataset.json")) {
         assert!(about.side > 0 && !about.classes.is_empty(), "sizes that are zero");
     }
 }

@@ -1,4 +1,4 @@
-//! What an image file's header says, without decoding a pixel.
+//! Reads image headers without decoding pixels.
 
 mod exif;
 mod headers;
@@ -11,51 +11,51 @@ pub(crate) use tiff::tiff_photometric;
 use crate::decode::Reason;
 use crate::jpeg::markers::{END_OF_IMAGE, START_OF_SCAN, Segment, Segments};
 
-/// What a header promises; whether the file keeps it, only decoding tells.
+/// The header of an image; it may contradict the pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// By its first bytes, whatever its name.
+pub struct ImageHeader {
+    /// According to the first bytes.
     pub format: Format,
-    /// Rows.
+    /// Pixel rows.
     pub height: usize,
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: usize,
-    /// How colours are stored.
+    /// The stored colour model.
     pub color: Color,
-    /// Bits of a channel, or of a palette's index.
+    /// Bits per channel, or per palette index.
     pub bits: u8,
-    /// What the camera said about which way is up.
+    /// The orientation stored by the camera.
     pub exif: Exif,
 }
 
-/// How colours are stored.
+/// The stored colour model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Color {
     /// One channel.
     Grey,
-    /// Grey and transparency.
+    /// Grey and alpha.
     GreyAlpha,
-    /// Three channels, in a JPEG as luma and two chromas as a rule.
+    /// Three channels; in a JPEG usually luma and two chroma channels.
     Rgb,
-    /// Three channels and transparency.
+    /// Three channels and alpha.
     Rgba,
     /// An index into a palette.
     Palette,
-    /// Four inks (CMYK or YCCK).
+    /// Four inks: CMYK or YCCK.
     Cmyk,
 }
 
-/// Reads a file's header: one step over each of its segments, chunks or directory entries, whatever
-/// they say.
+/// Reads an image header, in a number of steps that is linear in the number of its segments,
+/// chunks or directory entries.
 ///
 /// # Errors
-/// If it is of no format that can be decoded, or ends before its header does.
-pub fn inspect(bytes: &[u8]) -> Result<Facts, Reason> {
+/// If the format is unknown, or the header is incomplete.
+pub fn inspect(bytes: &[u8]) -> Result<ImageHeader, Reason> {
     let of_none = || {
         if bytes.is_empty() {
             Reason::Empty
         } else {
-            Reason::NotAnImage("of no format that can be decoded".to_owned())
+            Reason::NotAnImage("of a format that cannot be decoded".to_owned())
         }
     };
     let format = Format::of(bytes).ok_or_else(of_none)?;
@@ -67,17 +67,17 @@ pub fn inspect(bytes: &[u8]) -> Result<Facts, Reason> {
         Format::WebP => headers::webp(bytes),
         Format::Tiff => tiff::facts(bytes),
     };
-    facts.ok_or_else(|| Reason::Damaged(format!("no whole {format} header")))
+    facts.ok_or_else(|| Reason::Damaged(format!("incomplete {format} header")))
 }
 
-/// A JPEG's segments up to the frame header.
-fn jpeg(bytes: &[u8]) -> Option<Facts> {
+/// Reads a JPEG's segments up to the frame header.
+fn jpeg(bytes: &[u8]) -> Option<ImageHeader> {
     let mut exif = Exif::Absent;
     let mut segments = Segments::of(bytes)?;
     loop {
         let Segment { marker, content, .. } = segments.next().ok()?;
         match marker {
-            // All frame headers but the tables (C4, CC) and the reserved (C8) among them.
+            // All frame headers; C4, C8 and CC in that range are tables or reserved.
             0xC0..=0xCF if ![0xC4, 0xC8, 0xCC].contains(&marker) => {
                 let &[bits, h1, h0, w1, w0, components, ..] = content else {
                     return None;
@@ -90,20 +90,27 @@ fn jpeg(bytes: &[u8]) -> Option<Facts> {
                 };
                 let side = |pair| usize::from(u16::from_be_bytes(pair));
                 let (height, width) = (side([h1, h0]), side([w1, w0]));
-                return Some(Facts { format: Format::Jpeg, height, width, color, bits, exif });
+                return Some(ImageHeader {
+                    format: Format::Jpeg,
+                    height,
+                    width,
+                    color,
+                    bits,
+                    exif,
+                });
             }
             0xE1 if exif == Exif::Absent => {
                 if let Some(tiff) = content.strip_prefix(b"Exif\0\0") {
                     exif = Exif::of(tiff);
                 }
             }
-            START_OF_SCAN | END_OF_IMAGE => return None, // pixels without a frame, or none
+            START_OF_SCAN | END_OF_IMAGE => return None, // no frame header
             _ => (),
         }
     }
 }
 
-/// Bytes before a JPEG's pixels that belong to no segment. Decoders pass over them.
+/// The number of bytes before a JPEG's pixels outside of segments; decoders skip them.
 pub(crate) fn stray_bytes(bytes: &[u8]) -> usize {
     let Some(mut segments) = Segments::of(bytes) else { return 0 };
     let mut stray = 0;
@@ -116,8 +123,8 @@ pub(crate) fn stray_bytes(bytes: &[u8]) -> usize {
     stray
 }
 
-/// A PNG's first chunk, and what comes before the pixels.
-fn png(bytes: &[u8]) -> Option<Facts> {
+/// Reads a PNG's first chunk and those before the pixels.
+fn png(bytes: &[u8]) -> Option<ImageHeader> {
     let mut chunks = png_chunks(bytes);
     let (b"IHDR", &[w3, w2, w1, w0, h3, h2, h1, h0, bits, color, ..]) = chunks.next()? else {
         return None;
@@ -134,10 +141,10 @@ fn png(bytes: &[u8]) -> Option<Facts> {
     let exif = exif.map_or(Exif::Absent, |(_, tiff)| Exif::of(tiff));
     let side = |word| u32::from_be_bytes(word) as usize;
     let (height, width) = (side([h3, h2, h1, h0]), side([w3, w2, w1, w0]));
-    Some(Facts { format: Format::Png, height, width, color, bits, exif })
+    Some(ImageHeader { format: Format::Png, height, width, color, bits, exif })
 }
 
-/// A PNG's whole chunks: names and contents.
+/// The names and contents of a PNG's complete chunks.
 pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     let mut rest = bytes.get(8..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -149,7 +156,7 @@ pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])
     })
 }
 
-/// Whether a file that cannot be decoded ends before its format's end does.
+/// Whether a file that cannot be decoded is truncated according to its format.
 pub(crate) fn is_cut(format: Format, bytes: &[u8]) -> bool {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.as_array().copied());
     let is_beyond = |end: u64| end > bytes.len() as u64;
@@ -158,7 +165,7 @@ pub(crate) fn is_cut(format: Format, bytes: &[u8]) -> bool {
         Format::Gif => bytes.trim_ascii_end().last() != Some(&b';'),
         Format::WebP => word(4).is_none_or(|len| is_beyond(u64::from(u32::from_le_bytes(len)) + 8)),
         Format::Bmp => word(2).is_none_or(|len| is_beyond(u32::from_le_bytes(len).into())),
-        // Nothing says where they end.
+        // These formats do not store their length.
         Format::Tiff | Format::Jpeg => false,
     }
 }

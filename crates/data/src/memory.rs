@@ -1,13 +1,13 @@
-//! A source whose images have all been read.
+//! A source that is read into memory once.
 
-use crate::loader::AtHand;
-use crate::watch::{hands, watched};
-use crate::{Error, Patience, ReadBuffer, Result, Source, Stalled, parallel};
+use crate::loader::ReadClock;
+use crate::watch::{clocks, watched};
+use crate::{Error, ReadBuffer, ReadTimeouts, Result, Source, StalledRead, parallel};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Images read once and kept as pixels, for sets that fit.
+/// The pixels of another source's images, kept in memory.
 pub struct Memory {
     source: Arc<dyn Source>,
     pixels: Vec<u8>,
@@ -16,35 +16,36 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Reads all of `source` on `threads` threads (0: one for each core). `progress` is told how
-    /// many images have been read, now and then, from any thread.
+    /// Reads all of `source` on `threads` threads (0: one per core). `progress` receives the number
+    /// of images read; it is called now and then, from any thread.
     ///
-    /// Images that cannot be read stay in the set; [`read`](Source::read) says why, each time.
+    /// Images that cannot be read stay in the set; [`read`](Source::read) returns their error.
     pub fn read_all(
         source: Arc<dyn Source>,
         threads: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Memory {
-        Memory::read(source, &hands(threads), progress)
+        Memory::read(source, &clocks(threads), progress)
     }
 
-    /// [`read_all`](Self::read_all) by threads of their own. While they are waited for, `watch`
-    /// hears some times a second how many images have been read, and of one that takes long, and
-    /// says whether to go on; if it says `false`, there is `None`.
+    /// [`read_all`](Self::read_all) on separate threads. Meanwhile `watch` is called several times
+    /// a second with the number of images read and any stalled read. If it returns `false`, the
+    /// result is `None`.
     ///
     /// # Errors
-    /// [`Error::Stalled`] if an image takes longer than the patience's limit.
+    /// [`Error::Stalled`] if an image takes longer than the limit.
     pub(crate) fn read_watched(
         source: &Arc<dyn Source>,
         threads: usize,
-        patience: Patience,
-        watch: &mut dyn FnMut(usize, Option<&Stalled>) -> bool,
+        timeouts: ReadTimeouts,
+        watch: &mut dyn FnMut(usize, Option<&StalledRead>) -> bool,
     ) -> Result<Option<Memory>> {
         let done = Arc::new(AtomicUsize::new(0));
         let (counted, own) = (Arc::clone(&done), Arc::clone(source));
-        let mut watch = |stalled: Option<&Stalled>| watch(done.load(Ordering::Relaxed), stalled);
-        watched(source, threads, patience, &mut watch, move |_, hands| {
-            Memory::read(own, hands, &|done| {
+        let mut watch =
+            |stalled: Option<&StalledRead>| watch(done.load(Ordering::Relaxed), stalled);
+        watched(source, threads, timeouts, &mut watch, move |_, clocks| {
+            Memory::read(own, clocks, &|done| {
                 counted.fetch_max(done, Ordering::Relaxed);
             })
         })
@@ -52,7 +53,7 @@ impl Memory {
 
     fn read(
         source: Arc<dyn Source>,
-        hands: &[AtHand],
+        clocks: &[ReadClock],
         progress: &(dyn Fn(usize) + Sync),
     ) -> Memory {
         let (height, width) = source.size();
@@ -61,13 +62,13 @@ impl Memory {
         let bad = Mutex::new(BTreeMap::new());
         let (done, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
         parallel::for_each(
-            hands.len(),
+            clocks.len(),
             pixels.chunks_exact_mut(image_bytes).enumerate(),
-            || (ReadBuffer::default(), parallel::next(hands, &taken)),
-            |(buffer, hand), (index, to)| {
-                hand.begin(index);
+            || (ReadBuffer::default(), parallel::next(clocks, &taken)),
+            |(buffer, clock), (index, to)| {
+                clock.begin(index);
                 let read = source.read(index, buffer);
-                hand.end();
+                clock.end();
                 match read {
                     Ok(image) => to.copy_from_slice(image),
                     Err(error) => drop(bad.lock().expect("a map").insert(index, error)),
@@ -81,13 +82,13 @@ impl Memory {
         Memory { source, pixels, image_bytes, bad: bad.into_inner().expect("a map") }
     }
 
-    /// What the images gave cause to report when they were read: the source's
-    /// [`remarks`](Source::remarks). There are none later.
+    /// The [`remarks`](Source::remarks) of the source after its images were read; `remarks` of this
+    /// source is empty.
     pub fn remarks_of_reading(&self) -> Vec<String> {
         self.source.remarks()
     }
 
-    /// The images that could not be read, and why.
+    /// The images that could not be read, with their errors.
     pub fn bad(&self) -> &BTreeMap<usize, Error> {
         &self.bad
     }
@@ -127,12 +128,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_does_not_answer_is_told_and_need_not_be_waited_for() {
+    fn a_read_that_the_disk_does_not_answer_is_reported_and_can_be_stopped() {
         let read = |source: &Arc<dyn Source>| Memory::read_all(Arc::clone(source), 2, &|_| ());
         crate::watch::tests::check(
-            |source, patience, watch| {
-                let mut watch = |_: usize, stalled: Option<&Stalled>| watch(stalled);
-                let read = Memory::read_watched(source, 2, patience, &mut watch)?;
+            |source, timeouts, watch| {
+                let mut watch = |_: usize, stalled: Option<&StalledRead>| watch(stalled);
+                let read = Memory::read_watched(source, 2, timeouts, &mut watch)?;
                 Ok(read.map(|memory| memory.pixels))
             },
             |source| read(source).pixels,

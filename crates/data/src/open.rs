@@ -1,103 +1,105 @@
-//! From what a user names to a training and a test set.
+//! Opens the data set that a user names.
 
-use crate::collection::packed;
+use crate::collection::{CollectionSource, packed};
 use crate::decode::ExifMode;
-use crate::folder::{Folder, Split, class_names};
-use crate::items::Items;
+use crate::folder::{Folder, TrainTest, class_names};
+
+use crate::known_files::KnownFiles;
 use crate::layout::{Labelling, names};
-use crate::located::Known;
-use crate::shards::About;
+use crate::shards::Manifest;
 use crate::{
-    Cifar, Dataset, Error, Idx, Memory, Patience, ReadBuffer, Result, Shapes, Shards, Source,
-    Stalled, WatchOfMany, bad_limit,
+    Cifar, Dataset, Error, Idx, Memory, ProgressWatch, ReadBuffer, ReadTimeouts, Result, Shapes,
+    Shards, Source, StalledRead, bad_limit,
 };
 use std::path::Path;
 use std::sync::Arc;
 
 /// How a data set is opened.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Height and width that every image gets.
+pub struct DatasetOptions {
+    /// Height and width of every delivered image, in pixels.
     pub side: usize,
-    /// Threads to read with at the start; 0: one for each core.
+    /// Threads for the initial reading; 0: one per core.
     pub threads: usize,
-    /// Sets whose pixels take no more bytes than this, training and test together, are read once
-    /// and kept.
+    /// A set whose pixels (training and test) take at most this many bytes is read into memory
+    /// once.
     pub memory_limit: usize,
-    /// Numbers of training and test images where they are generated.
+    /// Numbers of generated training and test images, for `shapes`.
     pub shapes: (u32, u32),
-    /// Where labels and the names of classes come from, if not from folders.
+    /// Where labels and class names come from, if not from folder names.
     pub labelling: Labelling,
-    /// What is done about the EXIF orientation of image files.
+    /// How the EXIF orientation of image files is handled.
     pub exif: ExifMode,
 }
 
-impl Options {
-    /// Images of `side` x `side` pixels; up to a gigabyte of them in memory.
-    pub fn with_side(side: usize) -> Options {
+impl DatasetOptions {
+    /// Images of `side` x `side` pixels; sets of up to 1 GiB are kept in memory.
+    pub fn with_side(side: usize) -> DatasetOptions {
         let shapes = (Shapes::TRAIN, Shapes::TEST);
         let (labelling, exif) = (Labelling::default(), ExifMode::Ignore);
-        Options { side, threads: 0, memory_limit: 1 << 30, shapes, labelling, exif }
+        DatasetOptions { side, threads: 0, memory_limit: 1 << 30, shapes, labelling, exif }
     }
 }
 
 /// Opens `shapes`, a folder of images, CIFAR-10 or CIFAR-100 (see [`Cifar`]), a folder with MNIST's
-/// files, one that has been prepared, or one of tar files in webdataset's layout (see
+/// files, a prepared folder, or a folder of tar files in webdataset's layout (see
 /// [`shards`](crate::shards)).
 ///
-/// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
-/// alone, of which a tenth is then held out; or images with a table of labels. `docs/data.md` shows
-/// all layouts. `progress` hears how many of how many images have been
-/// read into memory.
+/// A folder of images has `train/<class>/` with `val/<class>/` or `test/<class>/`; or only
+/// `<class>/`, of which a tenth is then held out; or images with a table of labels. `docs/data.md`
+/// lists all layouts. `progress` receives the number of images read into memory and the total.
 ///
 /// # Errors
-/// If there is no such thing, its files do not make a data set, or too few of them are images.
+/// If nothing has this name, if its files are not a data set, or if too few of them are images.
 pub fn open(
     what: &str,
-    options: &Options,
+    options: &DatasetOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
-    let (mut set, memory_limit) = found(what, options)?;
-    let opened = set.settle(Path::new(what), memory_limit, &mut |source, before, images| {
-        let tell = |done: usize| progress(before + done, images);
-        Ok(Some(Memory::read_all(Arc::clone(source), options.threads, &tell)))
+    let (mut set, memory_limit) = find(what, options)?;
+    let opened = set.load(Path::new(what), memory_limit, &mut |source, before, images| {
+        let report = |done: usize| progress(before + done, images);
+        Ok(Some(Memory::read_all(Arc::clone(source), options.threads, &report)))
     });
-    Ok(opened?.map(|()| set).expect("nobody stops it"))
+    Ok(opened?.map(|()| set).expect("this read has no stop"))
 }
 
-/// Reads a part of a set into memory, of which so many images were read before, of so many in all.
-type Reader<'a> = dyn FnMut(&Arc<dyn Source>, usize, usize) -> Result<Option<Memory>> + 'a;
+/// Reads a source into memory. Its arguments: the source, the number of images read before it, and
+/// the total.
+type ReadIntoMemory<'a> = dyn FnMut(&Arc<dyn Source>, usize, usize) -> Result<Option<Memory>> + 'a;
 
-/// [`open`], which reads into memory by threads of their own. While they are waited for, `watch`
-/// hears some times a second how many of how many images have been read, and of one that takes
-/// long, and says whether to go on; if it says `false`, there is `None`.
+/// [`open`], with separate reader threads. While they read, `watch` is called several times a
+/// second with the number of images read and any stalled read. If it returns `false`, the result is
+/// `None`.
 ///
 /// # Errors
-/// As there; [`Error::Stalled`] if an image takes longer than the patience's limit.
+/// As [`open`]; [`Error::Stalled`] if an image takes longer than the limit.
 pub fn open_watched(
     what: &str,
-    options: &Options,
-    patience: Patience,
-    watch: &mut WatchOfMany,
+    options: &DatasetOptions,
+    timeouts: ReadTimeouts,
+    watch: &mut ProgressWatch,
 ) -> Result<Option<Dataset>> {
-    let (mut set, memory_limit) = found(what, options)?;
-    let opened = set.settle(Path::new(what), memory_limit, &mut |source, before, images| {
-        let mut watch = |done, stalled: Option<&Stalled>| watch((before + done, images), stalled);
-        Memory::read_watched(source, options.threads, patience, &mut watch)
+    let (mut set, memory_limit) = find(what, options)?;
+    let opened = set.load(Path::new(what), memory_limit, &mut |source, before, images| {
+        let mut watch =
+            |done, stalled: Option<&StalledRead>| watch((before + done, images), stalled);
+        Memory::read_watched(source, options.threads, timeouts, &mut watch)
     });
     Ok(opened?.map(|()| set))
 }
 
-/// What has this name, as it lies there; and how many bytes of it may be kept in memory.
-fn found(what: &str, options: &Options) -> Result<(Dataset, usize)> {
-    let (mut set, memory_limit) = of_kind(what, options)?;
+/// Opens the named set without reading its images; also returns how many bytes of it may be kept
+/// in memory.
+fn find(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
+    let (mut set, memory_limit) = find_any(what, options)?;
     if let Some(file) = &options.labelling.class_names {
         set.class_names = names::named(file, set.train.classes())?;
     }
     Ok((set, memory_limit))
 }
 
-fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
+fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
     let path = Path::new(what);
     let (mut notes, mut statistics, mut names) = (Vec::new(), None, Vec::new());
     let mut memory_limit = options.memory_limit;
@@ -108,20 +110,20 @@ fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
             Arc::new(Shapes::train(Shapes::SEED, options.side, train)),
             Arc::new(Shapes::test(Shapes::SEED, options.side, test)),
         )
-    } else if About::is_at(path) && !given {
-        let about = About::read(path)?;
-        about.check_exif(path, options.exif)?;
-        notes.extend(about.decoder_note(path));
-        if about.side == options.side {
-            statistics = Some(about.statistics(path)?);
+    } else if Manifest::is_at(path) && !given {
+        let manifest = Manifest::read(path)?;
+        manifest.check_exif(path, options.exif)?;
+        notes.extend(manifest.decoder_note(path));
+        if manifest.side == options.side {
+            statistics = Some(manifest.statistics(path)?);
         }
-        names = class_names(&about.classes);
+        names = class_names(&manifest.classes);
         let (train, test) = Shards::open(path, options.side)?;
         if train.keeps_whole_images() {
-            memory_limit = 0; // memory keeps squares, and would lose what lies outside
+            memory_limit = 0; // `Memory` keeps only the centre squares
         }
         (Arc::new(train), Arc::new(test))
-    } else if let Some(known) = Known::find(path)?.filter(|_| !given) {
+    } else if let Some(known) = KnownFiles::find(path)?.filter(|_| !given) {
         if known.folder() != path {
             notes.push(format!("{}: this folder is used", known.folder().display()));
         }
@@ -129,7 +131,7 @@ fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
     } else if packed::is_packed(path) {
         let collection = packed::open(path, &options.labelling, &|_, _| ())?;
         (names, notes) = (class_names(&collection.classes), collection.notes.clone());
-        let (train, test) = Items::of(collection, (options.side, options.exif));
+        let (train, test) = CollectionSource::split(collection, options.side, options.exif);
         (Arc::new(train), Arc::new(test))
     } else if Shards::is_at(path) && !given {
         let split = Shards::split_webdataset(path, options.side)?;
@@ -139,31 +141,31 @@ fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
     } else {
         check_folder(path)?;
         let split = Folder::split(path, &options.labelling, options.side)?;
-        let Split { train, test, class_names, notes: said } = split;
-        (names, notes) = (class_names, said);
+        let TrainTest { train, test, class_names, notes: split_notes } = split;
+        (names, notes) = (class_names, split_notes);
         (Arc::new(train.with_exif(options.exif)), Arc::new(test.with_exif(options.exif)))
     };
     let set = Dataset::new(what.to_owned(), train, test);
     Ok((Dataset { class_names: names, notes, statistics, ..set }, memory_limit))
 }
 
-/// The images of CIFAR or MNIST.
-fn known_files(known: &Known, side: usize) -> Result<(Arc<dyn Source>, Arc<dyn Source>)> {
+/// The images of CIFAR or MNIST files.
+fn known_files(known: &KnownFiles, side: usize) -> Result<(Arc<dyn Source>, Arc<dyn Source>)> {
     Ok(match known {
-        Known::Cifar(folder) => {
+        KnownFiles::Cifar(folder) => {
             let (train, test) = Cifar::open(folder, side)?;
             (Arc::new(train), Arc::new(test))
         }
-        Known::Idx(folder) => {
+        KnownFiles::Idx(folder) => {
             let (train, test) = Idx::open(folder, side)?;
             (Arc::new(train), Arc::new(test))
         }
     })
 }
 
-/// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's,
-/// a prepared folder's, and 64 pixels for `shapes`; `None` for files in folders, each of which has
-/// its own.
+/// The side of a set's stored images, before they are resized: that of CIFAR's and MNIST's images,
+/// that of a prepared folder, and 64 pixels for `shapes`. `None` for folders of image files, whose
+/// sizes differ.
 ///
 /// # Errors
 /// If MNIST's files have no readable header, or a prepared folder no readable description.
@@ -171,25 +173,27 @@ pub fn stored_side(what: &str) -> Result<Option<usize>> {
     let path = Path::new(what);
     Ok(match what {
         "shapes" => Some(64),
-        _ if About::is_at(path) => Some(About::read(path)?.side),
-        _ => match Known::find(path)? {
-            Some(Known::Cifar(_)) => Some(Cifar::SIDE),
-            Some(Known::Idx(folder)) => Some(Idx::stored_size(&folder).map(|(h, w)| h.min(w))?),
+        _ if Manifest::is_at(path) => Some(Manifest::read(path)?.side),
+        _ => match KnownFiles::find(path)? {
+            Some(KnownFiles::Cifar(_)) => Some(Cifar::SIDE),
+            Some(KnownFiles::Idx(folder)) => {
+                Some(Idx::stored_size(&folder).map(|(h, w)| h.min(w))?)
+            }
             None => None,
         },
     })
 }
 
-/// What was done about EXIF orientation when a folder was prepared; `None` for all else.
+/// How EXIF orientation was handled when a folder was prepared; `None` for all other sets.
 ///
 /// # Errors
 /// If the prepared folder has no readable description.
 pub fn stored_exif(what: &str) -> Result<Option<ExifMode>> {
     let path = Path::new(what);
-    About::is_at(path).then(|| About::read(path).map(|about| about.exif)).transpose()
+    Manifest::is_at(path).then(|| Manifest::read(path).map(|manifest| manifest.exif)).transpose()
 }
 
-/// Refuses what cannot be a folder of images, and says what was looked for.
+/// Checks that `path` is a folder; the error lists what can be opened.
 fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
                     `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
@@ -210,14 +214,13 @@ fn check_folder(path: &Path) -> Result<()> {
 }
 
 impl Dataset {
-    /// Reads small sets into memory by `read`, which is told what was read before and how many
-    /// there are in all, and makes sure of large ones that they can be read at all. `None` if
-    /// `read` was stopped.
-    fn settle(
+    /// Reads a small set into memory with `read`. Of a large set, only checks that images can be
+    /// read. `None` if `read` was stopped.
+    fn load(
         &mut self,
         path: &Path,
         memory_limit: usize,
-        read: &mut Reader,
+        read: &mut ReadIntoMemory,
     ) -> Result<Option<()>> {
         let images = self.train.len() + self.test.len();
         let (height, width) = self.train.size();
@@ -238,7 +241,7 @@ impl Dataset {
             }
             for remark in read.remarks_of_reading() {
                 if !self.notes.contains(&remark) {
-                    self.notes.push(remark); // where the test images are the training images
+                    self.notes.push(remark); // training and test images may be the same
                 }
             }
             *set = Arc::new(read);
@@ -262,7 +265,7 @@ fn check_bad(path: &Path, set: &Memory) -> Result<()> {
     Ok(())
 }
 
-/// Reads one image, and a few others if that fails.
+/// Checks that at least one of a few images can be read.
 fn try_some(path: &Path, set: &dyn Source) -> Result<()> {
     const TRIES: usize = 64;
     let mut buffer = ReadBuffer::default();
@@ -279,7 +282,7 @@ fn try_some(path: &Path, set: &dyn Source) -> Result<()> {
 
 fn none_readable(path: &Path, tries: usize, first: &Error) -> Error {
     let problem = format!("none of {tries} images can be read (the first: {first})");
-    Error::layout(path, problem, "point --data to a folder of images")
+    Error::layout(path, problem, "open a folder of images")
 }
 
 #[cfg(test)]

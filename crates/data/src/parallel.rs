@@ -1,10 +1,10 @@
-//! Work at start-up, shared among threads: whoever is free takes the next piece.
+//! A parallel loop for work at start-up; idle threads take the next item.
 
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The number of threads that 0 stands for: one for each core.
+/// `threads`, or one per core if that is 0.
 pub(crate) fn thread_count(threads: usize) -> usize {
     match threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -12,11 +12,11 @@ pub(crate) fn thread_count(threads: usize) -> usize {
     }
 }
 
-/// Does `work` on every item; `prepare` makes what each thread keeps for itself, and what that has
-/// become is returned.
+/// Runs `work` on every item. Each thread has a state made by `prepare`; the final states are
+/// returned.
 ///
-/// Which thread gets which item is left to chance: the work on one must not depend on that of
-/// another.
+/// The assignment of items to threads is not deterministic: the work on one item must not depend
+/// on another.
 pub(crate) fn for_each<T: Send, S: Send>(
     threads: usize,
     items: impl Iterator<Item = T> + Send,
@@ -25,7 +25,7 @@ pub(crate) fn for_each<T: Send, S: Send>(
 ) -> Vec<S> {
     let items = Mutex::new(items);
     let take = || items.lock().expect("an iterator that panicked").next();
-    let life = || {
+    let run = || {
         let mut state = prepare();
         while let Some(item) = take() {
             work(&mut state, item);
@@ -33,15 +33,15 @@ pub(crate) fn for_each<T: Send, S: Send>(
         state
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..thread_count(threads)).map(|_| scope.spawn(life)).collect();
+        let threads: Vec<_> = (0..thread_count(threads)).map(|_| scope.spawn(run)).collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|p| resume_unwind(p))).collect()
     })
 }
 
-/// The one of `all` that no thread has had yet, for [`for_each`]'s `prepare`.
+/// The next element of `all` that no thread has taken, for [`for_each`]'s `prepare`.
 ///
 /// # Panics
-/// If there are more threads.
+/// If there are more threads than elements.
 pub(crate) fn next<'a, T>(all: &'a [T], taken: &AtomicUsize) -> &'a T {
     &all[taken.fetch_add(1, Ordering::Relaxed)]
 }

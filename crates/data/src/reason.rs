@@ -1,26 +1,26 @@
-//! Why the bytes of a file cannot be decoded.
+//! Why a file cannot be decoded.
 
-/// Why an image cannot be decoded; its text is a sentence's part, for
-/// [`Error::Image`](crate::Error::Image).
+/// Why an image cannot be decoded. Its text is used within
+/// [`Error::Image`](crate::Error::Image)'s message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The bytes cannot be read from the disk or out of their archive.
+    /// The bytes cannot be read from the disk or from their archive.
     #[error("{0}")]
     Unreadable(String),
     /// There are no bytes.
     #[error("the file is empty")]
     Empty,
-    /// The bytes do not begin like any image format that can be read.
+    /// The content is not of any known image format.
     #[error("{0}")]
     NotAnImage(String),
-    /// A valid image of a kind that cannot be read; the text says what to do about it.
+    /// A valid image of an unsupported kind; the text contains the remedy.
     #[error("{0}")]
     Unsupported(String),
-    /// The header or the pixels are incomplete or contradict the format.
+    /// The header or the pixels are incomplete or violate the format.
     #[error("{0}")]
     Damaged(String),
-    /// No pixels, too many, or too long a strip.
+    /// Zero, too many, or too elongated: no usable size.
     #[error("{0}")]
     UnusableSize(String),
 }

@@ -1,4 +1,4 @@
-//! Where images come from.
+//! The interface of a set of images.
 
 use crate::Result;
 use crate::decode::{self, ExifMode, Orientation, Reason};
@@ -6,9 +6,9 @@ use crate::jpeg::{Extent, Jpeg};
 use augment::{Image, Rectangle, Resizer, View};
 use std::sync::Arc;
 
-/// A set of labelled images, all of one size, any of which can be read at any time by any thread.
+/// A set of labelled images of one size. Any image can be read at any time from any thread.
 pub trait Source: Send + Sync {
-    /// The classes' names, in the order of their labels.
+    /// The names of the classes, in the order of their labels.
     fn classes(&self) -> &[String];
 
     /// Height and width of every image, in pixels.
@@ -17,7 +17,7 @@ pub trait Source: Send + Sync {
     /// The number of images.
     fn len(&self) -> usize;
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -25,38 +25,37 @@ pub trait Source: Send + Sync {
     /// The class of image `index`.
     ///
     /// # Panics
-    /// If there is no such image (so do the methods below).
+    /// If `index` is out of range (as the methods below).
     fn label(&self, index: usize) -> u32;
 
-    /// What to call image `index` in a message: its path, if it has one.
+    /// The name of image `index` for messages: its path, if it has one.
     fn name(&self, index: usize) -> String;
 
-    /// The pixels of image `index`: height x width x 3 bytes, lying in the source or in `buffer`.
+    /// The pixels of image `index`: height x width x 3 bytes, in the source or in `buffer`.
     ///
     /// # Errors
     /// If the image cannot be read or decoded.
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]>;
 
-    /// Height and width of what crops of image `index` may be taken from. [`size`](Self::size),
-    /// unless the source keeps whole images: then [`read`](Self::read) delivers the square in the
-    /// centre.
+    /// Height and width of the area of image `index` that crops may be taken from. This is
+    /// [`size`](Self::size), unless the source stores whole images; then [`read`](Self::read)
+    /// returns the centre square.
     fn size_of(&self, index: usize) -> (usize, usize) {
         let _ = index;
         self.size()
     }
 
     /// Copies crops of image `index` into `into`, one after another: for each of `views` one of
-    /// `size` (height, width), not mirrored. Views are places in an image of
+    /// `size` (height, width), not mirrored. Views are positions in an image of
     /// [`size_of`](Self::size_of).
     ///
-    /// A source that can make a crop without making the whole image does so; the pixels are the
-    /// same.
+    /// A source may decode only the part of the image that a crop shows; the pixels are the same.
     ///
     /// # Errors
-    /// If the image cannot be read or decoded; what `into` then holds is unspecified.
+    /// If the image cannot be read or decoded; the content of `into` is then unspecified.
     ///
     /// # Panics
-    /// If a crop leaves the image, or `into` has not room for just these crops.
+    /// If a crop exceeds the image, or `into` does not have the size of these crops.
     fn read_crops(
         &self,
         index: usize,
@@ -70,13 +69,13 @@ pub trait Source: Send + Sync {
         Ok(())
     }
 
-    /// What the images read so far give cause to tell the user, once.
+    /// Messages for the user about the images read so far; to be shown once.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Crops of pixels that lie in memory.
+/// Copies crops of an image in memory.
 pub(crate) fn copy_crops(
     pixels: &[u8],
     width: usize,
@@ -90,33 +89,33 @@ pub(crate) fn copy_crops(
     }
 }
 
-/// Room to read and decode an image in; each thread keeps one, so that reading allocates nothing
-/// new.
+/// Memory for reading and decoding an image. Each thread reuses one, so that reading does not
+/// allocate.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
     /// The bytes of a file.
     pub file: Vec<u8>,
-    /// The image as the file holds it.
+    /// The decoded image.
     pub decoded: Image,
-    /// The image as it is delivered.
+    /// The image after resizing.
     pub image: Image,
-    /// From one to the other.
+    /// Resizes `decoded` to `image`.
     pub resizer: Resizer,
-    /// A row of colours before they are rounded.
+    /// A row of colours before rounding.
     pub row: Vec<f32>,
-    /// Kept from image to image.
+    /// The JPEG decoder's memory.
     pub(crate) jpeg: Jpeg,
-    /// An image as the file holds it, before it is turned.
+    /// The decoded image before its EXIF orientation is applied.
     stored: Image,
-    /// Whether the last image has an EXIF orientation other than the stored one.
+    /// Whether the last image has an EXIF orientation that differs from the stored one.
     is_oriented: bool,
 }
 
-/// Buffers larger than this are not kept from image to image: a thread that once met a giant would
-/// hold its memory for good.
+/// Larger image buffers are freed before the next image, so that one huge image does not occupy
+/// memory for the rest of the run.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// The part of an image of `whole` (height, width) in which `views` lie.
+/// The part of an image of `whole` (height, width) that `views` cover.
 pub(crate) fn part_of(views: &[View], size: (usize, usize), whole: (usize, usize)) -> Rectangle {
     match *views {
         [View { top, left, .. }] => Rectangle { top, left, height: size.0, width: size.1 },
@@ -125,18 +124,18 @@ pub(crate) fn part_of(views: &[View], size: (usize, usize), whole: (usize, usize
 }
 
 impl ReadBuffer {
-    /// Decodes `file` into `decoded`, and makes sure that the image can be resized.
+    /// Decodes `file` into `decoded`, and checks that the image can be resized.
     pub(crate) fn decode(&mut self, exif: ExifMode) -> std::result::Result<(), Reason> {
         self.decode_part(exif, Rectangle::whole, Extent::Whole)
     }
 
-    /// Whether the image that was decoded last has an EXIF orientation other than the stored one.
+    /// Whether the last decoded image has an EXIF orientation that differs from the stored one.
     pub fn is_oriented(&self) -> bool {
         self.is_oriented
     }
 
-    /// The same of a part that `part` chooses, told height and width; what the other pixels then
-    /// hold is unspecified.
+    /// As [`decode`](Self::decode), but only of the part that `part` returns for the image's height
+    /// and width; all other pixels are unspecified.
     pub(crate) fn decode_part(
         &mut self,
         exif: ExifMode,
@@ -168,8 +167,8 @@ impl ReadBuffer {
         decode::check_shape(decoded)
     }
 
-    /// Crops of the square in the centre of `decoded`, its shorter side resized to `side`. Of a
-    /// single crop no other pixel is computed.
+    /// Crops of the centre square of `decoded`, after its shorter side is resized to `side`. For a
+    /// single crop, only its pixels are computed.
     pub(crate) fn square_crops(
         &mut self,
         side: usize,
@@ -191,49 +190,52 @@ impl ReadBuffer {
 #[derive(Clone)]
 pub struct Subset {
     source: Arc<dyn Source>,
-    part: Part,
+    selection: Selection,
     len: usize,
 }
 
-/// Which images of the whole. The whole may be ordered by class: every part has its share of each.
+/// Which images of the whole. All variants are evenly spaced, because a source may be ordered by
+/// class.
 #[derive(Clone, Copy, Debug)]
-enum Part {
-    /// As many as are wanted, evenly spaced.
+enum Selection {
+    /// The requested number of images.
     Spread,
-    /// The last of every so many.
+    /// The last of every n images.
     Every(usize),
-    /// All but those.
+    /// All but the last of every n images.
     AllBut(usize),
 }
 
 impl Subset {
-    /// `len` images of `source`, spread evenly over it, or all if it has fewer.
+    /// `len` evenly spaced images of `source`, or all if it has fewer.
     pub fn spread(source: Arc<dyn Source>, len: usize) -> Subset {
         let len = len.min(source.len());
-        Subset { source, part: Part::Spread, len }
+        Subset { source, selection: Selection::Spread, len }
     }
 
-    /// All images of `source` but the last of every `nth`, and just these: a part to learn from and
-    /// one that is held out.
+    /// Splits `source` into all images but the last of every `nth`, and those: a training part and
+    /// a held-out part.
     ///
     /// # Panics
-    /// If `nth` is less than two.
+    /// If `nth` is less than 2.
     pub fn hold_out(source: Arc<dyn Source>, nth: usize) -> (Subset, Subset) {
         assert!(nth >= 2, "every image is held out");
         let held = source.len() / nth;
         let rest = source.len() - held;
         (
-            Subset { source: Arc::clone(&source), part: Part::AllBut(nth), len: rest },
-            Subset { source, part: Part::Every(nth), len: held },
+            Subset { source: Arc::clone(&source), selection: Selection::AllBut(nth), len: rest },
+            Subset { source, selection: Selection::Every(nth), len: held },
         )
     }
 
     fn original(&self, index: usize) -> usize {
         assert!(index < self.len, "image {index} of {}", self.len);
-        match self.part {
-            Part::Spread => (index as u64 * self.source.len() as u64 / self.len as u64) as usize,
-            Part::Every(nth) => index * nth + nth - 1,
-            Part::AllBut(nth) => index + index / (nth - 1),
+        match self.selection {
+            Selection::Spread => {
+                (index as u64 * self.source.len() as u64 / self.len as u64) as usize
+            }
+            Selection::Every(nth) => index * nth + nth - 1,
+            Selection::AllBut(nth) => index + index / (nth - 1),
         }
     }
 }
@@ -283,8 +285,8 @@ impl Source for Subset {
     }
 }
 
-/// Places of `count` of a source's images, or of all if it has fewer, spread over the source and of
-/// as many different classes as there are.
+/// Indices of `count` images of a source (all, if it has fewer), spread over the source and over
+/// as many classes as possible.
 pub fn spread_over_classes(source: &dyn Source, count: usize) -> Vec<usize> {
     let (classes, len) = (source.classes().len().max(1), source.len());
     let mut chosen: Vec<usize> = Vec::new();
@@ -307,28 +309,28 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn what_is_held_out_and_the_rest_are_the_whole() {
+    fn held_out_images_and_the_rest_form_the_whole() {
         for (len, nth) in [(50, 5), (53, 5), (9, 2), (3, 7)] {
             let whole: Arc<dyn Source> = Arc::new(Fake::new(len, 4, 10));
             let (rest, held) = Subset::hold_out(whole, nth);
             assert_eq!((rest.len() + held.len(), held.len()), (len, len / nth));
-            let places = |part: &Subset| (0..part.len()).map(|at| part.original(at)).collect();
-            let (rest, held): (BTreeSet<_>, BTreeSet<_>) = (places(&rest), places(&held));
+            let indices = |part: &Subset| (0..part.len()).map(|at| part.original(at)).collect();
+            let (rest, held): (BTreeSet<_>, BTreeSet<_>) = (indices(&rest), indices(&held));
             assert!(held.iter().all(|at| at % nth == nth - 1), "{held:?}");
             assert_eq!(rest.union(&held).count(), len, "{rest:?} {held:?}");
         }
     }
 
     #[test]
-    fn images_are_of_as_many_classes_as_can_be() {
+    fn images_cover_as_many_classes_as_possible() {
         let source = Fake::new(40, 8, 10);
-        for (count, least) in [(4, 4), (10, 10), (25, 10)] {
+        for (count, expected) in [(4, 4), (10, 10), (25, 10)] {
             let chosen = spread_over_classes(&source, count);
             let distinct: BTreeSet<_> = chosen.iter().collect();
             let classes = chosen.iter().map(|&at| source.label(at));
             let classes: BTreeSet<u32> = classes.collect();
             assert_eq!((chosen.len(), distinct.len()), (count, count));
-            assert_eq!(classes.len(), least, "{chosen:?}");
+            assert_eq!(classes.len(), expected, "{chosen:?}");
         }
         assert_eq!(spread_over_classes(&source, 99).len(), 40);
     }

@@ -1,9 +1,9 @@
-//! What must be known about a training set before training: its mean, and how its colours vary.
+//! The mean image and the colour statistics of a training set.
 
-use crate::loader::AtHand;
-use crate::watch::{hands, watched};
-use crate::{Error, Patience, ReadBuffer, Result, Source, Stalled, parallel};
-use augment::{ColorForm, ColorShift};
+use crate::loader::ReadClock;
+use crate::watch::{clocks, watched};
+use crate::{Error, ReadBuffer, ReadTimeouts, Result, Source, StalledRead, parallel};
+use augment::{ColorFormula, ColorShift};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,22 +11,22 @@ mod eigen;
 
 /// The mean image, the mean colour, and the principal components of the colours of a training set.
 ///
-/// All sums are of whole numbers, so their bits do not depend on the number of threads.
+/// All sums are of integers, so the result does not depend on the number of threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statistics {
-    /// The mean of every pixel: height x width x 3.
+    /// The mean of every pixel: height x width x 3 values.
     pub mean: Vec<f32>,
-    /// The mean of all pixels: red, green, blue.
+    /// The mean colour: red, green, blue.
     pub color: [f32; 3],
-    /// Eigenvalues of the colours' covariance, largest first, in squared grey levels.
+    /// The eigenvalues of the colour covariance in squared grey levels, largest first.
     pub variances: [f32; 3],
-    /// Their eigenvectors of unit length, one a row, each (red, green, blue).
+    /// Their unit eigenvectors as rows (red, green, blue).
     pub components: [[f32; 3]; 3],
-    /// Images that were counted.
+    /// The number of images measured.
     pub images: usize,
 }
 
-/// Sums over some images.
+/// Sums over images.
 pub(crate) struct Sums {
     images: u64,
     pixels: Vec<u64>,
@@ -35,59 +35,59 @@ pub(crate) struct Sums {
 }
 
 impl Statistics {
-    /// Measures `source` on `threads` threads (0: one for each core).
+    /// Measures `source` on `threads` threads (0: one per core).
     ///
-    /// `sample` limits the number of images, spread evenly over the source: after 10,000 images the
-    /// mean of a pixel is known to less than a grey level. Images that cannot be read are left out.
-    /// `progress` hears how many images have been measured, from any thread.
+    /// `sample` limits the number of images; they are evenly spaced over the source. With 10,000
+    /// images, the standard error of a pixel's mean is below one grey level. Unreadable images are
+    /// left out. `progress` receives the number of images measured, from any thread.
     ///
     /// # Errors
-    /// If no image can be read: what is wrong with the first.
+    /// The error of the first image, if none can be read.
     pub fn of(
         source: &dyn Source,
         threads: usize,
         sample: Option<usize>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Statistics> {
-        measure(source, &hands(threads), sample, progress)
+        measure(source, &clocks(threads), sample, progress)
     }
 
-    /// [`of`](Self::of), measured by threads of their own. While they are waited for, `watch` hears
-    /// some times a second how many images have been measured, and of one that takes long, and says
-    /// whether to go on; if it says `false`, there is `None`. Reads that never come back leave
-    /// their threads behind.
+    /// [`of`](Self::of) on separate threads. Meanwhile `watch` is called several times a second
+    /// with the number of images measured and any stalled read; if it returns `false`, the result
+    /// is `None`. The thread of a read that never returns is leaked.
     ///
     /// # Errors
-    /// As there; [`Error::Stalled`] if an image takes longer than the patience's limit.
+    /// As [`of`](Self::of); [`Error::Stalled`] if an image takes longer than the limit.
     pub fn of_watched(
         source: &Arc<dyn Source>,
         threads: usize,
         sample: Option<usize>,
-        patience: Patience,
-        watch: &mut dyn FnMut(usize, Option<&Stalled>) -> bool,
+        timeouts: ReadTimeouts,
+        watch: &mut dyn FnMut(usize, Option<&StalledRead>) -> bool,
     ) -> Result<Option<Statistics>> {
         let done = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&done);
-        let mut watch = |stalled: Option<&Stalled>| watch(done.load(Ordering::Relaxed), stalled);
-        let measured = watched(source, threads, patience, &mut watch, move |source, hands| {
-            measure(source, hands, sample, &|done| {
+        let mut watch =
+            |stalled: Option<&StalledRead>| watch(done.load(Ordering::Relaxed), stalled);
+        let measured = watched(source, threads, timeouts, &mut watch, move |source, clocks| {
+            measure(source, clocks, sample, &|done| {
                 counted.fetch_max(done, Ordering::Relaxed);
             })
         });
         measured?.transpose()
     }
 
-    /// The colour shift of a given strength along these components, in the source's form.
+    /// The colour shift of strength `noise` along these components, in the form of the 2012 source.
     pub fn color_shift(&self, noise: f32) -> ColorShift {
         let (variances, components) = (self.variances, self.components);
-        ColorShift { form: ColorForm::Source, noise, variances, components }
+        ColorShift { formula: ColorFormula::Source, noise, variances, components }
     }
 }
 
-/// The sums of a sample of images, by as many threads as there are hands.
+/// Measures a sample of images with one thread per clock.
 fn measure(
     source: &dyn Source,
-    hands: &[AtHand],
+    clocks: &[ReadClock],
     sample: Option<usize>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Statistics> {
@@ -96,14 +96,14 @@ fn measure(
     let first_bad: Mutex<Option<(usize, Error)>> = Mutex::new(None);
     let (done, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let parts = parallel::for_each(
-        hands.len(),
+        clocks.len(),
         0..count,
-        || (Sums::zero(height * width), ReadBuffer::default(), parallel::next(hands, &taken)),
-        |(sums, buffer, hand), position| {
+        || (Sums::zero(height * width), ReadBuffer::default(), parallel::next(clocks, &taken)),
+        |(sums, buffer, clock), position| {
             let index = (position as u64 * source.len() as u64 / count as u64) as usize;
-            hand.begin(index);
+            clock.begin(index);
             let read = source.read(index, buffer);
-            hand.end();
+            clock.end();
             match read {
                 Ok(image) => sums.add(image),
                 Err(error) => {
@@ -132,20 +132,20 @@ impl Sums {
         Sums { images: 0, pixels: vec![0; area * 3], products: [0; 6] }
     }
 
-    /// As words, which [`from_words`](Self::from_words) takes.
-    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+    /// All sums as integers, for [`from_values`](Self::from_values).
+    pub(crate) fn values(&self) -> impl Iterator<Item = u64> {
         let ends = std::iter::once(self.images).chain(self.products);
         ends.chain(self.pixels.iter().copied())
     }
 
-    /// `None` if there are too few or too many.
-    pub(crate) fn from_words(area: usize, mut words: impl Iterator<Item = u64>) -> Option<Sums> {
+    /// The inverse of [`values`](Self::values); `None` if the number of values is wrong.
+    pub(crate) fn from_values(area: usize, mut values: impl Iterator<Item = u64>) -> Option<Sums> {
         let mut sums = Sums::zero(area);
-        sums.images = words.next()?;
+        sums.images = values.next()?;
         for sum in sums.products.iter_mut().chain(&mut sums.pixels) {
-            *sum = words.next()?;
+            *sum = values.next()?;
         }
-        words.next().is_none().then_some(sums)
+        values.next().is_none().then_some(sums)
     }
 
     pub(crate) fn add(&mut self, image: &[u8]) {
@@ -153,7 +153,7 @@ impl Sums {
         for (sum, &byte) in self.pixels.iter_mut().zip(image) {
             *sum += u64::from(byte);
         }
-        // 65,536 products of two bytes fit 32 bits.
+        // 65,536 products of two bytes fit in 32 bits.
         for part in image.chunks(65_536 * 3) {
             let mut products = [0u32; 6];
             for &[r, g, b] in part.as_chunks::<3>().0 {
@@ -179,10 +179,10 @@ impl Sums {
             color.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
         }
         let color = color.map(|sum| sum as f64 / pixels);
-        let place = [[0, 1, 2], [1, 3, 4], [2, 4, 5]];
+        let index = [[0, 1, 2], [1, 3, 4], [2, 4, 5]];
         let covariance = std::array::from_fn(|i| {
             std::array::from_fn(|j| {
-                self.products[place[i][j]] as f64 / pixels - color[i] * color[j]
+                self.products[index[i][j]] as f64 / pixels - color[i] * color[j]
             })
         });
         let (variances, components) = eigen::decompose(covariance);

@@ -1,41 +1,41 @@
-//! Image files without classes, as they are named one by one, by folders or by patterns.
+//! Image files without classes, named one by one, by folders or by patterns.
 //!
-//! * [`Named`]: which files are meant
-//! * [`Unlabelled`]: read when they are asked for, any number of them
-//! * [`Pictures`]: read at once and kept
+//! * [`ImagePaths`]: the files that arguments name
+//! * [`UnlabelledFiles`]: images that are read on demand
+//! * [`UnlabelledImages`]: images that are read at once and kept in memory
 
-mod kept;
+mod eager;
 mod lazy;
 
-pub use kept::Pictures;
-pub use lazy::Unlabelled;
+pub use eager::UnlabelledImages;
+pub use lazy::UnlabelledFiles;
 
 use crate::formats::{NameKind, kind_of_name};
 use crate::{Error, Result};
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
-/// The files that arguments name.
+/// The files that command-line arguments or the like name.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Named {
-    /// Image files, those of a folder or a pattern in natural order.
+pub struct ImagePaths {
+    /// Image files; those of a folder or a pattern in natural order.
     pub files: Vec<PathBuf>,
-    /// Files in folders whose names are no images'.
+    /// Files in folders whose extensions are not those of images.
     pub others: Vec<PathBuf>,
 }
 
-impl Named {
-    /// The files that `arguments` name: a file; a folder, of which all image files at any depth are
-    /// meant; or a pattern with `*`, `?`, `[...]` or `**`, where nothing has just this name.
+impl ImagePaths {
+    /// Resolves `arguments`: a file; a folder, with all image files below it; or, if no file has
+    /// this name, a pattern with `*`, `?`, `[...]` or `**`.
     ///
-    /// Natural order compares numbers as numbers: `img2.jpg` comes before `img10.jpg`. Hidden files
-    /// and links to folders are passed over.
+    /// Natural order compares digits as numbers: `img2.jpg` comes before `img10.jpg`. Hidden files
+    /// and links to folders are skipped.
     ///
     /// # Errors
-    /// [`Error::Io`] if a folder cannot be read, or holds no image, or a pattern fits nothing;
-    /// [`Error::Pattern`].
-    pub fn by(arguments: &[PathBuf]) -> Result<Named> {
-        let mut named = Named::default();
+    /// [`Error::Io`] if a folder cannot be read or has no image, or a pattern matches nothing;
+    /// [`Error::Pattern`] for an invalid pattern.
+    pub fn resolve(arguments: &[PathBuf]) -> Result<ImagePaths> {
+        let mut named = ImagePaths::default();
         for argument in arguments {
             let text = argument.to_string_lossy();
             let before = named.files.len();
@@ -78,7 +78,7 @@ impl Named {
                 if !path.is_dir() {
                     found.push(path);
                 } else if !path.is_symlink() {
-                    folders.push(path); // a link to a folder might lead in circles
+                    folders.push(path); // links to folders are skipped, as they may form a cycle
                 }
             }
         }
@@ -88,7 +88,7 @@ impl Named {
     }
 }
 
-/// What fits a pattern, in natural order.
+/// The paths that match a pattern, in natural order.
 fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
     let options = glob::MatchOptions {
         require_literal_separator: true,
@@ -104,7 +104,7 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Compares paths part by part, and in these letters as bytes and runs of digits as numbers.
+/// Compares paths by component; letters are compared as bytes, runs of digits as numbers.
 fn natural(a: &Path, b: &Path) -> Ordering {
     let parts = a.components().zip(b.components());
     let parts = parts.map(|(a, b)| {
@@ -133,7 +133,7 @@ fn natural_bytes(mut a: &[u8], mut b: &[u8]) -> Ordering {
     }
 }
 
-/// Digits without the zeros before them.
+/// Digits without leading zeros.
 fn number(digits: &[u8]) -> &[u8] {
     let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
     &digits[zeros..]

@@ -1,13 +1,13 @@
-//! Decodes every file and says what is wrong with it, or worth knowing.
+//! Decodes every file of a data set and reports problems and notable properties.
 
 mod files;
 mod headers;
 
 pub use headers::{Headers, headers};
 
-use crate::collection::{Collection, Item, packed};
+use crate::collection::{Collection, LabelledFile, packed};
 use crate::decode::{self, ExifMode, Reason};
-use crate::inspect::{Color, Exif, Facts, Format, inspect, is_cut, stray_bytes};
+use crate::inspect::{Color, Exif, Format, ImageHeader, inspect, is_cut, stray_bytes};
 use crate::{Error, ReadBuffer, Result, Source, parallel, shards};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,177 +15,176 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What was found in a number of files.
+/// The findings about a number of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Files (or images) that were looked at.
+pub struct VerifyReport {
+    /// Files (or images) examined.
     pub files: usize,
-    /// In the order of the files; of one file, in the order of [`Kind`].
+    /// In the order of the files; for one file, in the order of [`FindingKind`].
     pub findings: Vec<Finding>,
 }
 
-/// Something about a file.
+/// A finding about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The file: its path, or its place in an archive.
+    /// The path of the file, or its name in an archive.
     pub name: String,
-    /// What it is.
-    pub kind: Kind,
-    /// The same in words.
+    /// The kind of finding.
+    pub kind: FindingKind,
+    /// A description.
     pub detail: String,
 }
 
-/// What can be found; first what makes a file unusable.
+/// The kinds of findings; those that make a file unusable come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// The folders or files do not make a data set, so training would not start.
+pub enum FindingKind {
+    /// The folders or files do not form a data set, so that training cannot start.
     Layout,
-    /// Its bytes cannot be had.
+    /// The bytes cannot be read.
     Unreadable,
-    /// Of no format that can be decoded.
+    /// The format cannot be decoded.
     NotAnImage,
-    /// A valid file of a kind that cannot be read; converted, it can.
+    /// A valid file of an unsupported kind; it can be used after conversion.
     Unsupported,
-    /// It ends too early.
+    /// The file is incomplete.
     Truncated,
-    /// It cannot be decoded, or not without guessing.
+    /// The file cannot be decoded without guessing.
     Damaged,
-    /// Too large, empty or too long a strip.
+    /// Too large, empty, or too elongated.
     UnusableSize,
-    /// Its name ends as that of another format does; it is decoded by its content.
+    /// The extension is that of another format; the content decides.
     WrongName,
-    /// Bytes between the parts of its header, which are passed over.
+    /// Bytes between the segments of the header, which are skipped.
     StrayBytes,
-    /// Four inks; converted without colour management.
+    /// CMYK, which is converted without colour management.
     Cmyk,
-    /// Grey; spread over the three channels.
+    /// Grey, which is copied to three channels.
     Grey,
-    /// Rounded to eight bits.
+    /// 16 bits per channel, which are rounded to 8.
     SixteenBit,
     /// Transparency, which is dropped.
     Alpha,
-    /// To be rotated or mirrored for display, which [`Options::exif`] decides on.
+    /// An EXIF orientation; [`VerifyOptions::exif`] decides whether it is applied.
     Orientation,
-    /// EXIF data that cannot be read; the pixels do not suffer.
+    /// EXIF data that cannot be read; the pixels are unaffected.
     CorruptExif,
-    /// The shorter side has fewer pixels than asked for.
+    /// The shorter side has fewer pixels than requested.
     Small,
 }
 
-impl Kind {
-    /// All, in their order.
-    pub const ALL: [Kind; 16] = [
-        Kind::Layout,
-        Kind::Unreadable,
-        Kind::NotAnImage,
-        Kind::Unsupported,
-        Kind::Truncated,
-        Kind::Damaged,
-        Kind::UnusableSize,
-        Kind::WrongName,
-        Kind::StrayBytes,
-        Kind::Cmyk,
-        Kind::Grey,
-        Kind::SixteenBit,
-        Kind::Alpha,
-        Kind::Orientation,
-        Kind::CorruptExif,
-        Kind::Small,
+impl FindingKind {
+    /// All kinds in order.
+    pub const ALL: [FindingKind; 16] = [
+        FindingKind::Layout,
+        FindingKind::Unreadable,
+        FindingKind::NotAnImage,
+        FindingKind::Unsupported,
+        FindingKind::Truncated,
+        FindingKind::Damaged,
+        FindingKind::UnusableSize,
+        FindingKind::WrongName,
+        FindingKind::StrayBytes,
+        FindingKind::Cmyk,
+        FindingKind::Grey,
+        FindingKind::SixteenBit,
+        FindingKind::Alpha,
+        FindingKind::Orientation,
+        FindingKind::CorruptExif,
+        FindingKind::Small,
     ];
 
-    /// Whether a file with this finding cannot be trained on.
+    /// Whether a file with this finding is unusable for training.
     pub fn is_unusable(self) -> bool {
-        self <= Kind::UnusableSize
+        self <= FindingKind::UnusableSize
     }
 
-    /// A word, the same in tables and in JSON.
+    /// The identifier in tables and JSON.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Layout => "layout",
-            Kind::Unreadable => "unreadable",
-            Kind::NotAnImage => "not-an-image",
-            Kind::Unsupported => "unsupported",
-            Kind::Truncated => "truncated",
-            Kind::Damaged => "damaged",
-            Kind::UnusableSize => "unusable-size",
-            Kind::WrongName => "wrong-name",
-            Kind::StrayBytes => "stray-bytes",
-            Kind::Cmyk => "cmyk",
-            Kind::Grey => "grey",
-            Kind::SixteenBit => "16-bit",
-            Kind::Alpha => "alpha",
-            Kind::Orientation => "orientation",
-            Kind::CorruptExif => "corrupt-exif",
-            Kind::Small => "small",
+            FindingKind::Layout => "layout",
+            FindingKind::Unreadable => "unreadable",
+            FindingKind::NotAnImage => "not-an-image",
+            FindingKind::Unsupported => "unsupported",
+            FindingKind::Truncated => "truncated",
+            FindingKind::Damaged => "damaged",
+            FindingKind::UnusableSize => "unusable-size",
+            FindingKind::WrongName => "wrong-name",
+            FindingKind::StrayBytes => "stray-bytes",
+            FindingKind::Cmyk => "cmyk",
+            FindingKind::Grey => "grey",
+            FindingKind::SixteenBit => "16-bit",
+            FindingKind::Alpha => "alpha",
+            FindingKind::Orientation => "orientation",
+            FindingKind::CorruptExif => "corrupt-exif",
+            FindingKind::Small => "small",
         }
     }
 }
 
-impl Report {
-    /// Adds why files do not make a data set, first of all.
+impl VerifyReport {
+    /// Prepends the error that prevents the files from forming a data set.
     pub fn add_layout(&mut self, name: &str, error: &Error) {
         let (name, detail) = (name.to_owned(), error.to_string());
-        self.findings.insert(0, Finding { name, kind: Kind::Layout, detail });
+        self.findings.insert(0, Finding { name, kind: FindingKind::Layout, detail });
     }
 
-    /// Files that cannot be trained on, each of which has exactly one finding that says why; and 1
-    /// more if their layout is none.
+    /// The number of unusable files, each of which has exactly one such finding; plus one for an
+    /// invalid layout.
     pub fn unusable(&self) -> usize {
         self.findings.iter().filter(|finding| finding.kind.is_unusable()).count()
     }
 
-    /// Findings of a kind.
-    pub fn count(&self, kind: Kind) -> usize {
+    /// The number of findings of a kind.
+    pub fn count(&self, kind: FindingKind) -> usize {
         self.findings.iter().filter(|finding| finding.kind == kind).count()
     }
 }
 
-/// What is looked for, and with how many threads.
+/// VerifyOptions of verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Report images whose shorter side has fewer pixels; 0: none.
+pub struct VerifyOptions {
+    /// Report images whose shorter side has fewer pixels; 0: report none.
     pub smaller_than: usize,
-    /// 0: one for each core.
+    /// Threads; 0: one per core.
     pub threads: usize,
-    /// What is done about EXIF orientation.
+    /// How EXIF orientation is handled.
     pub exif: ExifMode,
 }
 
-/// Looks at every file of a collection. `progress` hears how many of how many are done, from any
-/// thread.
+/// Verifies every file of a collection. `progress` receives the number of files done and the total,
+/// from any thread.
 pub fn collection(
     collection: &Collection,
-    options: Options,
+    options: VerifyOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Report {
-    let items: Vec<&Item> = collection.train.iter().chain(&collection.test).collect();
-    let examine = |desk: &mut ReadBuffer, index: usize| {
-        let item: &Item = items[index];
-        let found = match collection.read(item, &mut desk.file) {
-            Ok(()) => examine(&item.name, options, desk),
+) -> VerifyReport {
+    let files: Vec<&LabelledFile> = collection.train.iter().chain(&collection.test).collect();
+    let examine = |buffer: &mut ReadBuffer, index: usize| {
+        let file: &LabelledFile = files[index];
+        let found = match collection.read(file, &mut buffer.file) {
+            Ok(()) => examine(&file.name, options, buffer),
             Err(error) => vec![kind_of(error)],
         };
-        let name = |(kind, detail)| Finding { name: item.name.clone(), kind, detail };
+        let name = |(kind, detail)| Finding { name: file.name.clone(), kind, detail };
         found.into_iter().map(name).collect()
     };
-    in_order(items.len(), options.threads, progress, ReadBuffer::default, examine)
+    in_order(files.len(), options.threads, progress, ReadBuffer::default, examine)
 }
 
-/// Looks at every file below a folder or in an archive: those that may be images by their names,
-/// as [`Folder`](crate::Folder) takes them, in the order of their paths; and at those in parquet
-/// files.
+/// Verifies every file below a folder or in an archive whose extension may be an image's, in the
+/// order of paths (as [`Folder`](crate::Folder)), and the images in parquet files.
 ///
-/// Of tar files in webdataset's layout every image is looked at, under names such as
-/// `train-0.tar/000.jpg`. Hidden files and links to folders that contain them are passed over;
-/// folders that cannot be read, links that lead nowhere, pipes and the like are findings.
+/// In tar files of webdataset's layout, images have names such as `train-0.tar/000.jpg`. Hidden
+/// files and links to an enclosing folder are skipped; unreadable folders, dangling links, pipes
+/// and the like are findings.
 ///
 /// # Errors
-/// If the folder itself cannot be read, or its tar files cannot be trained on.
+/// If the folder itself cannot be read, or its tar files cannot be used for training.
 pub fn folder(
     root: &Path,
-    options: Options,
+    options: VerifyOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Report> {
+) -> Result<VerifyReport> {
     if packed::is_packed(root) {
         return Ok(collection(&packed::images(root)?, options, progress));
     }
@@ -198,7 +197,7 @@ pub fn folder(
     let report = collection(&files, options, progress);
     findings.extend(report.findings);
     findings.sort_by(|a, b| Path::new(&a.name).cmp(Path::new(&b.name))); // stable: kinds stay
-    Ok(Report { files: count, findings })
+    Ok(VerifyReport { files: count, findings })
 }
 
 /// Reads every image of a source.
@@ -206,7 +205,7 @@ pub fn source(
     source: &dyn Source,
     threads: usize,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Report {
+) -> VerifyReport {
     let read = |buffer: &mut ReadBuffer, index: usize| match source.read(index, buffer) {
         Ok(_) => Vec::new(),
         Err(error) => {
@@ -217,14 +216,14 @@ pub fn source(
     in_order(source.len(), threads, progress, ReadBuffer::default, read)
 }
 
-/// Does `work` on 0..`count` and puts what it finds in their order.
+/// Runs `work` on 0..`count` and collects the findings in order.
 fn in_order<S: Send>(
     count: usize,
     threads: usize,
     progress: &(dyn Fn(usize, usize) + Sync),
     prepare: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, usize) -> Vec<Finding> + Sync,
-) -> Report {
+) -> VerifyReport {
     let done = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     parallel::for_each(threads, 0..count, prepare, |state, index| {
@@ -236,13 +235,17 @@ fn in_order<S: Send>(
     });
     let mut found = found.into_inner().expect("no panic");
     found.sort_by_key(|(index, _)| *index);
-    Report { files: count, findings: found.into_iter().flat_map(|(_, f)| f).collect() }
+    VerifyReport { files: count, findings: found.into_iter().flat_map(|(_, f)| f).collect() }
 }
 
-/// What is to be said of the file in `buffer`.
-fn examine(name: &str, options: Options, buffer: &mut ReadBuffer) -> Vec<(Kind, String)> {
+/// The findings about the file in `buffer`.
+fn examine(
+    name: &str,
+    options: VerifyOptions,
+    buffer: &mut ReadBuffer,
+) -> Vec<(FindingKind, String)> {
     let facts = inspect(&buffer.file);
-    // Decoders are other people's: one that panics is one more way for a file to be bad.
+    // The other crates' decoders may panic; this is an error of the file.
     let decoded = catch_unwind(AssertUnwindSafe(|| buffer.decode(options.exif)));
     let decoded = decoded.unwrap_or_else(|_| {
         let file = std::mem::take(&mut buffer.file);
@@ -252,7 +255,7 @@ fn examine(name: &str, options: Options, buffer: &mut ReadBuffer) -> Vec<(Kind, 
     });
     let mut found = Vec::new();
     let strays = match (&decoded, &facts) {
-        (Ok(()), Ok(Facts { format: Format::Jpeg, .. })) => stray_bytes(&buffer.file),
+        (Ok(()), Ok(ImageHeader { format: Format::Jpeg, .. })) => stray_bytes(&buffer.file),
         _ => 0,
     };
     if let Err(reason) = decoded {
@@ -264,68 +267,71 @@ fn examine(name: &str, options: Options, buffer: &mut ReadBuffer) -> Vec<(Kind, 
     found
 }
 
-/// Why an image that is inside another file cannot be had.
-fn kind_of(error: Error) -> (Kind, String) {
+/// The kind of an error of an image in a container.
+fn kind_of(error: Error) -> (FindingKind, String) {
     let Error::Image { reason, .. } = error else {
-        return (Kind::Unreadable, error.to_string());
+        return (FindingKind::Unreadable, error.to_string());
     };
     let kind = match reason {
-        Reason::Unreadable(_) => Kind::Unreadable,
-        Reason::Empty => Kind::Truncated,
-        Reason::NotAnImage(_) => Kind::NotAnImage,
-        Reason::Unsupported(_) => Kind::Unsupported,
-        Reason::Damaged(_) => Kind::Damaged,
-        Reason::UnusableSize(_) => Kind::UnusableSize,
+        Reason::Unreadable(_) => FindingKind::Unreadable,
+        Reason::Empty => FindingKind::Truncated,
+        Reason::NotAnImage(_) => FindingKind::NotAnImage,
+        Reason::Unsupported(_) => FindingKind::Unsupported,
+        Reason::Damaged(_) => FindingKind::Damaged,
+        Reason::UnusableSize(_) => FindingKind::UnusableSize,
     };
     (kind, reason.into())
 }
 
-/// Why a file cannot be decoded.
-fn failure(reason: &Reason, bytes: &[u8], facts: Option<&Facts>) -> Kind {
+/// The kind of a decoding failure.
+fn failure(reason: &Reason, bytes: &[u8], facts: Option<&ImageHeader>) -> FindingKind {
     if matches!(reason, Reason::Unsupported(_)) {
-        return Kind::Unsupported;
+        return FindingKind::Unsupported;
     }
     let is_cut = match Format::of(bytes) {
         None if bytes.is_empty() => true,
-        None => return Kind::NotAnImage,
+        None => return FindingKind::NotAnImage,
         Some(Format::Jpeg) => !decode::has_end_of_image(bytes),
         Some(format) => is_cut(format, bytes),
     };
     if facts.is_some_and(|facts| !decode::is_usable(facts.height, facts.width)) {
-        return Kind::UnusableSize;
+        return FindingKind::UnusableSize;
     }
-    if is_cut { Kind::Truncated } else { Kind::Damaged }
+    if is_cut { FindingKind::Truncated } else { FindingKind::Damaged }
 }
 
-/// What is worth knowing about a file, usable or not.
+/// Adds notable properties of a file, usable or not.
 fn remark(
     name: &str,
-    facts: &Facts,
+    facts: &ImageHeader,
     strays: usize,
-    options: Options,
-    found: &mut Vec<(Kind, String)>,
+    options: VerifyOptions,
+    findings: &mut Vec<(FindingKind, String)>,
 ) {
     let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
     let ending = ending.unwrap_or_default().to_ascii_lowercase();
     let fits = ending.is_empty() || facts.format.endings().contains(&&*ending);
     if !fits {
-        found.push((Kind::WrongName, format!("a {} whose name ends in .{ending}", facts.format)));
+        findings.push((
+            FindingKind::WrongName,
+            format!("a {} whose name ends in .{ending}", facts.format),
+        ));
     }
-    let mut say = |kind, detail: &str| found.push((kind, detail.to_owned()));
+    let mut add = |kind, detail: &str| findings.push((kind, detail.to_owned()));
     if strays > 0 {
-        say(Kind::StrayBytes, &format!("{strays} bytes between the parts of its header"));
+        add(FindingKind::StrayBytes, &format!("{strays} bytes between the segments of its header"));
     }
     match facts.color {
-        Color::Cmyk => say(Kind::Cmyk, "four inks, converted without colour management"),
-        Color::Grey | Color::GreyAlpha => say(Kind::Grey, "grey, spread over three channels"),
+        Color::Cmyk => add(FindingKind::Cmyk, "CMYK, converted without colour management"),
+        Color::Grey | Color::GreyAlpha => add(FindingKind::Grey, "grey, copied to three channels"),
         Color::Rgb | Color::Rgba | Color::Palette => (),
     }
     if facts.bits > 8 {
         let bits = facts.bits;
-        say(Kind::SixteenBit, &format!("{bits} bits a channel, rounded to 8"));
+        add(FindingKind::SixteenBit, &format!("{bits} bits per channel, rounded to 8"));
     }
     if matches!(facts.color, Color::Rgba | Color::GreyAlpha) {
-        say(Kind::Alpha, "transparency, which is dropped");
+        add(FindingKind::Alpha, "transparency, which is dropped");
     }
     match facts.exif {
         Exif::Orientation(value) if value > 1 => {
@@ -333,14 +339,14 @@ fn remark(
                 ExifMode::Ignore => "which is not applied, as torchvision does not",
                 ExifMode::Apply => "which is applied",
             };
-            say(Kind::Orientation, &format!("EXIF orientation {value}, {how}"));
+            add(FindingKind::Orientation, &format!("EXIF orientation {value}, {how}"));
         }
-        Exif::Corrupt(reason) => say(Kind::CorruptExif, &format!("EXIF data: {reason}")),
+        Exif::Corrupt(reason) => add(FindingKind::CorruptExif, &format!("EXIF data: {reason}")),
         Exif::Orientation(_) | Exif::Absent => (),
     }
     if facts.height.min(facts.width) < options.smaller_than {
         let (height, width) = (facts.height, facts.width);
-        say(Kind::Small, &format!("{width} x {height} pixels"));
+        add(FindingKind::Small, &format!("{width} x {height} pixels"));
     }
 }
 

@@ -1,60 +1,61 @@
-//! Reading before the first batch, under a watch: a disk that does not answer is told of, need not
-//! be waited for, and is an error in the end.
+//! Reads with a callback that can stop them, and with a time limit for reads that a disk does not
+//! answer.
 
-use crate::loader::{AtHand, Told};
+use crate::loader::{ReadClock, StallNotices};
 use crate::parallel::thread_count;
-use crate::{Error, Patience, Result, Source, Stalled};
+use crate::{Error, ReadTimeouts, Result, Source, StalledRead};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// Hears some times a second that something is waited for, and of an image that takes long; says
-/// whether to go on.
-pub type Watch<'a> = dyn FnMut(Option<&Stalled>) -> bool + 'a;
+/// A callback during a read, called several times a second; it receives a stalled read if there is
+/// one. Reading stops if it returns `false`.
+pub type ReadWatch<'a> = dyn FnMut(Option<&StalledRead>) -> bool + 'a;
 
-/// How often whoever waits is asked whether to go on.
+/// The interval between calls of the callback.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A hand for each of so many threads; 0: one for each core.
-pub(crate) fn hands(threads: usize) -> Arc<[AtHand]> {
-    (0..thread_count(threads)).map(|_| AtHand::new()).collect()
+/// A clock for each of `threads` threads (0: one per core).
+pub(crate) fn clocks(threads: usize) -> Arc<[ReadClock]> {
+    (0..thread_count(threads)).map(|_| ReadClock::new()).collect()
 }
 
-/// Has `work` done by a thread of its own and `threads` (0: one for each core) that it may start,
-/// each of which says by its hand what it reads. While it is waited for, `watch` is asked; if it
-/// says `false`, there is `None`. A read that never comes back leaves its thread behind.
+/// Runs `work` on a new thread. `work` may start `threads` threads (0: one per core) and reports
+/// their current reads through its clocks. Meanwhile `watch` is called several times a second; if
+/// it returns `false`, the result is `None`. The thread of a read that never returns is leaked.
 ///
 /// # Errors
-/// [`Error::Stalled`] if an image takes longer than the patience's limit.
+/// [`Error::Stalled`] if an image takes longer than the limit.
 pub(crate) fn watched<T: Send + 'static>(
     source: &Arc<dyn Source>,
     threads: usize,
-    patience: Patience,
-    watch: &mut Watch,
-    work: impl FnOnce(&dyn Source, &[AtHand]) -> T + Send + 'static,
+    timeouts: ReadTimeouts,
+    watch: &mut ReadWatch,
+    work: impl FnOnce(&dyn Source, &[ReadClock]) -> T + Send + 'static,
 ) -> Result<Option<T>> {
-    let Patience { notice, limit } = patience;
-    let hands = hands(threads);
+    let ReadTimeouts { notice, limit } = timeouts;
+    let clocks = clocks(threads);
     let (send, done) = channel();
-    let (own, at_hand) = (Arc::clone(source), Arc::clone(&hands));
-    let reader = std::thread::spawn(move || send.send(work(&*own, &at_hand)));
-    let mut told = Told::default();
+    let (own, worker_clocks) = (Arc::clone(source), Arc::clone(&clocks));
+    let reader = std::thread::spawn(move || send.send(work(&*own, &worker_clocks)));
+    let mut notices = StallNotices::default();
     loop {
         match done.recv_timeout(TICK) {
-            Ok(made) => return Ok(Some(made)),
+            Ok(result) => return Ok(Some(result)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                resume_unwind(reader.join().expect_err("it sends before it ends"))
+                resume_unwind(reader.join().expect_err("it sends unless it panics"))
             }
         }
-        let longest = hands.iter().filter_map(|hand| Some((hand.waited()?, hand.image()))).max();
+        let longest =
+            clocks.iter().filter_map(|clock| Some((clock.waited()?, clock.image()))).max();
         let stalled = match longest {
             Some((waited, image)) if waited >= limit => {
                 return Err(Error::Stalled { name: source.name(image), seconds: waited.as_secs() });
             }
-            Some((waited, image)) if told.is_due(image, waited, notice) => {
-                Some(Stalled { name: source.name(image), waited, limit })
+            Some((waited, image)) if notices.is_due(image, waited, notice) => {
+                Some(StalledRead { name: source.name(image), waited, limit })
             }
             _ => None,
         };
@@ -71,7 +72,7 @@ pub(crate) mod tests {
     use std::fmt::Debug;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Forty images, of which the eighth comes when the gate is opened.
+    /// Forty images; reading the eighth blocks until the flag is set.
     fn gated() -> (Arc<dyn Source>, Arc<AtomicBool>) {
         let open = Arc::new(AtomicBool::new(false));
         let gate = Arc::clone(&open);
@@ -84,34 +85,35 @@ pub(crate) mod tests {
         (Arc::new(source), open)
     }
 
-    /// What `read` makes under a watch is what is made without; it tells of the image that does not
-    /// come, can be stopped, and is patient to a limit.
+    /// Checks that a watched `read` gives the result of `unwatched`, reports a stalled image, can
+    /// be stopped, and fails after its limit.
     pub(crate) fn check<T: PartialEq + Debug>(
-        read: impl Fn(&Arc<dyn Source>, Patience, &mut Watch) -> Result<Option<T>>,
+        read: impl Fn(&Arc<dyn Source>, ReadTimeouts, &mut ReadWatch) -> Result<Option<T>>,
         unwatched: impl Fn(&Arc<dyn Source>) -> T,
     ) {
         let (source, open) = gated();
         let name = source.name(7);
-        let patience = Patience { notice: Duration::from_millis(100), ..Patience::default() };
-        // Told, and then it comes.
+        let timeouts =
+            ReadTimeouts { notice: Duration::from_millis(100), ..ReadTimeouts::default() };
+        // A stall is reported; then the read succeeds.
         let mut heard = Vec::new();
-        let mut hear = |stalled: Option<&Stalled>| {
+        let mut hear = |stalled: Option<&StalledRead>| {
             heard.extend(stalled.cloned());
             open.fetch_or(stalled.is_some(), Ordering::SeqCst);
             true
         };
-        let found = read(&source, patience, &mut hear).unwrap();
+        let found = read(&source, timeouts, &mut hear).unwrap();
         assert_eq!(found, Some(unwatched(&source)));
         let [stalled] = &heard[..] else { panic!("{heard:?}") };
-        assert!(stalled.name == name && stalled.waited >= patience.notice, "{stalled:?}");
+        assert!(stalled.name == name && stalled.waited >= timeouts.notice, "{stalled:?}");
 
         open.store(false, Ordering::SeqCst);
-        let found = read(&source, patience, &mut |stalled| stalled.is_none());
+        let found = read(&source, timeouts, &mut |stalled| stalled.is_none());
         assert_eq!(found.unwrap(), None);
 
-        let patience = Patience { limit: Duration::from_millis(150), ..patience };
-        let error = read(&source, patience, &mut |_| true).unwrap_err();
+        let timeouts = ReadTimeouts { limit: Duration::from_millis(150), ..timeouts };
+        let error = read(&source, timeouts, &mut |_| true).unwrap_err();
         assert!(matches!(&error, Error::Stalled { name: at, .. } if *at == name), "{error}");
-        open.store(true, Ordering::SeqCst); // lets the threads go
+        open.store(true, Ordering::SeqCst); // ends the blocked threads
     }
 }

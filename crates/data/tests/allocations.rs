@@ -1,8 +1,8 @@
 //! A loader allocates nothing after its first round. Alone in this file, because allocations of all
 //! threads are counted.
 
-use alexnet_data::{Loader, Plan, ReadBuffer, Result, Shapes, Source};
-use augment::{ColorForm, ColorShift};
+use alexnet_data::{Loader, LoaderPlan, ReadBuffer, Result, Shapes, Source};
+use augment::{ColorFormula, ColorShift};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -50,8 +50,8 @@ impl Source for Together {
 
 #[test]
 fn a_loader_allocates_nothing_after_the_first_round() {
-    let training = Plan::training(4, (14, 14), 7);
-    let ten_views = Plan::ten_views(20, (14, 14));
+    let training = LoaderPlan::training(4, (14, 14), 7);
+    let ten_views = LoaderPlan::ten_views(20, (14, 14));
     // The shallow rings are emptied; the deep one is filled to the brim before each batch.
     for (plan, depth, brim) in [(training, 4, false), (training, 40, true), (ten_views, 4, false)] {
         let shapes = Shapes::train(Shapes::SEED, 16, 90);
@@ -59,7 +59,7 @@ fn a_loader_allocates_nothing_after_the_first_round() {
         let source = Arc::new(Together { shapes, begun, all });
         let mut loader = Loader::new(source, plan, WORKERS, depth);
         loader.set_color(Some(ColorShift {
-            form: ColorForm::Source,
+            formula: ColorFormula::Source,
             noise: 0.1,
             variances: [9.0; 3],
             components: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],

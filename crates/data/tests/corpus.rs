@@ -202,18 +202,18 @@ fn strangers(cases: &mut Vec<Case>) {
     add("text.jpg", b"Not found\r\n", "a text");
     add("page.jpg", b"\n<!DOCTYPE html><html><body>404</body></html>", "a web page");
     add("drawing.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG cannot be decoded");
-    add("moving.jpg", b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xFF\xFF\xFF,\0\0\0\0", "no whole GIF");
-    add("bitmap.jpg", b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0", "no known format");
-    add("web.jpg", b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0", "no whole WebP");
-    add("scan.jpg", b"II*\0\x08\0\0\0", "no whole TIFF");
-    add("zeros.jpg", &[0; 4096], "of no known format");
+    add("moving.jpg", b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xFF\xFF\xFF,\0\0\0\0", "incomplete GIF");
+    add("bitmap.jpg", b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0", "unknown format");
+    add("web.jpg", b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0", "incomplete WebP");
+    add("scan.jpg", b"II*\0\x08\0\0\0", "incomplete TIFF");
+    add("zeros.jpg", &[0; 4096], "of unknown format");
     for number in 0..32 {
         let mut draws = stream(2000 + number);
         let bytes: Vec<u8> = (0..64 * number + 1).map(|_| draws.below(256) as u8 | 0x80).collect();
-        add(&format!("noise-{number}.jpg"), &bytes, "no image that can be decoded");
+        add(&format!("noise-{number}.jpg"), &bytes, "not an image that can be decoded");
         let starts: [&[u8]; 2] = [&[0xFF, 0xD8, 0xFF], b"\x89PNG\r\n\x1a\n"];
         let bytes = [starts[number % 2], &bytes].concat();
-        add(&format!("noise-with-a-start-{number}.jpg"), &bytes, "no whole");
+        add(&format!("noise-with-a-start-{number}.jpg"), &bytes, "incomplete");
     }
 }
 
@@ -242,7 +242,7 @@ fn bombs(cases: &mut Vec<Case>) {
     let rows = vec![0; 16_384 * (1 + 16_384 / 8)];
     let bytes = png_of(16_384, 16_384, [1, 0, 0, 0, 0], false, &rows);
     assert!(bytes.len() < 100_000);
-    add("bits.png".into(), bytes, "no usable size");
+    add("bits.png".into(), bytes, "not a usable size");
     // A small picture with a hundred megabytes behind its last row.
     let bytes = png_of(4, 4, [8, 2, 0, 0, 0], false, &vec![0; 100 << 20]);
     cases.push(Case { name: "bomb-behind.png".into(), bytes, outcome: Either });
@@ -254,7 +254,7 @@ fn bombs(cases: &mut Vec<Case>) {
     bytes.truncate(scan);
     (0..10_000_000 / last.len()).for_each(|_| bytes.extend(&last));
     bytes.extend([0xFF, 0xD9]);
-    cases.push(Case { name: "bomb-scans.jpg".into(), bytes, outcome: Fails("no whole JPEG") });
+    cases.push(Case { name: "bomb-scans.jpg".into(), bytes, outcome: Fails("incomplete JPEG") });
 }
 
 fn corpus() -> Vec<Case> {
@@ -305,7 +305,7 @@ fn a_check_of_the_folder_agrees_with_the_decoder() {
     for case in &cases {
         std::fs::write(folder.join(&case.name), &case.bytes).unwrap();
     }
-    let report = verify::folder(&folder, verify::Options::default(), &|_, _| ());
+    let report = verify::folder(&folder, verify::VerifyOptions::default(), &|_, _| ());
     std::fs::remove_dir_all(&folder).unwrap();
     let report = report.unwrap();
     assert_eq!(report.files, cases.len());

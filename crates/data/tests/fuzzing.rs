@@ -272,7 +272,7 @@ fn idx() {
 fn shard_index() {
     let entry = |number: u64| {
         let (offset, label) = (512 + 2048 * number, number as u32 % 7);
-        alexnet_data::shards::Entry {
+        alexnet_data::shards::IndexEntry {
             number,
             offset,
             len: 100,
@@ -282,7 +282,7 @@ fn shard_index() {
             crc: label,
         }
     };
-    let index = |count| alexnet_data::shards::Index {
+    let index = |count| alexnet_data::shards::ShardIndex {
         tar_len: 1024 + 2048 * count,
         tar_sha256: [7; 32],
         entries: (0..count).map(entry).collect(),
@@ -300,7 +300,7 @@ fn shard_index() {
 #[test]
 fn dataset_json() {
     let seed = include_bytes!("../../../fuzz/corpus/dataset_json/raw.json");
-    alexnet_data::shards::About::from_bytes(seed, Path::new("raw.json")).unwrap();
+    alexnet_data::shards::Manifest::from_bytes(seed, Path::new("raw.json")).unwrap();
     run("dataset_json", alexnet_data::fuzzing::dataset_json, &[seed.to_vec()], 20_000);
 }
 

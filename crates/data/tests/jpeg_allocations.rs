@@ -1,7 +1,7 @@
 //! Crops of plain JPEGs are made without allocating, whether they lie in a folder or in shards.
 //! Alone in this file, because allocations of all threads are counted.
 
-use alexnet_data::collection::{Class, Collection, Item, Place};
+use alexnet_data::collection::{Class, Collection, FileLocation, LabelledFile};
 use alexnet_data::shards::Keep;
 use alexnet_data::{Folder, PrepareOptions, ReadBuffer, Shards, Source, prepare};
 use augment::{View, ten_crop};
@@ -22,7 +22,11 @@ fn crops_of_plain_jpegs_allocate_nothing() {
         let image: DynamicImage = RgbImage::from_fn(60, 40 + label, color).into();
         image.save_with_format(&path, ImageFormat::Jpeg).unwrap();
         collection.classes.push(Class { id: label.to_string(), ..Class::default() });
-        let item = Item { name: path.display().to_string(), label, place: Place::File(path) };
+        let item = LabelledFile {
+            name: path.display().to_string(),
+            label,
+            location: FileLocation::File(path),
+        };
         collection.train.push(item);
     }
     let mut sources: Vec<Box<dyn Source>> = vec![Box::new(Folder::open(&dir, 24).unwrap())];

@@ -2,7 +2,7 @@
 //! whole process holds is counted.
 #![cfg(target_os = "linux")]
 
-use alexnet_data::{Folder, Loader, Plan, Source};
+use alexnet_data::{Folder, Loader, LoaderPlan, Source};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ fn fill(root: &Path) {
 /// A loader's short life, which ends in one of six ways.
 fn live(source: &Arc<dyn Source>, number: usize) {
     let plan = match number % 2 {
-        0 => Plan::training(3, (5, 5), number as u64),
-        _ => Plan::testing(3, (5, 5)),
+        0 => LoaderPlan::training(3, (5, 5), number as u64),
+        _ => LoaderPlan::testing(3, (5, 5)),
     };
     let mut loader = Loader::new(source.clone(), plan, 1 + number % 3, 0);
     let mut next = || loader.next_batch().unwrap();

@@ -2,9 +2,9 @@
 //! prepared shards.
 
 use alexnet_data::collection::Collection;
-use alexnet_data::shards::{About, Form, Keep};
+use alexnet_data::shards::{Encoding, Keep, Manifest};
 use alexnet_data::{
-    ExifMode, Folder, Options, PrepareOptions, ReadBuffer, Source, decode, prepare, verify,
+    DatasetOptions, ExifMode, Folder, PrepareOptions, ReadBuffer, Source, decode, prepare, verify,
 };
 use augment::{Image, Resizer, View};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
@@ -131,15 +131,15 @@ fn small_sets_report_orientation_when_they_are_opened() {
     photographs(&scratch.0);
     let name = scratch.0.display().to_string();
     for (mode, word) in [(ExifMode::Ignore, "ignored"), (ExifMode::Apply, "applied")] {
-        let options = Options { exif: mode, ..Options::with_side(SIDE) };
+        let options = DatasetOptions { exif: mode, ..DatasetOptions::with_side(SIDE) };
         let set = alexnet_data::open(&name, &options, &|_, _| ()).unwrap();
         let notes = set.notes.join("\n");
         assert!(notes.contains("EXIF orientation") && notes.contains(word), "{notes}");
         assert!(set.train.remarks().is_empty(), "reported twice");
     }
-    let options = verify::Options { exif: ExifMode::Apply, ..Default::default() };
+    let options = verify::VerifyOptions { exif: ExifMode::Apply, ..Default::default() };
     let report = verify::folder(&scratch.0, options, &|_, _| ()).unwrap();
-    assert_eq!(report.count(verify::Kind::Orientation), 14);
+    assert_eq!(report.count(verify::FindingKind::Orientation), 14);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn tar_files_deliver_upright_images() {
     }
     let name = scratch.0.display().to_string();
     for exif in [ExifMode::Ignore, ExifMode::Apply] {
-        let options = Options { exif, memory_limit: 0, ..Options::with_side(SIDE) };
+        let options = DatasetOptions { exif, memory_limit: 0, ..DatasetOptions::with_side(SIDE) };
         let set = alexnet_data::open(&name, &options, &|_, _| ()).unwrap();
         check(&*set.train, "tar", exif == ExifMode::Apply);
     }
@@ -178,25 +178,26 @@ fn prepared_folders_keep_what_was_asked_for_and_nothing_else_is_taken() {
     for (exif, other) in [(ExifMode::Ignore, ExifMode::Apply), (ExifMode::Apply, ExifMode::Ignore)]
     {
         let out = scratch.0.join(exif.to_string());
-        let (keep, form) = (Keep::Centre, Form::Raw);
-        let options = PrepareOptions { side: SIDE, keep, form, exif, ..PrepareOptions::default() };
+        let (keep, encoding) = (Keep::Centre, Encoding::Raw);
+        let options =
+            PrepareOptions { side: SIDE, keep, encoding, exif, ..PrepareOptions::default() };
         let collection = Collection::open(&photos, &|_, _| ()).unwrap();
         let go =
             |options: &PrepareOptions| prepare(&collection, &out, options, &mut |_| (), &|| false);
-        let about = go(&options).unwrap().about.unwrap();
-        assert_eq!((about.exif, about.decoder), (exif, decode::DECODER_VERSION));
-        assert_eq!(About::read(&out).unwrap(), about);
+        let manifest = go(&options).unwrap().manifest.unwrap();
+        assert_eq!((manifest.exif, manifest.decoder), (exif, decode::DECODER_VERSION));
+        assert_eq!(Manifest::read(&out).unwrap(), manifest);
         let json = fs::read_to_string(out.join("dataset.json")).unwrap();
         assert_eq!(json.contains("exif"), exif == ExifMode::Apply);
         let error = go(&PrepareOptions { exif: other, ..options }).unwrap_err().to_string();
-        assert!(error.contains(&format!("--exif {exif}")), "{error}");
+        assert!(error.contains(&format!("EXIF mode `{exif}`")), "{error}");
 
         let with = |exif| {
-            let options = Options { exif, ..Options::with_side(SIDE) };
+            let options = DatasetOptions { exif, ..DatasetOptions::with_side(SIDE) };
             alexnet_data::open(&name(&out), &options, &|_, _| ())
         };
         let error = with(other).err().unwrap().to_string();
-        assert!(error.contains(&format!("give --exif {exif}")), "{error}");
+        assert!(error.contains(&format!("use EXIF mode `{exif}`")), "{error}");
         assert_eq!(alexnet_data::stored_exif(&name(&out)), Ok(Some(exif)));
         let set = with(exif).unwrap();
         let mut buffer = ReadBuffer::default();
@@ -227,14 +228,15 @@ fn folders_of_earlier_programs_are_read_with_a_warning() {
     let collection = Collection::open(&photos, &|_, _| ()).unwrap();
     prepare(&collection, &out, &options, &mut |_| (), &|| false).unwrap();
     let name = out.display().to_string();
-    let notes = || alexnet_data::open(&name, &Options::with_side(SIDE), &|_, _| ()).unwrap().notes;
+    let notes =
+        || alexnet_data::open(&name, &DatasetOptions::with_side(SIDE), &|_, _| ()).unwrap().notes;
     assert!(notes().is_empty(), "{:?}", notes());
     let path = out.join("dataset.json");
     let json = fs::read_to_string(&path).unwrap();
     let line = format!("  \"decoder\": {},\n", decode::DECODER_VERSION);
     assert!(json.contains(&line), "{json}");
     fs::write(&path, json.replace(&line, "")).unwrap(); // as before there were versions
-    assert_eq!(About::read(&out).unwrap().decoder, 1);
+    assert_eq!(Manifest::read(&out).unwrap().decoder, 1);
     let warned = notes();
     assert_eq!(warned.len(), 1, "{warned:?}");
     for word in ["decoder version 1", "prepare the folder again", "same fingerprint"] {
@@ -242,5 +244,5 @@ fn folders_of_earlier_programs_are_read_with_a_warning() {
     }
     // Done is done: the same command finds nothing to do.
     prepare(&collection, &out, &options, &mut |_| (), &|| false).unwrap();
-    assert_eq!(About::read(&out).unwrap().decoder, 1);
+    assert_eq!(Manifest::read(&out).unwrap().decoder, 1);
 }

@@ -1,8 +1,8 @@
 //! Crops of raw shards are made without allocating. Alone in this file, because allocations of all
 //! threads are counted.
 
-use alexnet_data::collection::{Class, Collection, Item, Place};
-use alexnet_data::shards::{Form, Keep};
+use alexnet_data::collection::{Class, Collection, FileLocation, LabelledFile};
+use alexnet_data::shards::{Encoding, Keep};
 use alexnet_data::{PrepareOptions, ReadBuffer, Shards, Source, prepare};
 use augment::{View, ten_crop};
 
@@ -18,11 +18,16 @@ fn crops_of_raw_shards_allocate_nothing() {
         let path = dir.join(format!("{label}.png"));
         image::RgbImage::from_pixel(40, 30 + label, image::Rgb([7; 3])).save(&path).unwrap();
         collection.classes.push(Class { id: label.to_string(), ..Class::default() });
-        let item = Item { name: path.display().to_string(), label, place: Place::File(path) };
+        let item = LabelledFile {
+            name: path.display().to_string(),
+            label,
+            location: FileLocation::File(path),
+        };
         collection.train.push(item);
     }
     for keep in [Keep::Centre, Keep::Whole] {
-        let options = PrepareOptions { side: 24, form: Form::Raw, keep, ..Default::default() };
+        let options =
+            PrepareOptions { side: 24, encoding: Encoding::Raw, keep, ..Default::default() };
         let out = dir.join(format!("{keep:?}"));
         prepare(&collection, &out, &options, &mut |_| (), &|| false).unwrap();
         let (shards, _) = Shards::open(&out, 24).unwrap();

@@ -4,7 +4,7 @@
 use crate::metrics::Tally;
 use crate::observe::Observer;
 use crate::stop::Stop;
-use data::{Batch, IGNORED, Loaded, Loader};
+use data::{Batch, IGNORED, LoadedBatch, Loader};
 
 /// A network that can be tested, on one device or several.
 pub trait Evaluate {
@@ -131,7 +131,7 @@ pub fn next_batch(
     loader: &mut Loader,
     observer: &mut dyn Observer,
     stop: &Stop,
-) -> Result<Option<Loaded>, data::Error> {
+) -> Result<Option<LoadedBatch>, data::Error> {
     loader.next_batch_watched(&mut |stalled| {
         stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
         stop.requested().is_none()

@@ -1,7 +1,7 @@
 //! Progress reports of a run.
 
 use crate::metrics::Score;
-use data::Stalled;
+use data::StalledRead;
 use std::ops::ControlFlow;
 
 /// Receives the reports of a run. Called on the computing thread: return quickly.
@@ -27,7 +27,7 @@ pub trait Observer: Send {
     }
 
     /// The run is waiting for a slow read.
-    fn stalled(&mut self, stalled: &Stalled) {
+    fn stalled(&mut self, stalled: &StalledRead) {
         self.note(&stalled.to_string());
     }
 

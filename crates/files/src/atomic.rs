@@ -1,23 +1,22 @@
-//! Files that are either the old one or the new one, whatever happens in between.
+//! Replaces files atomically.
 
-use crate::disk::{Disk, Real};
+use crate::disk::{Disk, RealDisk};
 use crate::{Error, Result};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// What a file is called until it is whole ends with this.
+/// The suffix of unfinished files.
 const TEMPORARY: &str = ".tmp";
 
-/// Writes a file under a temporary name beside it, makes it durable, and only then gives it its
-/// name.
+/// Writes a file under a temporary name, makes it durable, and renames it.
 ///
 /// # Errors
-/// [`Error::Write`] or [`Error::NoRoom`]; the old file, if there was one, is then still there.
+/// [`Error::Write`] or [`Error::NoRoom`]; an existing file is then unchanged.
 pub fn write(path: &Path, contents: &[u8]) -> Result<()> {
-    write_on(&Real, path, contents.len() as u64, |file| file.write_all(contents))
+    write_on(&RealDisk, path, contents.len() as u64, |file| file.write_all(contents))
 }
 
-/// [`write()`] on any disk, for contents that come piece by piece, `bytes` in all.
+/// As [`write()`], on any disk, for content of `bytes` bytes that `fill` writes in pieces.
 pub fn write_on(
     disk: &dyn Disk,
     path: &Path,
@@ -38,14 +37,14 @@ pub fn write_on(
         disk.rename(&temporary, path)
     });
     if let Err(error) = written {
-        let _ = disk.remove(&temporary); // the first error is the one to tell
+        let _ = disk.remove(&temporary); // the first error is the one to report
         return Err(failed(disk, path, bytes, error));
     }
-    // A rename lasts through a power cut once the folder that holds the name has been synced.
+    // A rename survives a power failure once its folder is synchronised.
     disk.sync_folder(folder).map_err(|error| failed(disk, path, bytes, error))
 }
 
-/// The error for a file of which `needed` bytes were to be written.
+/// The error of writing a file of `needed` bytes.
 pub fn failed(disk: &dyn Disk, path: &Path, needed: u64, source: io::Error) -> Error {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
@@ -66,7 +65,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// The files in a folder that a program which was killed had not finished.
+/// The unfinished files in a folder, left by a killed program.
 pub fn leftovers(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<PathBuf>> {
     let is_temporary = |path: &Path| path.as_os_str().to_string_lossy().ends_with(TEMPORARY);
     let mut found = disk.list(folder)?;

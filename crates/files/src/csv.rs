@@ -1,10 +1,8 @@
-//! Comma-separated values (RFC 4180), for spreadsheets and programs: every table that this
-//! program writes is made of these rows.
+//! Comma-separated values (RFC 4180). All tables are written with these rows.
 //!
-//! Spreadsheets take a cell that begins with `=`, `+`, `-` or `@` for a formula, even between
-//! quotation marks, and names of files and classes come from strangers. Such a text is written with
-//! an apostrophe before it, which spreadsheets hide: `=1+1` becomes `"'=1+1"`. Numbers stay as they
-//! are.
+//! Spreadsheets evaluate a cell that starts with `=`, `+`, `-` or `@` as a formula, even in
+//! quotation marks, and names of files and classes are untrusted. Such a text is prefixed with an
+//! apostrophe, which spreadsheets hide: `=1+1` becomes `"'=1+1"`. Numbers are unchanged.
 
 use std::fmt::{Display, Write};
 
@@ -18,24 +16,24 @@ impl CsvRow {
         CsvRow::default()
     }
 
-    /// Adds a cell with a text.
+    /// Adds a text cell.
     pub fn text(mut self, text: &str) -> CsvRow {
         self.push_text(text);
         self
     }
 
-    /// Adds a cell for each of some texts.
+    /// Adds text cells.
     pub fn texts<T: AsRef<str>>(mut self, texts: impl IntoIterator<Item = T>) -> CsvRow {
         texts.into_iter().for_each(|text| self.push_text(text.as_ref()));
         self
     }
 
-    /// Adds a cell with a number, as it is.
+    /// Adds a number cell.
     pub fn number(self, number: impl Display) -> CsvRow {
         self.numbers([number])
     }
 
-    /// Adds a cell for each of some numbers.
+    /// Adds number cells.
     pub fn numbers<N: Display>(mut self, numbers: impl IntoIterator<Item = N>) -> CsvRow {
         for number in numbers {
             let _ = write!(self.0, "{number},");
@@ -43,7 +41,7 @@ impl CsvRow {
         self
     }
 
-    /// The row's line, with its end.
+    /// The row as a line with its line feed.
     pub fn line(mut self) -> String {
         self.0.pop();
         self.0 + "\n"
@@ -60,8 +58,8 @@ impl CsvRow {
     }
 }
 
-/// Whether a spreadsheet may take a text for a formula. The wide forms are the same to some; a
-/// number such as `-0.5` is none.
+/// Whether a spreadsheet may evaluate a text as a formula. Fullwidth characters count, too; a
+/// number such as `-0.5` does not.
 fn is_formula(text: &str) -> bool {
     const FIRST: [char; 10] =
         ['=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
@@ -77,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_quoted_where_they_must_be() {
+    fn texts_are_quoted_if_necessary() {
         for (text, cell) in [
             ("cat", "cat"),
             ("dog, large", "\"dog, large\""),
@@ -103,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_a_cell_for_each_value() {
+    fn a_row_has_a_cell_per_value() {
         let row = CsvRow::new().number(7).texts(["a", "=b"]).numbers([-0.5, 1e-9]).text("");
         assert_eq!(row.line(), "7,a,\"'=b\",-0.5,0.000000001,\n");
     }

@@ -1,63 +1,61 @@
-//! What a run's files are read and written through: the real disk, or in tests one that fails, dies
-//! or loses power on purpose.
+//! The file operations of a run: on the real disk, or in tests on one that fails or loses power.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write};
 use std::path::{Path, PathBuf};
 
-/// Every operation by which a save changes the disk, and those by which a run that goes on reads
-/// it.
+/// The operations that save and resume a run.
 pub trait Disk: Send + Sync {
-    /// A new, empty file.
+    /// Creates an empty file.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>>;
 
-    /// A new folder; the one that holds it is there.
+    /// Creates a folder in an existing one.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file another name, in place of whatever had it.
+    /// Renames a file, replacing an existing one.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes the names in a folder durable.
+    /// Makes the entries of a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// Bytes that may still be written, where the system tells.
+    /// The number of free bytes, if the system reports it.
     fn free(&self, folder: &Path) -> Option<u64>;
 
-    /// What a folder holds, in no order.
+    /// The paths in a folder, in no particular order.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// What lies at a path; `None` if there is nothing.
-    fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
+    /// The kind of file at a path; `None` if there is none.
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>>;
 
-    /// All of a regular file.
+    /// The content of a regular file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 }
 
-/// What can lie at a path.
+/// A kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file of so many bytes.
+pub enum FileKind {
+    /// A regular file with its length in bytes.
     File(u64),
     /// A folder.
     Folder,
-    /// A pipe, a device: opening one may wait for ever, and reading one may never end.
+    /// A pipe, a device or the like: opening or reading it may block forever.
     Other,
 }
 
 /// An open file.
 pub trait Sink: Write + Send {
-    /// Makes its contents durable.
+    /// Makes the content durable.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// The disk.
+/// The real disk.
 #[derive(Clone, Copy, Debug)]
-pub struct Real;
+pub struct RealDisk;
 
-impl Disk for Real {
+impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
         Ok(Box::new(File::create(path)?))
     }
@@ -86,11 +84,11 @@ impl Disk for Real {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     }
 
-    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
         match fs::metadata(path) {
-            Ok(found) if found.is_file() => Ok(Some(Kind::File(found.len()))),
-            Ok(found) if found.is_dir() => Ok(Some(Kind::Folder)),
-            Ok(_) => Ok(Some(Kind::Other)),
+            Ok(found) if found.is_file() => Ok(Some(FileKind::File(found.len()))),
+            Ok(found) if found.is_dir() => Ok(Some(FileKind::Folder)),
+            Ok(_) => Ok(Some(FileKind::Other)),
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -105,7 +103,7 @@ impl Disk for Real {
     }
 }
 
-/// Whether an error means that there is nothing at a path, rather than that the system cannot tell.
+/// Whether an error means that nothing is at a path, rather than that the state is unknown.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
@@ -116,64 +114,65 @@ impl Sink for File {
     }
 }
 
-/// Opens a regular file and nothing else, without waiting for a writer of a pipe.
+/// Opens a file if it is a regular one, without blocking on a pipe.
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
     }
-    let refused = || io::Error::new(ErrorKind::InvalidInput, "this is no regular file");
+    let rejected = || io::Error::new(ErrorKind::InvalidInput, "this is not a regular file");
     let file = match options.open(path) {
-        // Linux refuses by itself to open a socket, or to write into a pipe without a reader.
-        Err(_) if matches!(Real.kind(path), Ok(Some(Kind::Other))) => return Err(refused()),
+        // Linux itself rejects opening a socket, or writing to a pipe without a reader.
+        Err(_) if matches!(RealDisk.kind(path), Ok(Some(FileKind::Other))) => {
+            return Err(rejected());
+        }
         opened => opened?,
     };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(refused()) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(rejected()) }
 }
 
-/// Reads a regular file whole: a pipe or a device is refused before a byte of it is read.
+/// Reads a regular file; a pipe or device is rejected without reading.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    Real.read(path)
+    RealDisk.read(path)
 }
 
-/// [`read`], of text.
+/// As [`read`], for text.
 ///
 /// # Errors
-/// As there; `InvalidData` if it is no UTF-8.
+/// As [`read`]; `InvalidData` if it is not UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     let text = String::from_utf8(read(path)?);
     text.map_err(|error| io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
 }
 
-/// The text of a regular file; `None` if there is nothing at the path.
+/// The text of a regular file; `None` if nothing is at the path.
 ///
 /// # Errors
-/// If there is a file and it cannot be read, or is no regular one.
+/// If there is a file that cannot be read, or is not a regular one.
 pub fn read_optional(path: &Path) -> io::Result<Option<String>> {
     if exists(path)? { read_to_string(path).map(Some) } else { Ok(None) }
 }
 
-/// Whether there is anything at a path. Unlike [`Path::exists`] it does not take a disk that does
-/// not answer, or a folder that may not be read, for absence.
+/// Whether anything is at a path. Unlike [`Path::exists`], it returns an error if a disk does not
+/// respond or a folder may not be read.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn exists(path: &Path) -> io::Result<bool> {
-    Ok(Real.kind(path)?.is_some())
+    Ok(RealDisk.kind(path)?.is_some())
 }
 
-/// Makes a folder and those that hold it, as far as they are missing, and makes their names
-/// durable.
+/// Creates a folder and its missing parents, and makes them durable.
 pub fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() {
         return Ok(()); // the working directory
     }
     match disk.kind(path)? {
-        Some(Kind::Folder) => return Ok(()),
+        Some(FileKind::Folder) => return Ok(()),
         Some(_) => return Err(ErrorKind::NotADirectory.into()),
         None => {}
     }
@@ -181,13 +180,13 @@ pub fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     make_folders(disk, parent)?;
     match disk.make_folder(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        _ => {} // another process may have made it just now
+        _ => {} // another process may have created it
     }
     disk.sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
-/// Bytes that this user may still write where a folder lies; `None` where the system does not
-/// tell.
+/// The number of bytes that this user may still write in a folder; `None` if the system does not
+/// report it.
 pub fn free_bytes(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {

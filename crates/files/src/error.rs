@@ -1,24 +1,24 @@
-//! What can go wrong with a file that is written.
+//! Errors of writing files.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A file that was not written.
+/// An error of writing a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be written.
     #[error("{path}: cannot write: {source}", path = path.display())]
     Write {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 
     /// The disk is full.
     #[error(
-        "{path}: no room: {needed} bytes are needed{free}; {remedy}, and the run goes on with \
-         --resume from what was saved last ({source})",
+        "{path}: no room: {needed} bytes are needed{free}; {remedy}, then resume the run from its \
+         last checkpoint ({source})",
         path = path.display(),
         free = free.map_or_else(String::new, |free| format!(" and {free} are free")),
         remedy = match source.kind() {
@@ -31,9 +31,9 @@ pub enum Error {
         path: PathBuf,
         /// Its size.
         needed: u64,
-        /// Bytes that are free, where the system tells.
+        /// The free bytes, if the system reports them.
         free: Option<u64>,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,12 +1,11 @@
-//! Control characters as visible text: names of files and classes come from strangers, and a
-//! terminal would obey them.
+//! Makes control characters visible: names of files and classes are untrusted, and a terminal would
+//! interpret control characters.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text with every control character but line breaks and tabs as `\u001b`, and so the
-/// characters that change the direction of what follows. In a string of JSON this is the same
-/// string.
+/// Replaces control characters and bidirectional formatting characters by escapes such as `\u001b`;
+/// line breaks and tabs stay. In a JSON string, the result is equivalent.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_control) {
         return Cow::Borrowed(text);
@@ -22,7 +21,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// A name on one line: also its line breaks and tabs as `\u000a` and `\u0009`.
+/// As [`escape`], for a name on one line: line breaks and tabs are also replaced.
 pub fn on_one_line(name: &str) -> Cow<'_, str> {
     if !name.contains(['\n', '\t']) {
         return escape(name);
@@ -30,8 +29,8 @@ pub fn on_one_line(name: &str) -> Cow<'_, str> {
     Cow::Owned(escape(name).replace('\n', "\\u000a").replace('\t', "\\u0009"))
 }
 
-/// Whether a terminal might obey a character: C0, DEL, C1, and Unicode's line separators and marks
-/// of direction. All are below U+10000.
+/// Whether a terminal may interpret a character: C0, DEL, C1, and Unicode's line separators and
+/// bidirectional formatting characters. All are below U+10000.
 pub fn is_control(letter: char) -> bool {
     match letter {
         '\n' | '\t' => false,
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_control_character_is_left_and_json_stays_the_same() {
+    fn no_control_character_is_left_and_json_is_equivalent() {
         let name = "a\u{1b}[31mb\u{7f}\r\u{9b}2J\u{202e}gpj\u{2066}x\u{0}";
         let shown = escape(name);
         assert_eq!(shown, "a\\u001b[31mb\\u007f\\u000d\\u009b2J\\u202egpj\\u2066x\\u0000");

@@ -1,14 +1,14 @@
-//! Files that are the old one or the new one, whatever happens in between.
+//! Atomic file replacement, and other file access.
 //!
-//! * [`atomic`]: files that are replaced whole, or not at all
-//! * [`Output`]: the same for a file that is written piece by piece
-//! * [`disk`]: what files are read and written through: the real disk, or in tests one that fails
+//! * [`atomic`]: writes files that are replaced completely or not at all
+//! * [`Output`]: the same for a file that is written in pieces
+//! * [`disk`]: the interface of file operations: the real disk, or a failing one in tests
 //! * [`read`], [`read_to_string`], [`read_optional`], [`exists`]: regular files only; an error is
-//!   no absence
-//! * [`CsvRow`]: rows of tables that a spreadsheet may open
-//! * [`escape`]: names of files as visible text
-//! * [`numbers`]: counts, bytes, times and shares as people read them
-//! * [`Error`]: a file that cannot be written, by its path
+//!   not treated as absence
+//! * [`CsvRow`]: rows of tables that are safe to open in a spreadsheet
+//! * [`escape`]: makes control characters visible
+//! * [`numbers`]: formats counts, bytes, durations and percentages
+//! * [`Error`]: a write error with its path
 //!
 //! ```
 //! let path = std::env::temp_dir().join("alexnet-files-example");

@@ -1,11 +1,11 @@
-//! Counts, bytes, times and shares as people read them.
+//! Formats counts, bytes, durations and percentages.
 
-/// A share as a percentage: `38.62 %`.
+/// A fraction as a percentage: `38.62 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
-/// Seconds as people say them: `3 h 05 min`, `4 min 10 s`, `12 s`.
+/// A duration: `3 h 05 min`, `4 min 10 s`, `12 s`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
@@ -29,7 +29,7 @@ pub fn grouped(n: usize) -> String {
     text
 }
 
-/// Bytes as `1234 MiB`, with a digit after the point if they are fewer than ten.
+/// Bytes as `1234 MiB`, with one decimal if below ten.
 pub fn mebibytes(bytes: usize) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes < 10.0 { format!("{mebibytes:.1} MiB") } else { format!("{mebibytes:.0} MiB") }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_said_as_people_do() {
+    fn durations_have_two_units() {
         assert_eq!(duration(11.6), "12 s");
         assert_eq!(duration(250.0), "4 min 10 s");
         assert_eq!(duration(11_100.0), "3 h 05 min");

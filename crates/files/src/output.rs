@@ -1,11 +1,11 @@
-//! A file that is written piece by piece and gets its name when it is whole.
+//! A file that is written in pieces and renamed when it is complete.
 
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that is written under a temporary name and gets its own when it is done.
+/// A file that is written under a temporary name and renamed when it is complete.
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
@@ -15,13 +15,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Begins a file; one of this name is only replaced by [`finish`](Self::finish).
+    /// Starts a file; an existing one is replaced by [`finish`](Self::finish).
     ///
     /// # Errors
-    /// [`Error::Write`], here and below.
+    /// [`Error::Write`].
     pub fn create(path: &Path) -> Result<Output> {
         let name = path.file_name().ok_or_else(|| {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "this names no file");
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "this is not a file name");
             failed(path, source)
         })?;
         let mut name = name.to_os_string();
@@ -31,7 +31,7 @@ impl Output {
         Ok(Output { path: path.into(), temporary, file: BufWriter::new(file), done: false })
     }
 
-    /// Adds bytes.
+    /// Appends bytes.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -39,13 +39,13 @@ impl Output {
         self.file.write_all(bytes).map_err(|error| failed(&self.path, error))
     }
 
-    /// Gives the file its name.
+    /// Synchronises the file to disk and renames it.
     ///
     /// # Errors
     /// [`Error::Write`].
     pub fn finish(mut self) -> Result<()> {
         let written = self.file.flush().and_then(|()| {
-            self.file.get_ref().sync_all()?; // else a power failure could leave the name alone
+            self.file.get_ref().sync_all()?; // or a power failure could leave an empty file
             fs::rename(&self.temporary, &self.path)
         });
         self.done = written.is_ok();
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_not_finished_leaves_the_old_one() {
+    fn an_unfinished_file_leaves_the_old_one() {
         let path = std::env::temp_dir().join(format!("alexnet-output-{}.txt", std::process::id()));
         fs::write(&path, b"old").unwrap();
         let mut output = Output::create(&path).unwrap();

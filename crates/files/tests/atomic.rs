@@ -2,7 +2,7 @@
 
 use alexnet_files::Error;
 use alexnet_files::atomic::{leftovers, write, write_on};
-use alexnet_files::disk::Real;
+use alexnet_files::disk::RealDisk;
 use std::fs;
 use std::path::{Path, PathBuf};
 use testkit::disk::FailingDisk;
@@ -36,7 +36,7 @@ fn killed_at_any_operation_it_is_the_old_file_or_the_new() {
         let expected: &[u8] = if operations < 4 { b"old" } else { b"new" };
         assert_eq!(fs::read(&path).unwrap(), expected, "after {operations}");
         assert_eq!(done.is_ok(), operations >= 5);
-        let left = leftovers(&Real, &folder).unwrap();
+        let left = leftovers(&RealDisk, &folder).unwrap();
         assert_eq!(left.len(), usize::from((1..4).contains(&operations)));
         left.iter().for_each(|path| fs::remove_file(path).unwrap());
     }

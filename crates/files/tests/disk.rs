@@ -1,6 +1,6 @@
 //! What is read and written through a disk: regular files only, folders that last.
 
-use alexnet_files::disk::{Disk, Kind, Real, make_folders, open_regular};
+use alexnet_files::disk::{Disk, FileKind, RealDisk, make_folders, open_regular};
 use std::io::ErrorKind;
 use std::path::Path;
 use testkit::disk::power::PowerLossDisk;
@@ -15,17 +15,17 @@ fn only_regular_files_are_opened_and_nothing_is_waited_for() {
     std::os::unix::fs::symlink(&pipe, folder.join("link")).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
     for path in [&pipe, &folder.join("link"), &folder.join("socket"), Path::new("/dev/zero")] {
-        assert_eq!(Real.kind(path).unwrap(), Some(Kind::Other), "{}", path.display());
+        assert_eq!(RealDisk.kind(path).unwrap(), Some(FileKind::Other), "{}", path.display());
         let error = alexnet_files::read(path).unwrap_err();
-        assert!(error.to_string().contains("no regular file"), "{}: {error}", path.display());
+        assert!(error.to_string().contains("not a regular file"), "{}: {error}", path.display());
         let append = open_regular(std::fs::OpenOptions::new().append(true), path);
         let error = append.unwrap_err().to_string();
-        assert!(error.contains("no regular file"), "{}: {error}", path.display());
+        assert!(error.contains("not a regular file"), "{}: {error}", path.display());
     }
     drop(socket);
-    assert_eq!(Real.kind(&folder).unwrap(), Some(Kind::Folder));
-    assert!(alexnet_files::read(&folder).unwrap_err().to_string().contains("no regular file"));
-    assert_eq!(Real.kind(&folder.join("nothing")).unwrap(), None);
+    assert_eq!(RealDisk.kind(&folder).unwrap(), Some(FileKind::Folder));
+    assert!(alexnet_files::read(&folder).unwrap_err().to_string().contains("not a regular file"));
+    assert_eq!(RealDisk.kind(&folder.join("nothing")).unwrap(), None);
     assert_eq!(
         alexnet_files::read(&folder.join("nothing")).unwrap_err().kind(),
         ErrorKind::NotFound
@@ -35,8 +35,8 @@ fn only_regular_files_are_opened_and_nothing_is_waited_for() {
     std::fs::write(folder.join("file"), "four").unwrap();
     let text = alexnet_files::read_optional(&folder.join("file")).unwrap();
     assert_eq!(text.as_deref(), Some("four"));
-    assert_eq!(Real.kind(&folder.join("file")).unwrap(), Some(Kind::File(4)));
-    assert_eq!(Real.kind(&folder.join("file/below")).unwrap(), None);
+    assert_eq!(RealDisk.kind(&folder.join("file")).unwrap(), Some(FileKind::File(4)));
+    assert_eq!(RealDisk.kind(&folder.join("file/below")).unwrap(), None);
     assert_eq!(alexnet_files::read_to_string(&folder.join("file")).unwrap(), "four");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -37,11 +37,11 @@ impl Views {
     }
 
     /// Batches of `images` images; a batch has one row per image and view.
-    pub fn plan(self, images: usize, crop: (usize, usize)) -> data::Plan {
+    pub fn plan(self, images: usize, crop: (usize, usize)) -> data::LoaderPlan {
         let of_rows = match self {
-            Views::Centre => data::Plan::testing,
-            Views::Ten => data::Plan::ten_views,
-            Views::Nine => data::Plan::nine_views,
+            Views::Centre => data::LoaderPlan::testing,
+            Views::Ten => data::LoaderPlan::ten_views,
+            Views::Nine => data::LoaderPlan::nine_views,
         };
         let views = of_rows(1, crop).views_per_image();
         of_rows(images.max(1) * views, crop)

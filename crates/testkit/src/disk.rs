@@ -3,7 +3,7 @@
 
 pub mod power;
 
-use files::disk::{Disk, Kind, Real, Sink};
+use files::disk::{Disk, FileKind, RealDisk, Sink};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,22 +87,22 @@ impl Sink for File {
 impl Disk for FailingDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
         self.count()?;
-        Ok(Box::new(File { disk: self.clone(), file: Real.create(path)? }))
+        Ok(Box::new(File { disk: self.clone(), file: RealDisk.create(path)? }))
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
         self.count()?;
-        Real.make_folder(path)
+        RealDisk.make_folder(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.count()?;
-        Real.rename(from, to)
+        RealDisk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.count()?;
-        Real.remove(path)
+        RealDisk.remove(path)
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
@@ -114,15 +114,15 @@ impl Disk for FailingDisk {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        Real.list(folder)
+        RealDisk.list(folder)
     }
 
-    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
-        Real.kind(path)
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        RealDisk.kind(path)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        Real.read(path)
+        RealDisk.read(path)
     }
 }
 
@@ -156,41 +156,41 @@ impl Unreadable {
 
 impl Disk for Unreadable {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
-        Real.create(path)
+        RealDisk.create(path)
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
-        Real.make_folder(path)
+        RealDisk.make_folder(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Real.rename(from, to)
+        RealDisk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        Real.remove(path)
+        RealDisk.remove(path)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        Real.sync_folder(folder)
+        RealDisk.sync_folder(folder)
     }
 
     fn free(&self, folder: &Path) -> Option<u64> {
-        Real.free(folder)
+        RealDisk.free(folder)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         self.check(ReadKind::List, folder)?;
-        Real.list(folder)
+        RealDisk.list(folder)
     }
 
-    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
         self.check(ReadKind::Kind, path)?;
-        Real.kind(path)
+        RealDisk.kind(path)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.check(ReadKind::Read, path)?;
-        Real.read(path)
+        RealDisk.read(path)
     }
 }

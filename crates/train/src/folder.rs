@@ -8,7 +8,7 @@ use crate::log::Log;
 use crate::{Error, Result, clock};
 use evaluate::Score;
 use files::atomic;
-use files::disk::{Disk, Kind, Real, make_folders};
+use files::disk::{Disk, FileKind, RealDisk, make_folders};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -127,7 +127,7 @@ impl RunFolder {
     /// As [`check`](Self::check), and [`Error::File`].
     pub fn create(path: &Path) -> Result<RunFolder> {
         Self::check(path)?;
-        let made = make_folders(&Real, path);
+        let made = make_folders(&RealDisk, path);
         made.map_err(|source| files::Error::Write { path: path.into(), source })?;
         Self::enter(path)
     }
@@ -168,8 +168,8 @@ impl RunFolder {
     fn enter(path: &Path) -> Result<RunFolder> {
         let lock = lock::lock(path)?;
         let failed = |source| files::Error::Write { path: path.into(), source };
-        for leftover in atomic::leftovers(&Real, path).map_err(failed)? {
-            let removed = Real.remove(&leftover);
+        for leftover in atomic::leftovers(&RealDisk, path).map_err(failed)? {
+            let removed = RealDisk.remove(&leftover);
             removed.map_err(|source| files::Error::Write { path: leftover, source })?;
         }
         let as_they_are = Log::NAMES.map(|name| (name.to_string(), u64::MAX)).into();
@@ -182,7 +182,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::RunFolder`] if it is not empty or no folder.
     pub fn check(path: &Path) -> Result<()> {
-        let found = Real.list(path).and_then(|found| {
+        let found = RealDisk.list(path).and_then(|found| {
             let mut late = found.iter().map(|entry| is_before_the_beginning(entry).map(|is| !is));
             late.find(|late| !matches!(late, Ok(false))).unwrap_or(Ok(false))
         });
@@ -277,7 +277,7 @@ fn refuse<T>(path: &Path, reason: &str) -> Result<T> {
 fn is_before_the_beginning(path: &Path) -> std::io::Result<bool> {
     const EARLY: [&str; 4] = ["lock", "config.toml", "model.toml", "env.json"];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name == "metrics.jsonl" && Real.kind(path)? != Some(Kind::File(0)) {
+    if name == "metrics.jsonl" && RealDisk.kind(path)? != Some(FileKind::File(0)) {
         return Ok(false); // somebody's results, whatever became of the rest
     }
     let early = EARLY.iter().chain(&Log::NAMES);
@@ -369,7 +369,7 @@ mod tests {
                 Err(error) => error,
             };
             let error = error.to_string();
-            assert!(error.contains(name) && error.contains("no regular file"), "{error}");
+            assert!(error.contains(name) && error.contains("not a regular file"), "{error}");
             fs::remove_dir_all(&path).unwrap();
         }
     }

@@ -10,7 +10,7 @@ mod events;
 use crate::{Error, Result};
 use evaluate::Score;
 use files::atomic;
-use files::disk::{Disk, Real, Sink, open_regular};
+use files::disk::{Disk, RealDisk, Sink, open_regular};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -117,7 +117,7 @@ impl Log {
         let [jsonl, csv, events] = Log::NAMES;
         let (jsonl, csv, events) = (open(jsonl)?, open(csv)?, open(events)?);
         let failed = |source| files::Error::Write { path: folder.into(), source };
-        Real.sync_folder(folder).map_err(failed)?; // their names are durable before their lines
+        RealDisk.sync_folder(folder).map_err(failed)?; // their names are durable before their lines
         let mut log = Log { jsonl, csv, events };
         if log.csv.bytes == 0 {
             log.csv.append(csv::HEADER.as_bytes())?;
@@ -180,7 +180,7 @@ impl Lines {
 
     fn append(&mut self, line: &[u8]) -> Result<()> {
         let written = self.file.write_all(line);
-        written.map_err(|error| atomic::failed(&Real, &self.path, line.len() as u64, error))?;
+        written.map_err(|error| atomic::failed(&RealDisk, &self.path, line.len() as u64, error))?;
         self.bytes += line.len() as u64;
         Ok(())
     }

@@ -8,7 +8,7 @@ use alexnet_train::folder::RunFolder;
 use alexnet_train::recipe::{Mean, Recipe};
 use alexnet_train::run::{Job, Outcome, Session};
 use alexnet_train::{plan, recipes};
-use data::{Loader, Patience, Plan, ReadBuffer, Shapes, Source, Stalled, Statistics};
+use data::{Loader, LoaderPlan, ReadBuffer, ReadTimeouts, Shapes, Source, StalledRead, Statistics};
 use evaluate::Stop;
 use evaluate::evaluate;
 use evaluate::observe::{Observer, Silent};
@@ -76,12 +76,12 @@ fn linear() -> (Spec, Recipe) {
 /// Opens the gate as soon as it hears of the stall.
 struct Porter {
     source: Arc<Gated>,
-    heard: Vec<Stalled>,
+    heard: Vec<StalledRead>,
     notes: Vec<String>,
 }
 
 impl Observer for Porter {
-    fn stalled(&mut self, stalled: &Stalled) {
+    fn stalled(&mut self, stalled: &StalledRead) {
         self.heard.push(stalled.clone());
         self.note(&stalled.to_string());
         self.source.open.store(true, Ordering::SeqCst);
@@ -100,9 +100,9 @@ fn a_test_tells_of_the_file_it_waits_for() {
     let start = fixtures::fresh_with(&recipe, 0, vec![128.0; 18 * 18 * 3]);
     let step = plan.open(Device::cpu(1), &start).unwrap();
     let source = Gated::new(channel().0, 64);
-    let mut loader = Loader::new(source.clone(), Plan::testing(16, (16, 16)), 1, 0);
+    let mut loader = Loader::new(source.clone(), LoaderPlan::testing(16, (16, 16)), 1, 0);
     let notice = Duration::from_millis(100);
-    loader.set_patience(Patience { notice, ..Patience::default() });
+    loader.set_timeouts(ReadTimeouts { notice, ..ReadTimeouts::default() });
     let mut porter = Porter { source, heard: Vec::new(), notes: Vec::new() };
     let tally = step.enter(|mut step| evaluate(&mut step, &mut loader, &Stop::new(), &mut porter));
     assert_eq!(tally.unwrap().unwrap().images, 64.0);

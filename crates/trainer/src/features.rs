@@ -5,7 +5,7 @@ use crate::console;
 use crate::fault::{Fault, Result};
 use crate::output;
 use crate::trained::Trained;
-use data::unlabelled::Pictures;
+use data::unlabelled::UnlabelledImages;
 use data::{Loader, Source};
 use inference::Views;
 use inference::features::{VectorFormat, Writer, layer, walk};
@@ -75,9 +75,12 @@ fn images(args: &FeaturesArgs, trained: &Trained) -> Result<(Arc<dyn Source>, bo
 ///
 /// # Errors
 /// Exit code 3 if none can be read.
-pub fn named(files: &[std::path::PathBuf], trained: &Trained) -> Result<(Arc<Pictures>, bool)> {
+pub fn named(
+    files: &[std::path::PathBuf],
+    trained: &Trained,
+) -> Result<(Arc<UnlabelledImages>, bool)> {
     let (pictures, bad) =
-        Pictures::read(files, (trained.side(), trained.exif()), trained.classes());
+        UnlabelledImages::read(files, trained.side(), trained.exif(), trained.classes());
     if pictures.is_empty() {
         let first =
             bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);

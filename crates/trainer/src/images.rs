@@ -2,7 +2,7 @@
 
 use crate::fault::Result;
 pub use data::Dataset as Images;
-use data::{ExifMode, Labelling, Options, Patience, Stalled, Statistics};
+use data::{DatasetOptions, ExifMode, Labelling, ReadTimeouts, StalledRead, Statistics};
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use files::numbers::mebibytes;
@@ -21,10 +21,10 @@ pub fn open(
     reading: &Reading,
 ) -> Result<Images> {
     let labelling = labelling.clone();
-    let options = Options { threads, labelling, exif, ..Options::with_side(side) };
+    let options = DatasetOptions { threads, labelling, exif, ..DatasetOptions::with_side(side) };
     let mut watch =
-        |(done, of), stalled: Option<&Stalled>| reading.watch("images read", of)(done, stalled);
-    let set = data::open_watched(name, &options, Patience::default(), &mut watch)?;
+        |(done, of), stalled: Option<&StalledRead>| reading.watch("images read", of)(done, stalled);
+    let set = data::open_watched(name, &options, ReadTimeouts::default(), &mut watch)?;
     Ok(set.expect("nobody stops it"))
 }
 
@@ -34,8 +34,9 @@ pub fn open(
 /// Exit code 3 if too many images cannot be read.
 pub fn statistics(images: &Images, threads: usize, reading: &Reading) -> Result<Statistics> {
     let what = "images measured for their mean";
-    let mut watch = |(done, of), stalled: Option<&Stalled>| reading.watch(what, of)(done, stalled);
-    let measured = images.measure(threads, Patience::default(), &mut watch)?;
+    let mut watch =
+        |(done, of), stalled: Option<&StalledRead>| reading.watch(what, of)(done, stalled);
+    let measured = images.measure(threads, ReadTimeouts::default(), &mut watch)?;
     Ok(measured.expect("nobody stops it"))
 }
 
@@ -49,7 +50,7 @@ pub fn identify<'a>(
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Option<&'a [String; 2]>> {
-    Ok(images.identify(Patience::default(), &mut |stalled| {
+    Ok(images.identify(ReadTimeouts::default(), &mut |stalled| {
         stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
         stop.requested().is_none()
     })?)

@@ -4,8 +4,8 @@ use crate::cli::PredictArgs;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
 use crate::{console, output};
-use data::formats::Skipped;
-use data::unlabelled::{Named, Unlabelled};
+use data::formats::SkippedFormats;
+use data::unlabelled::{ImagePaths, UnlabelledFiles};
 use data::{Loader, Source};
 use evaluate::predictions::top;
 use evaluate::{Tested, evaluate_each};
@@ -31,7 +31,7 @@ const MOST_DRAWN: usize = 1000;
 pub fn predict(args: &PredictArgs) -> Result<u8> {
     let form = args.out.as_deref().map_or(Ok(""), |path| output::ending(path, &ENDINGS))?;
     let trained = Trained::chosen(&args.using)?;
-    let Named { files, others } = Named::by(&args.images)?;
+    let ImagePaths { files, others } = ImagePaths::resolve(&args.images)?;
     if form == "png" && files.len() > MOST_DRAWN {
         return Err(Fault::usage(format!(
             "--out: a picture of {} images is too large (at most {MOST_DRAWN}): name a .csv or \
@@ -40,10 +40,10 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
         )));
     }
     let source =
-        Arc::new(Unlabelled::new(files, (trained.side(), trained.exif()), trained.classes()));
+        Arc::new(UnlabelledFiles::new(files, trained.side(), trained.exif(), trained.classes()));
     let (count, machine) = (source.len(), &args.using.machine);
     let mut observer = progress::observer(args.progress);
-    let mut skipped = Skipped::default();
+    let mut skipped = SkippedFormats::default();
     others.iter().for_each(|path| skipped.add(path));
     skipped.notes().iter().for_each(|note| observer.note(note));
     let plan = Views::from(args.views).plan(args.using.batch_size.min(count), trained.crop());
@@ -118,7 +118,7 @@ fn finish(args: &PredictArgs, rows: Rows) -> Result<Vec<Predicted>> {
 }
 
 /// Tells the files that could not be read; 3 if there are any, else 0.
-fn report_bad(source: &Unlabelled) -> Result<u8> {
+fn report_bad(source: &UnlabelledFiles) -> Result<u8> {
     let (bad, count) = (source.bad(), source.len());
     if bad.is_empty() {
         return Ok(0);
@@ -132,7 +132,12 @@ fn report_bad(source: &Unlabelled) -> Result<u8> {
 }
 
 /// Draws images with their bars.
-fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Predicted>) -> Result<()> {
+fn draw(
+    path: &Path,
+    trained: &Trained,
+    source: &UnlabelledFiles,
+    rows: Vec<Predicted>,
+) -> Result<()> {
     let guesses: Result<Vec<Guess>> = rows
         .into_iter()
         .map(|Predicted { at, best, .. }| {

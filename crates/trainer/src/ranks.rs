@@ -187,7 +187,7 @@ impl From<Error> for Fault {
 struct RankObserver(usize);
 
 impl Observer for RankObserver {
-    fn stalled(&mut self, stalled: &data::Stalled) {
+    fn stalled(&mut self, stalled: &data::StalledRead) {
         console::note(format_args!("rank {}: {stalled}", self.0));
     }
 

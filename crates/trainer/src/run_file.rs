@@ -7,7 +7,7 @@ use std::path::Path;
 /// The text of a file; `None` if there is none.
 ///
 /// # Errors
-/// Exit code 4 if there is one and it cannot be read, or is no regular file.
+/// Exit code 4 if there is one and it cannot be read, or is not a regular file.
 pub fn read(path: &Path) -> Result<Option<String>> {
     files::read_optional(path).map_err(|error| unreadable(path, error))
 }
@@ -35,6 +35,6 @@ mod tests {
         assert_eq!(read(&folder.join("alexnet-no-such-file")), Ok(None));
         assert_eq!(exists(&folder), Ok(true));
         let fault = read(&folder).unwrap_err();
-        assert!(fault.code == 4 && fault.message.contains("no regular file"), "{fault:?}");
+        assert!(fault.code == 4 && fault.message.contains("not a regular file"), "{fault:?}");
     }
 }

@@ -84,9 +84,9 @@ fn verify_ends_with_zero_where_training_starts_and_only_there() {
     train(&scratch, &links, "run of links", &[], 0);
     symlink(&links, scratch.0.join("links/loop")).unwrap();
     let (stdout, _) = expect(3, &["data", "verify", &links]);
-    assert!(stdout.contains("layout") && stdout.contains("a folder that it lies in"), "{stdout}");
+    assert!(stdout.contains("layout") && stdout.contains("a folder that contains it"), "{stdout}");
     let (_, stderr) = train(&scratch, &links, "run of a loop", &[], 3);
-    assert!(stderr.contains("a folder that it lies in"), "{stderr}");
+    assert!(stderr.contains("a folder that contains it"), "{stderr}");
 }
 
 #[test]
@@ -96,13 +96,13 @@ fn a_test_set_in_capitals_is_no_class() {
     fs::write(Path::new(&folder).join("Train/cat/notes.txt"), "x").unwrap();
     let (_, stderr) = train(&scratch, &folder, "run", &[], 0);
     assert!(stderr.contains("2 training and 2 test images"), "{stderr}");
-    assert!(stderr.contains("1 file that is no image was skipped"), "{stderr}");
+    assert!(stderr.contains("1 file that is not an image was skipped"), "{stderr}");
     let environment = read_json(&scratch.0.join("run/env.json"));
     assert_eq!(environment["data"]["classes"], serde_json::json!(["cat", "dog"]));
     let (stdout, _) = expect(0, &["data", "stats", &folder, "--side", "8"]);
-    assert!(stdout.contains("1 file that is no image"), "{stdout}");
+    assert!(stdout.contains("1 file that is not an image"), "{stdout}");
     let (stdout, _) = expect(0, &["data", "verify", &folder]);
-    assert!(stdout.contains("1 file that is no image"), "{stdout}");
+    assert!(stdout.contains("1 file that is not an image"), "{stdout}");
 }
 
 #[test]

@@ -127,9 +127,9 @@ fn each_bad_request_is_told_what_is_wrong() {
         assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
     };
     expect(server.post("/predict", b"hello"), 422, "a text, and no image that can be decoded");
-    expect(server.post("/predict", b"GIF89a.."), 422, "no whole GIF");
-    expect(server.post("/predict", &run.red[..40]), 422, "no whole PNG");
-    expect(server.post("/predict", b"\xFF\xD8\xFF\xE0\x00"), 422, "no whole JPEG");
+    expect(server.post("/predict", b"GIF89a.."), 422, "incomplete GIF");
+    expect(server.post("/predict", &run.red[..40]), 422, "incomplete PNG");
+    expect(server.post("/predict", b"\xFF\xD8\xFF\xE0\x00"), 422, "incomplete JPEG");
     expect(server.post("/predict", b""), 400, "there is no image");
     expect(server.post("/predict?top=x", &run.red), 400, "top=x: must be a number");
     expect(server.post("/predict?tpo=3", &run.red), 400, "tpo: unknown parameter");

@@ -136,7 +136,7 @@ fn predict_takes_folders_and_patterns_and_writes_tables() {
     let asked = ["predict", &folder, "--run", &run, "--out", &table, "--top", "2"];
     let (said, stderr) = expect(0, &[&asked[..], &["--batch-size", "2"]].concat());
     assert_eq!(said, format!("written: {table} (3 images)\n"));
-    assert!(stderr.contains("1 file that is no image was skipped"), "{stderr}");
+    assert!(stderr.contains("1 file that is not an image was skipped"), "{stderr}");
     let text = fs::read_to_string(&table).unwrap();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(rows[0], ["image", "class_1", "probability_1", "class_2", "probability_2"]);

@@ -1,33 +1,33 @@
-//! Where the values of a pickle lie.
+//! The storage of a pickle's values.
 
-use crate::{Error, Limits, Result};
+use crate::{Error, PickleLimits, Result};
 
-/// A value's place in the arena.
-pub(crate) type Id = u32;
+/// The index of a value in the arena.
+pub(crate) type NodeId = u32;
 
-/// Bytes of a string: in the input, or made from an escaped literal.
+/// The bytes of a string: in the input, or decoded from an escaped literal.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
+pub(crate) struct StringSpan {
     pub(crate) owned: bool,
     pub(crate) start: usize,
     pub(crate) len: usize,
 }
 
-/// A value; those inside it by their places.
+/// A value; it refers to others by their indices.
 #[derive(Debug)]
 pub(crate) enum Node<G> {
     None,
     Bool(bool),
     Int(i64),
     Float(f64),
-    Bytes(Span),
+    Bytes(StringSpan),
     /// Valid UTF-8.
-    Str(Span),
-    Items(Sequence, Vec<Id>),
-    Dict(Vec<(Id, Id)>),
+    Str(StringSpan),
+    Items(Sequence, Vec<NodeId>),
+    Dict(Vec<(NodeId, NodeId)>),
     Global(G),
     Call(Box<CallNode<G>>),
-    Persistent(Id),
+    Persistent(NodeId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +37,14 @@ pub(crate) enum Sequence {
     Set,
 }
 
-/// A call that was not made, and what was to be done with its result.
+/// A recorded call, with the operations on its result.
 #[derive(Debug)]
 pub(crate) struct CallNode<G> {
     pub(crate) callable: G,
-    pub(crate) args: Id,
-    pub(crate) state: Option<Id>,
-    pub(crate) items: Vec<Id>,
-    pub(crate) pairs: Vec<(Id, Id)>,
+    pub(crate) args: NodeId,
+    pub(crate) state: Option<NodeId>,
+    pub(crate) items: Vec<NodeId>,
+    pub(crate) pairs: Vec<(NodeId, NodeId)>,
 }
 
 /// All values of a pickle.
@@ -60,38 +60,38 @@ impl<'a, G> Arena<'a, G> {
         Arena { input, owned: Vec::new(), nodes: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, node: Node<G>, limits: &Limits) -> Result<Id> {
+    pub(crate) fn add(&mut self, node: Node<G>, limits: &PickleLimits) -> Result<NodeId> {
         if self.nodes.len() >= limits.values.min(u32::MAX as usize) {
             return Err(Error::TooMuch { what: "values", limit: limits.values });
         }
         self.nodes.push(node);
-        Ok(self.nodes.len() as Id - 1)
+        Ok(self.nodes.len() as NodeId - 1)
     }
 
-    pub(crate) fn node(&self, id: Id) -> &Node<G> {
+    pub(crate) fn node(&self, id: NodeId) -> &Node<G> {
         &self.nodes[id as usize]
     }
 
-    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+    pub(crate) fn bytes(&self, span: StringSpan) -> &[u8] {
         let from = if span.owned { &self.owned[..] } else { self.input };
         &from[span.start..span.start + span.len]
     }
 
-    /// The text of a span that is known to be valid.
-    pub(crate) fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(self.bytes(span)).expect("checked when it was made")
+    /// The text of a span that is valid UTF-8.
+    pub(crate) fn text(&self, span: StringSpan) -> &str {
+        std::str::from_utf8(self.bytes(span)).expect("checked when it was added")
     }
 
-    /// Keeps bytes that are not in the input as they are.
-    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Span {
+    /// Stores bytes that differ from the input.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> StringSpan {
         let start = self.owned.len();
         self.owned.extend_from_slice(bytes);
-        Span { owned: true, start, len: bytes.len() }
+        StringSpan { owned: true, start, len: bytes.len() }
     }
 
-    /// Refuses cycles and deep nesting in what can be reached from `root`.
-    pub(crate) fn check_depth(&self, root: Id, limit: u32) -> Result<()> {
-        /// The depth below a value: not visited, being visited, or known.
+    /// Rejects cycles and deep nesting below `root`.
+    pub(crate) fn check_depth(&self, root: NodeId, limit: u32) -> Result<()> {
+        /// The depth below a value: 0 if not visited, `OPEN` while it is being visited.
         const OPEN: u32 = u32::MAX;
         let mut depths = vec![0; self.nodes.len()];
         let mut stack = vec![(root, 0)];
@@ -125,9 +125,9 @@ impl<'a, G> Arena<'a, G> {
         Ok(())
     }
 
-    /// The value that lies at `position` inside another.
-    fn child(&self, id: Id, position: usize) -> Option<Id> {
-        let pair = |pairs: &[(Id, Id)], position: usize| {
+    /// The child at `position` of a value.
+    fn child(&self, id: NodeId, position: usize) -> Option<NodeId> {
+        let pair = |pairs: &[(NodeId, NodeId)], position: usize| {
             let (key, value) = *pairs.get(position / 2)?;
             Some(if position.is_multiple_of(2) { key } else { value })
         };

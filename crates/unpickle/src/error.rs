@@ -1,38 +1,38 @@
-//! Why a pickle is refused.
+//! Why a pickle is rejected.
 
-/// What is wrong with a pickle.
+/// A problem of a pickle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The pickle names a global that is not on the allow-list.
+    /// The pickle uses a global that is not on the allow-list.
     #[error("the pickle calls {0}, which is not allowed")]
     NotAllowed(String),
     /// It ends before its `STOP` instruction.
-    #[error("the pickle is cut off at byte {at}")]
+    #[error("the pickle is truncated at byte {at}")]
     Truncated {
-        /// Where more bytes were expected.
+        /// The offset where more bytes were expected.
         at: usize,
     },
-    /// An instruction that cannot be read or makes no sense there.
+    /// An instruction that is unknown or invalid in its context.
     #[error("the pickle is damaged at byte {at}: {reason}")]
     Damaged {
-        /// The instruction's first byte.
+        /// The offset of the instruction.
         at: usize,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// More than the caller's [`Limits`](crate::Limits).
+    /// A limit of the caller's [`PickleLimits`](crate::PickleLimits) is exceeded.
     #[error("the pickle has more than {limit} {what}")]
     TooMuch {
-        /// What there is too much of.
+        /// The limited quantity.
         what: &'static str,
-        /// So much is read.
+        /// The limit.
         limit: usize,
     },
     /// A container that contains itself.
     #[error("a value of the pickle contains itself")]
     Cycle,
-    /// A value that does not have the form that its reader expects.
+    /// A value that its reader does not support.
     #[error("{0}")]
     Unexpected(String),
 }

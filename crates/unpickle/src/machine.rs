@@ -1,35 +1,35 @@
-//! The instructions of a pickle.
+//! Executes the instructions of a pickle.
 //!
-//! The names are those of Python's `pickletools`, which documents each.
+//! Instructions have the names of Python's `pickletools`, which documents them.
 
 mod input;
 
-use crate::arena::{Arena, CallNode, Id, Node, Sequence, Span};
-use crate::{Callable, Error, Limits, Pickle, Result, text};
+use crate::arena::{Arena, CallNode, Node, NodeId, Sequence, StringSpan};
+use crate::{Callable, Error, Pickle, PickleLimits, Result, text};
 use std::collections::HashMap;
 
-/// Lines of protocol 0 that are no strings: numbers, names, and memo keys.
+/// The limit of lines in protocol 0 other than strings: numbers, names, and memo keys.
 const LONGEST_LINE: usize = 4096;
 
-/// Reads the pickle that `bytes` hold.
+/// Parses a pickle.
 ///
 /// # Errors
-/// If it is no whole pickle, something follows it, or it names a global that `G` does not allow,
-/// goes beyond `limits`, or uses what is not read (see the [crate]'s page).
-pub fn load<'a, G: Callable>(bytes: &'a [u8], limits: &Limits) -> Result<Pickle<'a, G>> {
+/// If it is incomplete or followed by other data, uses a global that `G` does not allow, exceeds
+/// `limits`, or uses an unsupported feature (see the [crate]'s page).
+pub fn load<'a, G: Callable>(bytes: &'a [u8], limits: &PickleLimits) -> Result<Pickle<'a, G>> {
     let (pickle, len) = load_prefix(bytes, limits)?;
-    if len == bytes.len() { Ok(pickle) } else { Err(damaged(len, "something follows the end")) }
+    if len == bytes.len() { Ok(pickle) } else { Err(damaged(len, "data after the end")) }
 }
 
-/// [`load`] of bytes that may go on after the pickle; also returns how many bytes it takes.
+/// As [`load`], for bytes that may continue after the pickle; also returns its length.
 ///
 /// # Errors
-/// As there.
+/// As [`load`].
 pub fn load_prefix<'a, G: Callable>(
     bytes: &'a [u8],
-    limits: &Limits,
+    limits: &PickleLimits,
 ) -> Result<(Pickle<'a, G>, usize)> {
-    let mut machine = Machine {
+    let mut machine = PickleMachine {
         arena: Arena::new(bytes),
         limits: *limits,
         at: 0,
@@ -48,21 +48,21 @@ fn damaged(at: usize, reason: &str) -> Error {
     Error::Damaged { at, reason: reason.to_owned() }
 }
 
-struct Machine<'a, G> {
+struct PickleMachine<'a, G> {
     arena: Arena<'a, G>,
-    limits: Limits,
-    /// The next byte.
+    limits: PickleLimits,
+    /// The offset of the next byte.
     at: usize,
-    /// The first byte of the present instruction.
+    /// The offset of the current instruction.
     begin: usize,
-    stack: Vec<Id>,
-    /// Heights of the stack where a `MARK` was set.
+    stack: Vec<NodeId>,
+    /// The heights of the stack at each `MARK`.
     marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
+    memo: HashMap<u64, NodeId>,
 }
 
-impl<'a, G: Callable> Machine<'a, G> {
-    /// Executes an instruction; `false` after `STOP`.
+impl<'a, G: Callable> PickleMachine<'a, G> {
+    /// Executes an instruction; returns `false` after `STOP`.
     fn step(&mut self) -> Result<bool> {
         self.begin = self.at;
         let [code] = self.array()?;
@@ -70,9 +70,11 @@ impl<'a, G: Callable> Machine<'a, G> {
             b'.' => return Ok(false),
             0x80 => match self.array()? {
                 [0..=5] => {}
-                [version] => return Err(self.wrong(&format!("protocol {version} is not known"))),
+                [version] => {
+                    return Err(self.wrong(&format!("protocol {version} is not supported")));
+                }
             },
-            0x95 => drop(self.array::<8>()?), // a frame's length; frames only help buffering
+            0x95 => drop(self.array::<8>()?), // the length of a frame, which only helps buffering
             b'0' => drop(self.pop()?),
             b'1' => drop(self.pop_mark()?),
             b'2' => {
@@ -97,9 +99,9 @@ impl<'a, G: Callable> Machine<'a, G> {
             b'a' | b'e' | b's' | b'u' | 0x90 => self.fill(code)?,
             b'c' | 0x93 | b'i' | b'o' => self.named(code)?,
             b'R' | 0x81 | 0x92 | b'b' | b'P' | b'Q' => self.object(code)?,
-            0x82..=0x84 => return Err(self.wrong("extension codes are not read")),
-            0x97 | 0x98 => return Err(self.wrong("buffers outside the pickle are not read")),
-            _ => return Err(self.wrong(&format!("byte {code:#04x} is no instruction"))),
+            0x82..=0x84 => return Err(self.wrong("extension codes are not supported")),
+            0x97 | 0x98 => return Err(self.wrong("out-of-band buffers are not supported")),
+            _ => return Err(self.wrong(&format!("byte {code:#04x} is not an instruction"))),
         }
         Ok(true)
     }
@@ -153,7 +155,7 @@ impl<'a, G: Callable> Machine<'a, G> {
             b'T' | b'X' | b'B' => self.len::<4>()?,
             _ => self.len::<8>()?,
         };
-        let span = Span { owned: false, start: self.at, len };
+        let span = StringSpan { owned: false, start: self.at, len };
         let bytes = self.take(len)?;
         if matches!(code, b'T' | b'U' | b'B' | b'C' | 0x8e | 0x96) {
             return self.make(Node::Bytes(span));
@@ -177,7 +179,7 @@ impl<'a, G: Callable> Machine<'a, G> {
         };
         if matches!(code, b'g' | b'h' | b'j') {
             let known = self.memo.get(&key).copied();
-            let id = known.ok_or_else(|| self.wrong("a memo key that was never set"))?;
+            let id = known.ok_or_else(|| self.wrong("an undefined memo key"))?;
             return self.push(id);
         }
         self.check_room(self.memo.len(), "memo entries")?;
@@ -202,14 +204,14 @@ impl<'a, G: Callable> Machine<'a, G> {
             }
             _ => {
                 let count = usize::from(code - 0x84);
-                let items = (0..count).map(|_| self.pop()).collect::<Result<Vec<Id>>>()?;
+                let items = (0..count).map(|_| self.pop()).collect::<Result<Vec<NodeId>>>()?;
                 Node::Items(Tuple, items.into_iter().rev().collect())
             }
         };
         self.make(node)
     }
 
-    /// Appends to a list or set, or sets in a dictionary; the container stays on the stack.
+    /// Adds elements to a list or set, or entries to a dictionary, which stays on the stack.
     fn fill(&mut self, code: u8) -> Result<()> {
         let values = match code {
             b'a' => vec![self.pop()?],
@@ -225,7 +227,7 @@ impl<'a, G: Callable> Machine<'a, G> {
             match &mut self.arena.nodes[into] {
                 Node::Dict(known) => known.extend(pairs),
                 Node::Call(call) => call.pairs.extend(pairs),
-                _ => return Err(self.wrong("keys are set in what has none")),
+                _ => return Err(self.wrong("entries for a value that is not a dictionary")),
             }
             return Ok(());
         }
@@ -233,12 +235,12 @@ impl<'a, G: Callable> Machine<'a, G> {
         match &mut self.arena.nodes[into] {
             Node::Items(kind, known) if *kind == wanted => known.extend(values),
             Node::Call(call) => call.items.extend(values),
-            _ => return Err(self.wrong("elements are added to what has none")),
+            _ => return Err(self.wrong("elements for a value that is not a list or set")),
         }
         Ok(())
     }
 
-    /// Globals, and calls that name theirs.
+    /// Globals, and calls with a named global.
     fn named(&mut self, code: u8) -> Result<()> {
         match code {
             b'c' | b'i' => {
@@ -260,7 +262,7 @@ impl<'a, G: Callable> Machine<'a, G> {
                     _ => None,
                 });
                 let (Some(module), Some(name)) = (module, name) else {
-                    return Err(self.wrong("a global whose name is no text"));
+                    return Err(self.wrong("a global whose name is not text"));
                 };
                 let global = self.find(module, name)?;
                 self.make(Node::Global(global))
@@ -284,13 +286,13 @@ impl<'a, G: Callable> Machine<'a, G> {
                 let (state, top) = (self.pop()?, self.top()?);
                 match &mut self.arena.nodes[top as usize] {
                     Node::Call(call) if call.state.is_none() => call.state = Some(state),
-                    _ => return Err(self.wrong("a state for what takes none")),
+                    _ => return Err(self.wrong("a state for a value that takes none")),
                 }
                 Ok(())
             }
             b'P' => {
                 let (start, len) = (self.at, self.line(LONGEST_LINE)?.len());
-                self.make(Node::Bytes(Span { owned: false, start, len }))?;
+                self.make(Node::Bytes(StringSpan { owned: false, start, len }))?;
                 let id = self.pop()?;
                 self.make(Node::Persistent(id))
             }
@@ -312,18 +314,18 @@ impl<'a, G: Callable> Machine<'a, G> {
         }
     }
 
-    fn call(&mut self, callable: G, args: Id) -> Result<()> {
+    fn call(&mut self, callable: G, args: NodeId) -> Result<()> {
         if !matches!(self.arena.node(args), Node::Items(Sequence::Tuple, _)) {
-            return Err(self.wrong("arguments that are no tuple"));
+            return Err(self.wrong("arguments that are not a tuple"));
         }
         let (items, pairs) = (Vec::new(), Vec::new());
         self.make(Node::Call(Box::new(CallNode { callable, args, state: None, items, pairs })))
     }
 
-    fn global(&self, id: Id) -> Result<G> {
+    fn global(&self, id: NodeId) -> Result<G> {
         match *self.arena.node(id) {
             Node::Global(global) => Ok(global),
-            _ => Err(self.wrong("a call of what is no class or function")),
+            _ => Err(self.wrong("a call of a value that is not a class or function")),
         }
     }
 
@@ -341,7 +343,7 @@ impl<'a, G: Callable> Machine<'a, G> {
         Err(Error::NotAllowed(shown.join(".")))
     }
 
-    fn pairs(&self, values: &[Id]) -> Result<Vec<(Id, Id)>> {
+    fn pairs(&self, values: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>> {
         let (pairs, rest) = values.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(self.wrong("a key without a value"));
@@ -354,7 +356,7 @@ impl<'a, G: Callable> Machine<'a, G> {
         self.push(id)
     }
 
-    fn push(&mut self, id: Id) -> Result<()> {
+    fn push(&mut self, id: NodeId) -> Result<()> {
         self.check_room(self.stack.len(), "elements on its stack")?;
         self.stack.push(id);
         Ok(())
@@ -366,7 +368,7 @@ impl<'a, G: Callable> Machine<'a, G> {
     }
 
     /// The top of the stack, above the last mark.
-    fn top(&self) -> Result<Id> {
+    fn top(&self) -> Result<NodeId> {
         let bottom = self.marks.last().copied().unwrap_or(0);
         match self.stack.last() {
             Some(&id) if self.stack.len() > bottom => Ok(id),
@@ -374,13 +376,13 @@ impl<'a, G: Callable> Machine<'a, G> {
         }
     }
 
-    fn pop(&mut self) -> Result<Id> {
+    fn pop(&mut self) -> Result<NodeId> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>> {
+    fn pop_mark(&mut self) -> Result<Vec<NodeId>> {
         let mark = self.marks.pop().ok_or_else(|| self.wrong("no mark on the stack"))?;
         Ok(self.stack.split_off(mark))
     }

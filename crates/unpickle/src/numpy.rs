@@ -1,15 +1,15 @@
-//! NumPy's arrays and scalars in pickles, of any of its versions.
+//! NumPy arrays and scalars in pickles of any NumPy version.
 
 use crate::{Call, Callable, Error, Result, Value};
 use std::borrow::Cow;
 
-/// What pickles of arrays call.
+/// The globals in pickles of arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Global {
-    /// `numpy._core.multiarray._reconstruct`: an array without contents, which are its state.
+    /// `numpy._core.multiarray._reconstruct`: an array whose content is in its state.
     Reconstruct,
-    /// `numpy.ndarray`, the first argument of that.
+    /// `numpy.ndarray`, the first argument of `_reconstruct`.
     NdArray,
     /// `numpy.dtype`.
     Dtype,
@@ -17,15 +17,15 @@ pub enum Global {
     FromBuffer,
     /// `numpy._core.multiarray.scalar`.
     Scalar,
-    /// `_codecs.encode`: bytes as Python 3 writes them for Python 2.
+    /// `_codecs.encode`: bytes written by Python 3 for Python 2.
     Encode,
-    /// `bytes`: the same of no bytes at all.
+    /// `bytes`: the same for empty bytes.
     Bytes,
 }
 
 impl Callable for Global {
     fn find(module: &str, name: &str) -> Option<Global> {
-        // NumPy 2 calls `_core` what was `core`.
+        // NumPy 2 renamed `core` to `_core`.
         Some(match (module, name) {
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
                 Global::Reconstruct
@@ -45,8 +45,8 @@ impl Callable for Global {
     }
 }
 
-/// Text, also where Python 3 wrote `bytes` for Python 2 (protocols 0 to 2), which is a call of
-/// `_codecs.encode`; of such only ASCII.
+/// The text of a value. This includes `bytes` that Python 3 wrote for Python 2 (protocols 0 to 2)
+/// as a call of `_codecs.encode`, if they are ASCII.
 pub fn text<G: Callable>(value: Value<'_, G>) -> Option<&str> {
     value.as_str().or_else(|| {
         let call = value.as_call()?;
@@ -56,40 +56,41 @@ pub fn text<G: Callable>(value: Value<'_, G>) -> Option<&str> {
     })
 }
 
-/// What kind of number an element is.
+/// The kind of an array's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A byte that is 0 or 1.
+pub enum ElementKind {
+    /// A byte of 0 or 1.
     Bool,
-    /// An integer without a sign.
+    /// An unsigned integer.
     Unsigned,
-    /// An integer with one.
+    /// A signed integer.
     Signed,
     /// A floating-point number of 2, 4 or 8 bytes.
     Float,
 }
 
-/// An array, or a scalar, which has no dimensions.
+/// An array; a scalar has no dimensions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array<'p> {
-    /// What kind of number an element is.
-    pub kind: Kind,
-    /// How many bytes it takes: 1, 2, 4 or 8.
+    /// The kind of the elements.
+    pub kind: ElementKind,
+    /// Bytes per element: 1, 2, 4 or 8.
     pub item_bytes: usize,
-    /// Whether its most significant byte comes first.
+    /// Whether elements are stored with the most significant byte first.
     pub big_endian: bool,
     /// The lengths of the dimensions.
     pub shape: Vec<usize>,
-    /// Whether the first dimension is the fastest, and not the last.
+    /// Whether elements are in column-major (Fortran) order.
     pub fortran: bool,
-    /// The elements as they were stored: the product of `shape`, times `item_bytes`.
+    /// The stored elements: the product of `shape`, times `item_bytes`.
     pub bytes: Cow<'p, [u8]>,
 }
 
-/// The array or scalar that a value is.
+/// Interprets a value as an array or scalar.
 ///
 /// # Errors
-/// If it is none, is a structured array or one of objects, or its bytes do not fill its shape.
+/// If it is neither, is a structured array or an array of objects, or its bytes do not match its
+/// shape.
 pub fn array<'p, G: Callable>(value: Value<'p, G>) -> Result<Array<'p>> {
     let other = || Error::unexpected(format!("{} where an array was expected", value.kind()));
     let call = value.as_call().ok_or_else(other)?;
@@ -115,7 +116,7 @@ pub fn array<'p, G: Callable>(value: Value<'p, G>) -> Result<Array<'p>> {
     }
 }
 
-/// The array of a call of `_reconstruct`, whose arguments say only that it is an `ndarray`.
+/// The array of a `_reconstruct` call; its arguments only contain the class `ndarray`.
 fn reconstructed<'p, G: Callable>(call: &Call<'p, G>) -> Result<Array<'p>> {
     let args = call.args.as_tuple().unwrap_or_default();
     let class = args.first().and_then(|class| class.as_global()?.as_numpy());
@@ -123,12 +124,12 @@ fn reconstructed<'p, G: Callable>(call: &Call<'p, G>) -> Result<Array<'p>> {
         return Err(Error::unexpected("an array of a class that is not numpy.ndarray"));
     }
     let state = call.state.and_then(Value::as_tuple).unwrap_or_default();
-    // The first formats had no version before the shape.
+    // The oldest format has no version before the shape.
     let (shape, dtype, fortran, bytes) = match state[..] {
         [_, shape, dtype, fortran, bytes] | [shape, dtype, fortran, bytes] => {
             (shape, dtype, fortran, bytes)
         }
-        _ => return Err(Error::unexpected("an array without its contents")),
+        _ => return Err(Error::unexpected("an array without content")),
     };
     let fortran = fortran.as_bool();
     let fortran = fortran.ok_or_else(|| Error::unexpected("an array of an unknown order"))?;
@@ -137,25 +138,25 @@ fn reconstructed<'p, G: Callable>(call: &Call<'p, G>) -> Result<Array<'p>> {
     Array { kind, item_bytes, big_endian, shape, fortran, bytes }.checked()
 }
 
-/// Kind, bytes and byte order of an element.
-fn dtype<G: Callable>(value: Value<'_, G>) -> Result<(Kind, usize, bool)> {
+/// The kind, size and byte order of elements.
+fn dtype<G: Callable>(value: Value<'_, G>) -> Result<(ElementKind, usize, bool)> {
     let call = value.as_call().filter(|call| call.callable.as_numpy() == Some(Global::Dtype));
     let call = call.ok_or_else(|| Error::unexpected("an array without a type"))?;
     let args = call.args.as_tuple().unwrap_or_default();
     let name = args.first().and_then(|name| name.as_str()).unwrap_or_default();
     let (kind, item_bytes) = match name {
-        "b1" => (Kind::Bool, 1),
-        "u1" => (Kind::Unsigned, 1),
-        "u2" => (Kind::Unsigned, 2),
-        "u4" => (Kind::Unsigned, 4),
-        "u8" => (Kind::Unsigned, 8),
-        "i1" => (Kind::Signed, 1),
-        "i2" => (Kind::Signed, 2),
-        "i4" => (Kind::Signed, 4),
-        "i8" => (Kind::Signed, 8),
-        "f2" => (Kind::Float, 2),
-        "f4" => (Kind::Float, 4),
-        "f8" => (Kind::Float, 8),
+        "b1" => (ElementKind::Bool, 1),
+        "u1" => (ElementKind::Unsigned, 1),
+        "u2" => (ElementKind::Unsigned, 2),
+        "u4" => (ElementKind::Unsigned, 4),
+        "u8" => (ElementKind::Unsigned, 8),
+        "i1" => (ElementKind::Signed, 1),
+        "i2" => (ElementKind::Signed, 2),
+        "i4" => (ElementKind::Signed, 4),
+        "i8" => (ElementKind::Signed, 8),
+        "f2" => (ElementKind::Float, 2),
+        "f4" => (ElementKind::Float, 4),
+        "f8" => (ElementKind::Float, 8),
         other => {
             let shown: String = other.escape_debug().take(20).collect();
             return Err(Error::unexpected(format!("an array of elements of type `{shown}`")));
@@ -180,11 +181,10 @@ fn shape<G: Callable>(value: Value<'_, G>) -> Result<Vec<usize>> {
     dims.iter().map(length).collect::<Option<Vec<usize>>>().ok_or_else(wrong)
 }
 
-/// The byte string that a value is, also as Python 3 writes it for Python 2: encoded from a text of
-/// Latin-1 characters.
+/// Interprets a value as bytes, including bytes that Python 3 wrote for Python 2 as Latin-1 text.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not.
 pub fn bytes<'p, G: Callable>(value: Value<'p, G>) -> Result<Cow<'p, [u8]>> {
     if let Some(bytes) = value.as_bytes() {
         return Ok(Cow::Borrowed(bytes));
@@ -214,50 +214,50 @@ impl Array<'_> {
         Ok(self)
     }
 
-    /// How many elements it has.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.item_bytes
     }
 
-    /// Whether it has none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The elements as bytes in the order of C, the last dimension fastest; `None` if they are of
-    /// another type than unsigned bytes.
+    /// The elements as bytes in row-major order; `None` if they are not unsigned bytes.
     pub fn as_u8(&self) -> Option<Cow<'_, [u8]>> {
-        if (self.kind, self.item_bytes) != (Kind::Unsigned, 1) {
+        if (self.kind, self.item_bytes) != (ElementKind::Unsigned, 1) {
             return None;
         }
         Some(if !self.fortran {
             Cow::Borrowed(&*self.bytes)
         } else {
-            self.places().map(|at| self.bytes[at]).collect()
+            self.positions().map(|at| self.bytes[at]).collect()
         })
     }
 
-    /// The elements as integers in the order of C; `None` if they are floats, or one does not fit.
+    /// The elements as integers in row-major order; `None` if they are floats, or one exceeds
+    /// `i64`.
     pub fn to_i64(&self) -> Option<Vec<i64>> {
-        if self.kind == Kind::Float {
+        if self.kind == ElementKind::Float {
             return None;
         }
-        self.places().map(|at| i64::try_from(self.integer(at)).ok()).collect()
+        self.positions().map(|at| i64::try_from(self.integer(at)).ok()).collect()
     }
 
-    /// The elements as floats in the order of C; integers are rounded where they must be.
+    /// The elements as floats in row-major order; large integers are rounded.
     pub fn to_f64(&self) -> Vec<f64> {
         let value = |at: usize| match (self.kind, self.item_bytes) {
-            (Kind::Float, 8) => f64::from_bits(self.bits(at)),
-            (Kind::Float, 4) => f64::from(f32::from_bits(self.bits(at) as u32)),
-            (Kind::Float, _) => half(self.bits(at) as u16),
+            (ElementKind::Float, 8) => f64::from_bits(self.bits(at)),
+            (ElementKind::Float, 4) => f64::from(f32::from_bits(self.bits(at) as u32)),
+            (ElementKind::Float, _) => half(self.bits(at) as u16),
             _ => self.integer(at) as f64,
         };
-        self.places().map(value).collect()
+        self.positions().map(value).collect()
     }
 
-    /// The places of the elements among those stored, in the order of C.
-    fn places(&self) -> impl Iterator<Item = usize> {
+    /// The storage positions of the elements in row-major order.
+    fn positions(&self) -> impl Iterator<Item = usize> {
         let strides: Vec<usize> = if self.fortran {
             let product = |stride: &mut usize, &dim: &usize| {
                 let this = *stride;
@@ -272,26 +272,26 @@ impl Array<'_> {
             if !self.fortran {
                 return index;
             }
-            let mut place = 0;
+            let mut position = 0;
             for (&dim, stride) in self.shape.iter().zip(&strides).rev() {
-                place += index % dim * stride;
+                position += index % dim * stride;
                 index /= dim;
             }
-            place
+            position
         })
     }
 
-    /// The bytes of the element at a place, as a number.
-    fn bits(&self, place: usize) -> u64 {
-        let bytes = &self.bytes[place * self.item_bytes..][..self.item_bytes];
+    /// The bytes of the element at a storage position, as an integer.
+    fn bits(&self, position: usize) -> u64 {
+        let bytes = &self.bytes[position * self.item_bytes..][..self.item_bytes];
         let add = |sum: u64, &byte: &u8| sum << 8 | u64::from(byte);
         if self.big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
     }
 
-    fn integer(&self, place: usize) -> i128 {
-        let bits = self.bits(place);
+    fn integer(&self, position: usize) -> i128 {
+        let bits = self.bits(position);
         match self.kind {
-            Kind::Signed => {
+            ElementKind::Signed => {
                 let unused = 64 - 8 * self.item_bytes as u32;
                 i128::from((bits << unused) as i64 >> unused)
             }
@@ -300,7 +300,7 @@ impl Array<'_> {
     }
 }
 
-/// The value of IEEE 754's binary16.
+/// Converts IEEE 754 binary16.
 fn half(bits: u16) -> f64 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1F), f64::from(bits & 0x3FF));

@@ -1,7 +1,7 @@
 //! What Python wrote is read, in every protocol; what nobody should read is refused.
 
 use super::*;
-use crate::numpy::{Global, Kind, array, bytes};
+use crate::numpy::{ElementKind, Global, array, bytes};
 use std::fmt::Write;
 
 type Loaded<'a> = Pickle<'a, Global>;
@@ -11,7 +11,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Loaded<'_>> {
-    load(bytes, &Limits::default())
+    load(bytes, &PickleLimits::default())
 }
 
 /// A value as Python shows it, up to the order of a set.
@@ -69,23 +69,23 @@ fn arrays_of_every_protocol_type_and_order() {
         let pickle = read(&file).unwrap();
         let get = |name: &str| array(pickle.root().get(name).unwrap()).unwrap();
         for (name, kind, item_bytes) in [
-            ("u1", Kind::Unsigned, 1),
-            ("i1", Kind::Signed, 1),
-            ("<u2", Kind::Unsigned, 2),
-            (">u2", Kind::Unsigned, 2),
-            ("<i4", Kind::Signed, 4),
-            (">i8", Kind::Signed, 8),
-            ("u8", Kind::Unsigned, 8),
-            ("<f2", Kind::Float, 2),
-            (">f4", Kind::Float, 4),
-            ("f8", Kind::Float, 8),
+            ("u1", ElementKind::Unsigned, 1),
+            ("i1", ElementKind::Signed, 1),
+            ("<u2", ElementKind::Unsigned, 2),
+            (">u2", ElementKind::Unsigned, 2),
+            ("<i4", ElementKind::Signed, 4),
+            (">i8", ElementKind::Signed, 8),
+            ("u8", ElementKind::Unsigned, 8),
+            ("<f2", ElementKind::Float, 2),
+            (">f4", ElementKind::Float, 4),
+            ("f8", ElementKind::Float, 8),
         ] {
             let array = get(name);
             let what = format!("{name}, protocol {protocol}");
             assert_eq!((array.kind, array.item_bytes), (kind, item_bytes), "{what}");
             assert_eq!(array.shape, [2, 3], "{what}");
             assert_eq!(array.to_f64(), [0.0, 1.0, 2.0, 3.0, 100.0, 1.0], "{what}");
-            let integers = (kind != Kind::Float).then(|| vec![0, 1, 2, 3, 100, 1]);
+            let integers = (kind != ElementKind::Float).then(|| vec![0, 1, 2, 3, 100, 1]);
             assert_eq!(array.to_i64(), integers, "{what}");
             assert_eq!(array.as_u8().is_some(), name == "u1", "{what}");
         }
@@ -129,39 +129,39 @@ fn no_way_to_call_what_is_not_allowed() {
         assert_eq!(said(bytes), format!("the pickle calls {name}, which is not allowed"));
     }
     // Text of the stack as the name of a global, put together at run time.
-    assert!(said(b"\x80\x04K\x01\x8c\x01a\x93.").contains("whose name is no text"));
+    assert!(said(b"\x80\x04K\x01\x8c\x01a\x93.").contains("whose name is not text"));
 }
 
 #[test]
 fn what_is_not_read_is_said() {
     for (bytes, reason) in [
-        (&b"\x80\x06N."[..], "at byte 0: protocol 6 is not known"),
+        (&b"\x80\x06N."[..], "at byte 0: protocol 6 is not supported"),
         (b"\x80\x02\x82\x01.", "at byte 2: extension codes"),
-        (b"\x80\x05\x97.", "buffers outside"),
-        (b"N.N", "at byte 2: something follows"),
-        (b"x", "byte 0x78 is no instruction"),
-        (b"", "cut off at byte 0"),
+        (b"\x80\x05\x97.", "out-of-band buffers"),
+        (b"N.N", "at byte 2: data after the end"),
+        (b"x", "byte 0x78 is not an instruction"),
+        (b"", "truncated at byte 0"),
         (b".", "missing from the stack"),
         (b"(.", "missing from the stack"),
         (b"K\x01(0", "missing from the stack"),
         (b"t.", "no mark"),
-        (b"h\x00.", "never set"),
+        (b"h\x00.", "undefined memo key"),
         (b"p-1\n.", "a negative memo key"),
         (b"(K\x01d.", "a key without a value"),
-        (b"K\x01K\x02a.", "elements are added"),
-        (b"]K\x01K\x02s.", "keys are set"),
-        (b"K\x01)R.", "no class or function"),
-        (b"cnumpy\ndtype\nK\x01R.", "no tuple"),
+        (b"K\x01K\x02a.", "elements for a value"),
+        (b"]K\x01K\x02s.", "entries for a value"),
+        (b"K\x01)R.", "not a class or function"),
+        (b"cnumpy\ndtype\nK\x01R.", "not a tuple"),
         (b"K\x01Nb.", "a state for"),
         (b"cnumpy\ndtype\n)}K\x01K\x02s\x92.", "keyword arguments"),
         (b"X\x01\x00\x00\x00\xff.", "not UTF-8"),
         (b"S'a\n.", "without its quotes"),
         (b"S'\\q'\n.", "an unknown escape"),
-        (b"V\\ud800a\n.", "half a character"),
-        (b"L99999999999999999999L\n.", "no number of 64 bits"),
+        (b"V\\ud800a\n.", "an unpaired surrogate"),
+        (b"L99999999999999999999L\n.", "not a 64-bit integer"),
         (b"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x80\x00.", "more than 64 bits"),
-        (b"T\xff\xff\xff\xff.", "cut off"),
-        (b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.", "cut off"),
+        (b"T\xff\xff\xff\xff.", "truncated"),
+        (b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.", "truncated"),
     ] {
         assert!(said(bytes).contains(reason), "{}: {}", bytes.escape_ascii(), said(bytes));
     }
@@ -190,7 +190,7 @@ fn objects_of_other_libraries_can_be_looked_at() {
     // A state_dict of one tensor as torch.save writes it, in short: its elements lie elsewhere.
     let bytes = b"\x80\x02ccollections\nOrderedDict\nq\0)Rq\x01X\x01\0\0\0wq\x02ctorch._utils\n\
         _rebuild_tensor_v2\nq\x03((X\x07\0\0\0storageX\x01\0\0\x000tQK\0K\x02\x85K\x01\x85tRs}b.";
-    let pickle = load::<Torch>(bytes, &Limits::default()).unwrap();
+    let pickle = load::<Torch>(bytes, &PickleLimits::default()).unwrap();
     let dict = pickle.root().as_call().unwrap();
     assert_eq!((dict.callable, dict.items().len()), (Torch::OrderedDict, 0));
     assert_eq!(dict.state.unwrap().pairs().unwrap().len(), 0);
@@ -201,7 +201,7 @@ fn objects_of_other_libraries_can_be_looked_at() {
     let storage = args[0].as_persistent().unwrap().as_tuple().unwrap();
     assert_eq!(storage[0].as_str(), Some("storage"));
     assert_eq!(args[2].items().unwrap().next().unwrap().as_int(), Some(2));
-    let (first, len) = load_prefix::<Torch>(b"K\x07.K\x08.", &Limits::default()).unwrap();
+    let (first, len) = load_prefix::<Torch>(b"K\x07.K\x08.", &PickleLimits::default()).unwrap();
     assert_eq!((first.root().as_int(), len), (Some(7), 3));
 }
 
@@ -221,7 +221,7 @@ fn cycles_and_deep_nesting_are_refused() {
 
 #[test]
 fn what_a_pickle_may_take_is_limited() {
-    let limits = Limits { values: 10, depth: 3 };
+    let limits = PickleLimits { values: 10, depth: 3 };
     let attempt = |bytes: &[u8]| load::<NoGlobals>(bytes, &limits).map(drop);
     assert!(attempt(b"(NNNNNNNNNt.").is_ok());
     for (bytes, what) in [

@@ -1,6 +1,6 @@
-//! The literals of protocol 0, which are text.
+//! The text literals of protocol 0.
 
-/// The bytes of `'a\x00\n'`, as Python 2's `repr` writes a `str`.
+/// Decodes `'a\x00\n'`, as Python 2's `repr` writes a `str`.
 pub(crate) fn quoted(line: &[u8]) -> Result<Vec<u8>, &'static str> {
     let inside = match line {
         [b'\'', inside @ .., b'\''] | [b'"', inside @ .., b'"'] => inside,
@@ -16,7 +16,7 @@ pub(crate) fn quoted(line: &[u8]) -> Result<Vec<u8>, &'static str> {
         bytes.push(match rest.next() {
             Some(b'x') => {
                 let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(hex_digit));
-                let [Some(high), Some(low)] = digits else { return Err("a broken escape") };
+                let [Some(high), Some(low)] = digits else { return Err("an invalid escape") };
                 (high * 16 + low) as u8
             }
             Some(b'n') => b'\n',
@@ -29,7 +29,7 @@ pub(crate) fn quoted(line: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(bytes)
 }
 
-/// Text as the codec `raw-unicode-escape` writes it: Latin-1, with `\u` and four or `\U` and eight
+/// Decodes text in the codec `raw-unicode-escape`: Latin-1, with `\u` and four or `\U` and eight
 /// hexadecimal digits for all other characters.
 pub(crate) fn raw_unicode(line: &[u8]) -> Result<String, &'static str> {
     let mut text = String::with_capacity(line.len());
@@ -45,24 +45,24 @@ pub(crate) fn raw_unicode(line: &[u8]) -> Result<String, &'static str> {
             at += 1;
             u32::from(byte)
         } else {
-            let escape = line.get(at + 2..at + 2 + digits).ok_or("a broken escape")?;
+            let escape = line.get(at + 2..at + 2 + digits).ok_or("an invalid escape")?;
             at += 2 + digits;
             let add = |code: u32, &digit: &u8| Some(code * 16 + hex_digit(digit)?);
-            escape.iter().try_fold(0, add).ok_or("a broken escape")?
+            escape.iter().try_fold(0, add).ok_or("an invalid escape")?
         };
-        // Python 2 wrote characters beyond 16 bits as two surrogates.
+        // Python 2 wrote characters above U+FFFF as two surrogates.
         match (high.take(), code) {
             (None, 0xD800..0xDC00) => high = Some(code),
             (Some(first), 0xDC00..0xE000) => {
                 let code = 0x10000 + ((first - 0xD800) << 10) + (code - 0xDC00);
-                text.push(char::from_u32(code).ok_or("no character")?);
+                text.push(char::from_u32(code).ok_or("an invalid character")?);
             }
-            (None, code) => text.push(char::from_u32(code).ok_or("no character")?),
-            (Some(_), _) => return Err("half a character"),
+            (None, code) => text.push(char::from_u32(code).ok_or("an invalid character")?),
+            (Some(_), _) => return Err("an unpaired surrogate"),
         }
     }
     if high.is_some() {
-        return Err("half a character");
+        return Err("an unpaired surrogate");
     }
     Ok(text)
 }
@@ -71,20 +71,20 @@ fn hex_digit(byte: u8) -> Option<u32> {
     char::from(byte).to_digit(16)
 }
 
-/// A decimal integer, with the `L` that Python 2 writes after long ones.
+/// Parses a decimal integer, optionally with the `L` of Python 2's long integers.
 pub(crate) fn integer(line: &[u8]) -> Result<i64, &'static str> {
     let digits = line.strip_suffix(b"L").unwrap_or(line);
-    let text = std::str::from_utf8(digits).map_err(|_| "no number")?;
-    text.trim().parse().map_err(|_| "no number of 64 bits")
+    let text = std::str::from_utf8(digits).map_err(|_| "not a number")?;
+    text.trim().parse().map_err(|_| "not a 64-bit integer")
 }
 
-/// A number as Python's `repr` writes it.
+/// Parses a number as Python's `repr` writes it.
 pub(crate) fn float(line: &[u8]) -> Result<f64, &'static str> {
-    let text = std::str::from_utf8(line).map_err(|_| "no number")?;
-    text.trim().parse().map_err(|_| "no number")
+    let text = std::str::from_utf8(line).map_err(|_| "not a number")?;
+    text.trim().parse().map_err(|_| "not a number")
 }
 
-/// An integer in little-endian two's complement, of any length.
+/// Decodes an integer in little-endian two's complement of any length.
 pub(crate) fn long(bytes: &[u8]) -> Result<i64, &'static str> {
     let Some(&last) = bytes.last() else { return Ok(0) };
     let sign = if last & 0x80 == 0 { 0 } else { 0xFF };

@@ -1,14 +1,14 @@
-//! What a pickle holds, to look at.
+//! Access to the values of a pickle.
 
 use crate::Callable;
-use crate::arena::{Arena, CallNode, Id, Node, Sequence};
+use crate::arena::{Arena, CallNode, Node, NodeId, Sequence};
 use std::fmt;
 
-/// A pickle that has been read.
+/// A parsed pickle.
 #[derive(Debug)]
 pub struct Pickle<'a, G> {
     pub(crate) arena: Arena<'a, G>,
-    pub(crate) root: Id,
+    pub(crate) root: NodeId,
 }
 
 impl<G: Callable> Pickle<'_, G> {
@@ -18,19 +18,19 @@ impl<G: Callable> Pickle<'_, G> {
     }
 }
 
-/// A value in a pickle. A method that asks for another kind of value answers `None`.
+/// A value in a pickle. Methods for other types of values return `None`.
 pub struct Value<'p, G> {
     arena: &'p Arena<'p, G>,
-    id: Id,
+    id: NodeId,
 }
 
-/// A call that the pickle asks for and that was not made.
+/// A recorded call, which was not executed.
 pub struct Call<'p, G> {
-    /// What is called.
+    /// The callable.
     pub callable: G,
-    /// Its arguments: a tuple.
+    /// The arguments, a tuple.
     pub args: Value<'p, G>,
-    /// What `__setstate__` would receive.
+    /// The argument of `__setstate__`.
     pub state: Option<Value<'p, G>>,
     node: &'p CallNode<G>,
     arena: &'p Arena<'p, G>,
@@ -49,11 +49,11 @@ impl<'p, G: Callable> Value<'p, G> {
         self.arena.node(self.id)
     }
 
-    fn of(self, id: Id) -> Value<'p, G> {
+    fn of(self, id: NodeId) -> Value<'p, G> {
         Value { arena: self.arena, id }
     }
 
-    /// A number that is the same for two references to one value, and for no two values.
+    /// A number that identifies the value: equal for two references to the same value.
     pub fn id(self) -> u32 {
         self.id
     }
@@ -122,8 +122,7 @@ impl<'p, G: Callable> Value<'p, G> {
         }
     }
 
-    /// The keys and values of a dictionary, in the order in which they were set; of equal keys the
-    /// last one counts.
+    /// The keys and values of a dictionary in insertion order; the last one of equal keys counts.
     pub fn pairs(self) -> Option<impl ExactSizeIterator<Item = (Value<'p, G>, Value<'p, G>)>> {
         match self.node() {
             Node::Dict(pairs) => Some(pairs.iter().map(move |&(k, v)| (self.of(k), self.of(v)))),
@@ -131,7 +130,7 @@ impl<'p, G: Callable> Value<'p, G> {
         }
     }
 
-    /// The value of a dictionary's key, which is a text (see [`as_str`](Self::as_str)).
+    /// The value for a text key (see [`as_str`](Self::as_str)) of a dictionary.
     pub fn get(self, key: &str) -> Option<Value<'p, G>> {
         let found = self.pairs()?.filter(|(name, _)| name.as_str() == Some(key)).last();
         found.map(|(_, value)| value)
@@ -145,7 +144,7 @@ impl<'p, G: Callable> Value<'p, G> {
         }
     }
 
-    /// A call of one.
+    /// A call of a global of the allow-list.
     pub fn as_call(self) -> Option<Call<'p, G>> {
         match self.node() {
             Node::Call(node) => Some(Call {
@@ -159,7 +158,7 @@ impl<'p, G: Callable> Value<'p, G> {
         }
     }
 
-    /// The id of an object that is kept outside the pickle, as PyTorch keeps tensors' elements.
+    /// The id of an object outside the pickle; PyTorch stores tensors' elements like this.
     pub fn as_persistent(self) -> Option<Value<'p, G>> {
         match *self.node() {
             Node::Persistent(id) => Some(self.of(id)),
@@ -167,7 +166,7 @@ impl<'p, G: Callable> Value<'p, G> {
         }
     }
 
-    /// What kind of value it is, for messages.
+    /// The type of the value, for messages.
     pub fn kind(self) -> &'static str {
         match self.node() {
             Node::None => "None",
@@ -188,13 +187,13 @@ impl<'p, G: Callable> Value<'p, G> {
 }
 
 impl<'p, G: Callable> Call<'p, G> {
-    /// Elements that were appended to the result, such as a `deque`'s.
+    /// Elements that are appended to the result, such as a `deque`'s.
     pub fn items(&self) -> impl ExactSizeIterator<Item = Value<'p, G>> {
         let arena = self.arena;
         self.node.items.iter().map(move |&id| Value { arena, id })
     }
 
-    /// Keys and values that were set in the result, such as an `OrderedDict`'s.
+    /// Keys and values that are set in the result, such as an `OrderedDict`'s.
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = (Value<'p, G>, Value<'p, G>)> {
         let arena = self.arena;
         let of = move |id| Value { arena, id };

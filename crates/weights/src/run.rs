@@ -2,7 +2,7 @@
 
 use crate::weights::Weights;
 use crate::{Error, Result};
-use files::disk::{Disk, Kind, Real};
+use files::disk::{Disk, FileKind, RealDisk};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub fn checkpoint_name(step: u64) -> String {
 /// # Errors
 /// [`Error::Unusable`] if the folder exists but cannot be read.
 pub fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let named = saved(&Real, run)?.into_iter();
+    let named = saved(&RealDisk, run)?.into_iter();
     Ok(named.filter(|found| found.is_file).map(|found| (found.step, found.path)).collect())
 }
 
@@ -48,7 +48,7 @@ pub fn saved(disk: &dyn Disk, run: &Path) -> Result<Vec<Saved>> {
         let Some(step) = step_of(&path) else { continue };
         match disk.kind(&path).map_err(|error| failed(&path, error))? {
             None => {} // just removed by the training process, or a dangling link
-            Some(kind) => found.push(Saved { step, path, is_file: matches!(kind, Kind::File(_)) }),
+            Some(kind) => found.push(Saved { step, path, is_file: matches!(kind, FileKind::File(_)) }),
         }
     }
     found.sort_by(|a, b| (b.step, &b.path).cmp(&(a.step, &a.path)));

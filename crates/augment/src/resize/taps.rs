@@ -1,17 +1,17 @@
-//! What a pixel of a resized row or column is made of.
+//! The source pixels and weights of resized pixels.
 
 use std::ops::Range;
 
-/// Coefficients are whole multiples of 2^-22, so that 255 times their sum stays within 32 bits.
+/// Weights are multiples of 2^-22, so that 255 times their sum fits in 32 bits.
 const FRACTION_BITS: u32 = 22;
 const HALF: i32 = 1 << (FRACTION_BITS - 1);
 
-/// Bytes of a row that are blended at a time: their sums stay in registers.
+/// The number of bytes of a row computed at a time, so that their sums stay in registers.
 const BLOCK: usize = 32;
 
-/// For each wanted pixel along one axis, the source pixels it is made of and their weights.
+/// For each wanted pixel along one axis, its source pixels and their weights.
 ///
-/// Every pixel has `count` of them, as many as the one with most; what it lacks weighs nothing.
+/// All pixels have the same number `count` of taps, the maximum; unused ones have weight zero.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Taps {
     count: usize,
@@ -20,28 +20,28 @@ pub(super) struct Taps {
     exact: Vec<f64>,
 }
 
-/// By how much an axis shrinks, and the filter's reach each way, in source pixels.
+/// The shrinking factor of an axis, and the filter's radius, in source pixels.
 fn scales(from: usize, to: usize) -> (f64, f64) {
     let scale = from as f64 / to as f64;
-    (scale, scale.max(1.0)) // enlarging, the filter keeps its width of one pixel each way
+    (scale, scale.max(1.0)) // for enlarging, the radius stays one pixel
 }
 
-/// The source pixels that weigh anything in a wanted pixel.
+/// The source pixels with nonzero weight in a wanted pixel.
 fn span(from: usize, to: usize, wanted: usize) -> Range<usize> {
     let (scale, stretch) = scales(from, to);
     let centre = (wanted as f64 + 0.5) * scale;
-    let first = ((centre - stretch + 0.5) as usize).min(from - 1); // `as` stops at zero
+    let first = ((centre - stretch + 0.5) as usize).min(from - 1); // `as` saturates at zero
     first..((centre + stretch + 0.5) as usize).clamp(first + 1, from)
 }
 
-/// The source pixels that weigh anything in wanted pixels `start..start + count`, of which there is
-/// one at least.
+/// The source pixels with nonzero weight in any of the wanted pixels `start..start + count`;
+/// `count` must not be zero.
 pub(super) fn reach(from: usize, to: usize, start: usize, count: usize) -> Range<usize> {
     span(from, to, start).start..span(from, to, start + count - 1).end
 }
 
 impl Taps {
-    /// The taps of wanted pixels `start..start + count` of `to`, out of `from` pixels.
+    /// Computes the taps of wanted pixels `start..start + count` of `to`, from `from` pixels.
     pub(super) fn fill(&mut self, from: usize, to: usize, start: usize, count: usize) {
         let (scale, stretch) = scales(from, to);
         let span = |wanted: usize| {
@@ -62,7 +62,7 @@ impl Taps {
             let sum: f64 = self.exact.iter().sum();
             let one = f64::from(1u32 << FRACTION_BITS);
             let share = 1.0 / sum;
-            // At the far edge idle taps come first, so that none lies outside.
+            // At the far edge, unused taps come first, so that none is outside.
             let shifted = first.min(from - self.count);
             self.firsts.push(shifted);
             self.weights.extend(std::iter::repeat_n(0, first - shifted));
@@ -71,13 +71,13 @@ impl Taps {
         }
     }
 
-    /// The source pixels that any wanted pixel needs, first and end.
+    /// The range of source pixels that any wanted pixel needs, as first and end.
     pub(super) fn reach(&self) -> (usize, usize) {
         let first = self.firsts.iter().min().copied().unwrap_or(0);
         (first, self.firsts.iter().max().map_or(first, |last| last + self.count))
     }
 
-    /// One row from its source width to the wanted columns; a byte follows each.
+    /// Resizes a row to the wanted columns; `row` and `to` have one more byte.
     #[inline(always)]
     pub(super) fn narrow(&self, row: &[u8], to: &mut [u8]) {
         match self.count {
@@ -93,7 +93,7 @@ impl Taps {
         }
     }
 
-    /// With a number of taps that is known when this is compiled.
+    /// As [`narrow`](Self::narrow), for a number of taps known at compile time.
     #[inline(always)]
     fn narrow_by<const N: usize>(&self, row: &[u8], to: &mut [u8]) {
         let taps = self.firsts.iter().zip(self.weights.as_chunks::<N>().0);
@@ -120,7 +120,7 @@ impl Taps {
         }
     }
 
-    /// Row `y` of the result, from rows that start with the source's row `offset`.
+    /// Computes row `y` of the result from rows that start with the source row `offset`.
     #[inline(always)]
     pub(super) fn blend(&self, y: usize, offset: usize, rows: &[u8], to: &mut [u8]) {
         let weights = &self.weights[y * self.count..][..self.count];
@@ -129,7 +129,7 @@ impl Taps {
         let mut start = 0;
         while start + BLOCK <= width {
             blend_block(weights, rows, width, start, to);
-            // The last block overlaps the one before.
+            // The last block overlaps the previous one.
             start = if start + BLOCK < width { (start + BLOCK).min(width - BLOCK) } else { width };
         }
         if width < BLOCK {
@@ -156,7 +156,7 @@ fn blend_block(weights: &[i32], rows: &[u8], width: usize, start: usize, to: &mu
     }
 }
 
-/// Adds a weighted pixel and the byte after it, which nobody looks at: four are as fast as three.
+/// Adds a weighted pixel and the byte after it, which is ignored: four bytes are as fast as three.
 #[inline(always)]
 fn add(sums: &mut [i32; 4], weight: i32, source: &[u8]) {
     let source: &[u8; 4] = source.try_into().expect("four bytes");
@@ -165,7 +165,7 @@ fn add(sums: &mut [i32; 4], weight: i32, source: &[u8]) {
     }
 }
 
-/// No weight is negative, so no sum is; rounded weights may add up to a little more than one.
+/// Weights and sums are nonnegative; rounded weights may sum to slightly more than one.
 #[inline(always)]
 fn to_byte(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).min(255) as u8

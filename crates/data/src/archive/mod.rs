@@ -1,118 +1,121 @@
-//! Zip and tar archives of image folders, read where they lie.
+//! Zip and tar archives of image folders, read without unpacking.
 //!
-//! An archive is listed once: names and places, no contents. Layouts then look at it as they look
-//! at a folder on disk (see [`Packed`]), and each image is read when it is asked for: of a zip or a
-//! tar file by positioned reads, so any thread reads any image. A packed tar (`.tar.gz`, `.tgz`)
-//! has no such places. Its files are held in memory as they are in the archive, still as JPEG or
-//! PNG, up to [`MOST_HELD`] bytes.
+//! An archive is scanned once for the names and locations of its files. Layouts then treat it like
+//! a folder on disk (see [`ArchiveTree`]), and images are read on demand: from a zip or a tar file
+//! with positioned reads, from any thread. A compressed tar (`.tar.gz`, `.tgz`) has no random
+//! access: its files are kept in memory, still as JPEG or PNG, up to [`MAX_IN_MEMORY`] bytes.
 //!
-//! Archives come from strangers. Names that are absolute, have `..` or control characters, links
-//! and special files are passed over, counted and shown by an example. What programs read in
-//! different ways (a name twice, overlapping entries) is refused. Sizes are bounded before anything
-//! is allocated, and no file is ever written.
+//! Archives are untrusted. Absolute names, names with `..` or control characters, links and special
+//! files are skipped and counted, with an example. What programs read in different ways (duplicate
+//! names, overlapping entries) is rejected. Sizes are checked before memory is allocated, and no
+//! file is ever written.
 
 mod names;
-mod packed;
-mod passed;
+mod skipped;
 mod tarball;
+mod tree;
 pub(crate) mod zip;
 
-pub(crate) use packed::Packed;
-pub(crate) use passed::Passed;
+pub(crate) use skipped::SkippedEntries;
+pub(crate) use tree::ArchiveTree;
 
 use crate::bounded;
-use crate::collection::{Collection, Place};
+use crate::collection::{Collection, FileLocation};
 use crate::{Error, Result};
 use std::io::Read;
 use std::path::Path;
-use zip::{ZipFile, ZipPlace};
+use zip::{ZipEntry, ZipFile};
 
-/// Files of packed tar archives are held in memory up to so many bytes.
-pub(crate) const MOST_HELD: u64 = 4 << 30;
+/// The limit of files of compressed tar archives in memory, in bytes.
+pub(crate) const MAX_IN_MEMORY: u64 = 4 << 30;
 
-/// What an archive is, by its first bytes.
+/// The kind of an archive, according to its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ArchiveKind {
     Zip,
     Tar,
-    /// A tar file packed by gzip.
+    /// A gzip-compressed tar file.
     PackedTar,
-    /// Something known that is not read, with what to do.
+    /// A known but unsupported format, with a remedy.
     Unknown(&'static str),
 }
 
-impl Kind {
-    /// What the file at `path` is; `None` if it is nothing that archives files.
-    pub(crate) fn of(path: &Path) -> Result<Option<Kind>> {
+impl ArchiveKind {
+    /// The kind of the file at `path`; `None` if it is not an archive.
+    pub(crate) fn of(path: &Path) -> Result<Option<ArchiveKind>> {
         let io = |error| Error::io(path, &error);
         let mut start = Vec::new();
         bounded::open(path)
             .and_then(|(file, _)| file.take(512).read_to_end(&mut start))
             .map_err(io)?;
         Ok(match &start[..] {
-            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Kind::Zip),
-            [0x1f, 0x8b, ..] => Some(Kind::PackedTar),
-            [b'7', b'z', 0xbc, 0xaf, ..] => Some(Kind::Unknown("a 7z archive: unpack it")),
-            [b'R', b'a', b'r', b'!', ..] => Some(Kind::Unknown("a RAR archive: unpack it")),
-            [b'B', b'Z', b'h', ..] => Some(Kind::Unknown("packed by bzip2: run bunzip2 on it")),
-            [0xfd, b'7', b'z', b'X', b'Z', ..] => {
-                Some(Kind::Unknown("packed by xz: run unxz on it"))
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(ArchiveKind::Zip),
+            [0x1f, 0x8b, ..] => Some(ArchiveKind::PackedTar),
+            [b'7', b'z', 0xbc, 0xaf, ..] => Some(ArchiveKind::Unknown("a 7z archive: unpack it")),
+            [b'R', b'a', b'r', b'!', ..] => Some(ArchiveKind::Unknown("a RAR archive: unpack it")),
+            [b'B', b'Z', b'h', ..] => {
+                Some(ArchiveKind::Unknown("compressed with bzip2: run bunzip2 on it"))
             }
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Kind::Unknown("packed by zstd: run unzstd on it")),
-            bytes if bytes.get(257..262) == Some(b"ustar") => Some(Kind::Tar),
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => {
+                Some(ArchiveKind::Unknown("compressed with xz: run unxz on it"))
+            }
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+                Some(ArchiveKind::Unknown("compressed with zstd: run unzstd on it"))
+            }
+            bytes if bytes.get(257..262) == Some(b"ustar") => Some(ArchiveKind::Tar),
             _ if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("tar")) => {
-                Some(Kind::Tar)
+                Some(ArchiveKind::Tar)
             }
             _ => None,
         })
     }
 }
 
-/// A file of an archive and where it lies.
-pub(crate) type Listed = (String, Place);
+/// The name and location of a file in an archive.
+pub(crate) type ListedFile = (String, FileLocation);
 
-/// Lists the files of the archive at `path`, which becomes one of `into`'s. `progress` receives how
-/// many bytes of how many have been walked through.
+/// Lists the files of the archive at `path` and adds it to `into`. `progress` receives the number
+/// of bytes scanned and the total.
 ///
 /// # Errors
-/// If it cannot be read, is none, or is not to be trusted.
+/// If it cannot be read, is not an archive, or is unsafe.
 pub(crate) fn list(
     path: &Path,
     into: &mut Collection,
     progress: &dyn Fn(u64, u64),
-) -> Result<(Vec<Listed>, Passed)> {
-    let mut passed = Passed::default();
-    let listed = match Kind::of(path)? {
-        Some(Kind::Zip) => {
-            let (file, entries) = ZipFile::open(path, &mut passed)?;
+) -> Result<(Vec<ListedFile>, SkippedEntries)> {
+    let mut skipped = SkippedEntries::default();
+    let listed = match ArchiveKind::of(path)? {
+        Some(ArchiveKind::Zip) => {
+            let (file, entries) = ZipFile::open(path, &mut skipped)?;
             let archive = into.add_zip(file);
-            let place = |entry| Place::Zip { archive, entry };
-            entries.into_iter().map(|(name, entry)| (name, place(entry))).collect()
+            let location = |entry| FileLocation::Zip { archive, entry };
+            entries.into_iter().map(|(name, entry)| (name, location(entry))).collect()
         }
-        Some(Kind::Tar) => tarball::list(path, into, &mut passed, progress)?,
-        Some(Kind::PackedTar) => tarball::hold(path, into, &mut passed, progress)?,
-        Some(Kind::Unknown(what)) => {
-            let remedy = "archives that are read are .zip, .tar, .tar.gz and .tgz";
+        Some(ArchiveKind::Tar) => tarball::list(path, into, &mut skipped, progress)?,
+        Some(ArchiveKind::PackedTar) => tarball::load(path, into, &mut skipped, progress)?,
+        Some(ArchiveKind::Unknown(what)) => {
+            let remedy = "supported archives are .zip, .tar, .tar.gz and .tgz";
             return Err(Error::layout(path, what, remedy));
         }
         None => {
-            let remedy = "name a folder, a .zip, .tar, .tar.gz or .tgz file";
-            return Err(Error::layout(path, "this is not a folder, nor an archive", remedy));
+            let remedy = "open a folder, or a .zip, .tar, .tar.gz or .tgz file";
+            return Err(Error::layout(path, "this is neither a folder nor an archive", remedy));
         }
     };
-    Ok((listed, passed))
+    Ok((listed, skipped))
 }
 
-/// What reading an entry answers.
-type Contents = std::result::Result<Vec<u8>, String>;
+/// The content of an entry, or a problem.
+type EntryContent = std::result::Result<Vec<u8>, String>;
 
-/// Names and contents of the entries of a zip file. For fuzzing.
-pub(crate) fn entries_of_zip(bytes: &[u8], longest: u64) -> Result<Vec<(String, Contents)>> {
+/// For fuzzing: the names and contents of a zip file's entries.
+pub(crate) fn entries_of_zip(bytes: &[u8], longest: u64) -> Result<Vec<(String, EntryContent)>> {
     let path = Path::new("a.zip");
-    let (file, entries) = ZipFile::of_bytes(path, bytes, &mut Passed::default())?;
-    let read = |(name, place): (String, ZipPlace)| {
+    let (file, entries) = ZipFile::of_bytes(path, bytes, &mut SkippedEntries::default())?;
+    let read = |(name, location): (String, ZipEntry)| {
         let mut contents = Vec::new();
-        let read = file.read(&place, longest, &mut contents);
+        let read = file.read(&location, longest, &mut contents);
         (name, read.map(|()| contents))
     };
     Ok(entries.into_iter().map(read).collect())

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::scratch_dir::{ScratchDir, encoded};
-use crate::shards::{Form, Keep};
-use crate::{Dataset, Options, PrepareOptions, fingerprint, open, prepare, verify};
+use crate::shards::{Encoding, Keep};
+use crate::{Dataset, DatasetOptions, PrepareOptions, fingerprint, open, prepare, verify};
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -99,12 +99,12 @@ fn places(dir: &ScratchDir) -> [PathBuf; 5] {
 }
 
 fn opened(path: &Path, memory_limit: usize) -> Dataset {
-    let options = Options { memory_limit, ..Options::with_side(8) };
+    let options = DatasetOptions { memory_limit, ..DatasetOptions::with_side(8) };
     open(path.to_str().unwrap(), &options, &|_, _| ()).unwrap()
 }
 
 fn said(path: &Path) -> String {
-    let result = open(path.to_str().unwrap(), &Options::with_side(8), &|_, _| ());
+    let result = open(path.to_str().unwrap(), &DatasetOptions::with_side(8), &|_, _| ());
     let error = result.err().expect("an error").to_string();
     assert!(!error.contains('\n'), "{error}");
     error
@@ -125,7 +125,7 @@ fn archives_are_the_folders_in_them() {
             assert_eq!(set.train.classes(), ["cat", "dog"]);
             assert!(set.train.name(0).ends_with("/set/train/cat/0.png"), "{}", set.train.name(0));
         }
-        let report = verify::folder(&path, verify::Options::default(), &|_, _| ()).unwrap();
+        let report = verify::folder(&path, verify::VerifyOptions::default(), &|_, _| ()).unwrap();
         assert_eq!((report.files, report.unusable()), (16, 0), "{}", path.display());
         let sizes = verify::headers(&path, 2, &|_, _| ()).unwrap().sizes;
         assert_eq!(sizes, [(8, 9); 16]);
@@ -145,9 +145,9 @@ fn contents(dir: &Path) -> Files {
 #[test]
 fn shards_made_of_archives_are_those_of_the_folder_however_often_it_is_stopped() {
     let dir = ScratchDir::new();
-    let (keep, form) = (Keep::Centre, Form::Raw);
+    let (keep, encoding) = (Keep::Centre, Encoding::Raw);
     let exif = crate::ExifMode::Ignore;
-    let options = PrepareOptions { side: 8, keep, form, images_per_shard: 3, threads: 2, exif };
+    let options = PrepareOptions { side: 8, keep, encoding, images_per_shard: 3, threads: 2, exif };
     let mut expected = None;
     for (number, path) in places(&dir).into_iter().enumerate() {
         let out = dir.path().join(format!("out{number}"));
@@ -157,7 +157,7 @@ fn shards_made_of_archives_are_those_of_the_folder_however_often_it_is_stopped()
             let asked = std::sync::atomic::AtomicUsize::new(0);
             let stop = || asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= allowed;
             let summary = prepare(&set, &out, &options, &mut |_| (), &stop).unwrap();
-            assert_eq!(summary.about.is_some(), allowed == 99, "{}", path.display());
+            assert_eq!(summary.manifest.is_some(), allowed == 99, "{}", path.display());
         }
         let made = contents(&out);
         let same = expected.get_or_insert_with(|| made.clone());
@@ -175,11 +175,11 @@ fn archives_that_are_no_data_set_say_what_to_do() {
     let nested = write("nested.zip", &zipped(&of(&["train.zip", "test1.zip", "sample.csv"])));
     assert!(nested.contains("it holds 2 archives, such as test1.zip"), "{nested}");
     let shard = write("shard.tar", &tarred(&of(&["0.jpg", "0.cls", "1.jpg", "1.cls"])));
-    assert!(shard.contains("name the folder that the shards lie in"), "{shard}");
+    assert!(shard.contains("open the folder that contains the shards"), "{shard}");
     let one = write("one.zip", &zipped(&of(&["cat/1.png", "cat/2.png"])));
     assert!(one.contains("only one class, `cat`"), "{one}");
     let text = write("text", b"just a text");
-    assert!(text.contains("this is not a folder, nor an archive"), "{text}");
+    assert!(text.contains("this is neither a folder nor an archive"), "{text}");
     let rar = write("a.rar", b"Rar!\x1a\x07\x01\x00");
     assert!(rar.contains("a RAR archive"), "{rar}");
     let both = write("both.tar", &tarred(&of(&["a/x.png", "b/y.png", "a"])));
@@ -193,7 +193,7 @@ fn archives_that_are_no_data_set_say_what_to_do() {
     assert!(sum.contains("sum.tgz: "), "{sum}");
     let plain = tarred(&files());
     let cut = write("cut.tar", &plain[..plain.len() / 2]);
-    assert!(cut.contains("the archive is cut off"), "{cut}");
+    assert!(cut.contains("the archive is truncated"), "{cut}");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn of_a_name_that_comes_twice_in_a_tar_file_the_last_counts() {
         assert_eq!(set.train.read(0, &mut buffer).unwrap()[0], 60);
         assert_eq!(set.train.classes(), ["a", "b"]);
         let notes = set.notes.join("\n");
-        assert!(notes.contains("1 files that later ones of the same name replace"), "{notes}");
-        assert!(notes.contains("1 names that are absolute"), "{notes}");
+        assert!(notes.contains("1 files replaced by later ones of the same name"), "{notes}");
+        assert!(notes.contains("1 absolute names"), "{notes}");
     }
 }

@@ -1,7 +1,7 @@
-//! Zip files: the central directory is read once, each entry when it is asked for.
+//! Zip files: the central directory is read once, entries on demand.
 
-use super::names::{MOST_ENTRIES, usable_name};
-use super::passed::Passed;
+use super::names::{MAX_ENTRIES, usable_name};
+use super::skipped::SkippedEntries;
 use crate::bounded;
 use crate::{Error, Result};
 use flate2::read::DeflateDecoder;
@@ -11,29 +11,29 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-/// Deflate makes no more than 1032 bytes of one.
+/// The largest compression factor of Deflate is 1032.
 const DEFLATE_FACTOR: u64 = 1032;
-/// What an entry has before its bytes: a local header at least.
+/// The minimum length of a local header.
 const LOCAL_HEADER: u64 = 30;
 
-const REMEDY: &str = "download it again, or unpack it and name the folder";
+const REMEDY: &str = "download it again, or unpack it and open the folder";
 
 /// An open zip file.
 #[derive(Debug)]
 pub(crate) struct ZipFile<R = FileReader>(ZipArchive<R>);
 
-/// A zip file, and the names and places of its plain files.
-type Opened<R> = (ZipFile<R>, Vec<(String, ZipPlace)>);
+/// A zip file, and the names of its plain files.
+type OpenedZip<R> = (ZipFile<R>, Vec<(String, ZipEntry)>);
 
-/// Where an entry lies in a zip file.
+/// An entry of a zip file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ZipPlace {
+pub struct ZipEntry {
     way: ZipArchiveEntryWayfinder,
     deflated: bool,
 }
 
-impl ZipPlace {
-    /// The length of the file in bytes, as the archive states it.
+impl ZipEntry {
+    /// The uncompressed length in bytes according to the archive.
     pub(crate) fn len(&self) -> u64 {
         self.way.uncompressed_size_hint()
     }
@@ -43,13 +43,13 @@ impl ZipFile {
     /// Opens the archive at `path`, and lists its plain files.
     ///
     /// # Errors
-    /// If it cannot be read, or is damaged, encrypted, packed in ways that are not read, or made to
-    /// mislead.
-    pub(super) fn open(path: &Path, passed: &mut Passed) -> Result<Opened<FileReader>> {
+    /// If it cannot be read, or is damaged, encrypted, ambiguous, or compressed with an unsupported
+    /// method.
+    pub(super) fn open(path: &Path, skipped: &mut SkippedEntries) -> Result<OpenedZip<FileReader>> {
         let (file, _) = bounded::open(path).map_err(|error| Error::io(path, &error))?;
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let archive = ZipArchive::from_file(file, &mut buffer);
-        ZipFile::list(path, archive.map_err(|error| damaged(path, error.to_string()))?, passed)
+        ZipFile::list(path, archive.map_err(|error| damaged(path, error.to_string()))?, skipped)
     }
 }
 
@@ -58,16 +58,16 @@ fn damaged(path: &Path, reason: String) -> Error {
 }
 
 impl<'a> ZipFile<&'a [u8]> {
-    /// The same of an archive in memory. For fuzzing.
+    /// For fuzzing: as [`open`](Self::open), for an archive in memory.
     pub(super) fn of_bytes(
         path: &Path,
         bytes: &'a [u8],
-        passed: &mut Passed,
-    ) -> Result<Opened<&'a [u8]>> {
+        skipped: &mut SkippedEntries,
+    ) -> Result<OpenedZip<&'a [u8]>> {
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let located = ZipLocator::new().locate_in_reader(bytes, &mut buffer, bytes.len() as u64);
         let archive = located.map_err(|(_, error)| damaged(path, error.to_string()))?;
-        ZipFile::list(path, archive, passed)
+        ZipFile::list(path, archive, skipped)
     }
 }
 
@@ -75,10 +75,10 @@ impl<R: ReaderAt> ZipFile<R> {
     pub(super) fn list(
         path: &Path,
         archive: ZipArchive<R>,
-        passed: &mut Passed,
-    ) -> Result<Opened<R>> {
+        skipped: &mut SkippedEntries,
+    ) -> Result<OpenedZip<R>> {
         let wrong = |problem: String| Error::layout(path, problem, REMEDY);
-        // A name or a comment takes 65,535 bytes at most.
+        // A name or a comment takes at most 65,535 bytes.
         let mut buffer = vec![0; 4 * RECOMMENDED_BUFFER_SIZE];
         let mut entries = archive.entries(&mut buffer);
         let (mut files, mut ranges) = (Vec::new(), Vec::new());
@@ -87,25 +87,25 @@ impl<R: ReaderAt> ZipFile<R> {
             entries.next_entry().map_err(|error| damaged(path, error.to_string()))?
         {
             count += 1;
-            if count > MOST_ENTRIES as u64 {
-                return Err(wrong(format!("it has more than {MOST_ENTRIES} entries")));
+            if count > MAX_ENTRIES as u64 {
+                return Err(wrong(format!("it has more than {MAX_ENTRIES} entries")));
             }
-            let Some((name, place)) = plain_file(path, &entry, passed)? else { continue };
+            let Some((name, location)) = plain_file(path, &entry, skipped)? else { continue };
             let begin = entry.local_header_offset();
-            let end = begin.checked_add(LOCAL_HEADER + place.way.compressed_size_hint());
-            ranges.push((begin, end.ok_or_else(|| wrong("an entry beyond its end".to_owned()))?));
-            files.push((name, place));
+            let end = begin.checked_add(LOCAL_HEADER + location.way.compressed_size_hint());
+            ranges.push((begin, end.ok_or_else(|| wrong("an entry exceeds it".to_owned()))?));
+            files.push((name, location));
         }
         if count != archive.entries_hint() {
             let stated = archive.entries_hint();
-            return Err(damaged(path, format!("it has {count} entries, and states {stated}")));
+            return Err(damaged(path, format!("it has {count} entries; expected {stated}")));
         }
         ranges.sort_unstable();
         if ranges.windows(2).any(|pair| pair[1].0 < pair[0].1) {
-            return Err(wrong("entries that overlap, as in a zip bomb".to_owned()));
+            return Err(wrong("overlapping entries, as in a zip bomb".to_owned()));
         }
         if ranges.last().is_some_and(|last| last.1 > archive.directory_offset()) {
-            return Err(damaged(path, "an entry beyond its end".to_owned()));
+            return Err(damaged(path, "an entry exceeds it".to_owned()));
         }
         let mut names = BTreeSet::new();
         if let Some((name, _)) = files.iter().find(|(name, _)| !names.insert(name)) {
@@ -116,34 +116,34 @@ impl<R: ReaderAt> ZipFile<R> {
         Ok((ZipFile(archive), files))
     }
 
-    /// Replaces `bytes` with an entry's, which are `longest` at most.
+    /// Replaces `bytes` with the content of an entry of at most `longest` bytes.
     pub(crate) fn read(
         &self,
-        place: &ZipPlace,
+        entry: &ZipEntry,
         longest: u64,
         bytes: &mut Vec<u8>,
     ) -> std::result::Result<(), String> {
         bytes.clear();
-        let (len, packed) = (place.len(), place.way.compressed_size_hint());
+        let (len, packed) = (entry.len(), entry.way.compressed_size_hint());
         if len > longest {
             return Err(format!("longer than {} MiB", longest >> 20));
         }
-        let most = if place.deflated { packed.saturating_mul(DEFLATE_FACTOR) } else { packed };
+        let most = if entry.deflated { packed.saturating_mul(DEFLATE_FACTOR) } else { packed };
         if len > most {
             return Err(format!("{packed} bytes in the zip file cannot hold {len}"));
         }
-        let entry = self.0.get_entry(place.way).map_err(|error| error.to_string())?;
+        let stored = self.0.get_entry(entry.way).map_err(|error| error.to_string())?;
         bytes.reserve(len as usize);
-        // The verifier compares length and checksum once the end is reached.
+        // The verifier checks length and checksum at the end.
         let mut read = |reader: &mut dyn Read| {
             let read = reader.take(len + 1).read_to_end(bytes);
             read.map_err(|error| error.to_string())
         };
-        let raw = entry.reader();
-        let count = if place.deflated {
-            read(&mut entry.verifying_reader(DeflateDecoder::new(raw)))
+        let raw = stored.reader();
+        let count = if entry.deflated {
+            read(&mut stored.verifying_reader(DeflateDecoder::new(raw)))
         } else {
-            read(&mut entry.verifying_reader(raw))
+            read(&mut stored.verifying_reader(raw))
         }?;
         if count as u64 != len {
             bytes.clear();
@@ -155,44 +155,44 @@ impl<R: ReaderAt> ZipFile<R> {
     }
 }
 
-/// Name and place of an entry, if it is a plain file of a usable name.
+/// The name and the entry, if it is a plain file with a usable name.
 fn plain_file(
     path: &Path,
     entry: &ZipFileHeaderRecord,
-    passed: &mut Passed,
-) -> Result<Option<(String, ZipPlace)>> {
+    skipped: &mut SkippedEntries,
+) -> Result<Option<(String, ZipEntry)>> {
     let name = decoded(entry.file_path().as_bytes());
     if entry.is_dir() || name.ends_with('/') || entry.mode().value() & 0o170_000 == 0o040_000 {
         return Ok(None);
     }
     let name = match (entry.mode().is_symlink(), usable_name(&name)) {
-        (true, _) => return Ok(none(passed, "links", &name)),
-        (_, Err(reason)) => return Ok(none(passed, reason, &name)),
+        (true, _) => return Ok(none(skipped, "links", &name)),
+        (_, Err(reason)) => return Ok(none(skipped, reason, &name)),
         (_, Ok(name)) => name,
     };
     let shown = name.escape_debug();
     if entry.flags().is_encrypted() {
         let problem = format!("an encrypted zip file ({shown})");
-        let remedy = "unpack it with its password, and name the folder";
+        let remedy = "unpack it with its password, and open the folder";
         return Err(Error::layout(path, problem, remedy));
     }
     let method = entry.compression_method();
     if method != CompressionMethod::STORE && method != CompressionMethod::DEFLATE {
         let method = method.name().map_or_else(|| method.as_u16().to_string(), str::to_owned);
-        let problem = format!("{shown} is compressed by {method}, and STORE and DEFLATE are read");
-        return Err(Error::layout(path, problem, "unpack it, and name the folder"));
+        let problem = format!("{shown} is compressed with {method}; supported: STORE and DEFLATE");
+        return Err(Error::layout(path, problem, "unpack it, and open the folder"));
     }
     let deflated = method == CompressionMethod::DEFLATE;
-    Ok(Some((name, ZipPlace { way: entry.wayfinder(), deflated })))
+    Ok(Some((name, ZipEntry { way: entry.wayfinder(), deflated })))
 }
 
-fn none<T>(passed: &mut Passed, reason: &'static str, name: &str) -> Option<T> {
-    passed.add(reason, name);
+fn none<T>(skipped: &mut SkippedEntries, reason: &'static str, name: &str) -> Option<T> {
+    skipped.add(reason, name);
     None
 }
 
-/// A name as text: UTF-8, which most programs write whether they mark it or not; else of code page
-/// 437, as the format says. Programs for Windows have written `\` between folders.
+/// Decodes a name: UTF-8, which most programs write even without marking it; otherwise code page
+/// 437, according to the format. Some Windows programs separate folders by `\`.
 fn decoded(name: &[u8]) -> String {
     const UPPER: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓\
                          │┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\

@@ -1,71 +1,73 @@
-//! Where CIFAR's files lie: in a folder, or inside the archive that is downloaded.
+//! Finds and reads CIFAR's files in a folder or in the downloaded archive.
 
-use super::{Form, HUNDRED, TEN, Version};
+use super::{HUNDRED, TEN, Variant, Version};
 use crate::bounded;
-use crate::tar::{Forward, Members};
+use crate::tar::{ForwardReader, TarMembers};
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// Unpacked, the largest archive (CIFAR-100's Python version) has 186 MB.
+/// The limit of an unpacked archive; the largest (CIFAR-100's Python version) has 186 MB.
 const LONGEST_ARCHIVE: u64 = 512 << 20;
-/// How many members are looked at to tell what an archive is.
+/// How many members of an archive are read to recognise it.
 const MEMBERS_TRIED: usize = 4;
 
-/// A version's files.
+/// The files of a version.
 #[derive(Debug)]
-pub(super) struct Files {
-    pub(super) form: &'static Form,
+pub(super) struct CifarFiles {
+    pub(super) variant: &'static Variant,
     pub(super) version: &'static Version,
     root: PathBuf,
-    /// The files of an archive; of a folder they are read when they are asked for.
+    /// The unpacked files of an archive; files in a folder are read on demand.
     unpacked: Option<BTreeMap<String, Vec<u8>>>,
     is_archive: bool,
 }
 
-fn versions() -> impl Iterator<Item = (&'static Form, &'static Version)> {
-    [&TEN, &HUNDRED].into_iter().flat_map(|form| [(form, &form.binary), (form, &form.python)])
+fn versions() -> impl Iterator<Item = (&'static Variant, &'static Version)> {
+    [&TEN, &HUNDRED]
+        .into_iter()
+        .flat_map(|variant| [(variant, &variant.binary), (variant, &variant.python)])
 }
 
-/// What lies at `path`, which may be a folder, the folder above, or an archive.
+/// The files at `path`, which may be a folder, its parent folder, or an archive.
 ///
 /// # Errors
-/// If there are both CIFAR-10 and CIFAR-100 below a folder.
-pub(super) fn find(path: &Path) -> Result<Option<Files>> {
+/// If both CIFAR-10 and CIFAR-100 are below a folder.
+pub(super) fn find(path: &Path) -> Result<Option<CifarFiles>> {
     if path.is_file() {
         let found = in_archive(path);
-        return Ok(found.map(|(form, version)| Files::of(path, form, version, true)));
+        return Ok(found.map(|(variant, version)| CifarFiles::of(path, variant, version, true)));
     }
-    if let Some((form, version)) = versions().find(|(_, version)| version.is_in(path)) {
-        return Ok(Some(Files::of(path, form, version, false)));
+    if let Some((variant, version)) = versions().find(|(_, version)| version.is_in(path)) {
+        return Ok(Some(CifarFiles::of(path, variant, version, false)));
     }
-    let below = versions().filter_map(|(form, version)| {
+    let below = versions().filter_map(|(variant, version)| {
         let (folder, archive) = (path.join(version.folder), path.join(version.archive));
         if version.is_in(&folder) {
-            return Some(Files::of(&folder, form, version, false));
+            return Some(CifarFiles::of(&folder, variant, version, false));
         }
-        let is_there = archive.is_file() && in_archive(&archive) == Some((form, version));
-        is_there.then(|| Files::of(&archive, form, version, true))
+        let is_there = archive.is_file() && in_archive(&archive) == Some((variant, version));
+        is_there.then(|| CifarFiles::of(&archive, variant, version, true))
     });
-    let mut below: Vec<Files> = below.collect();
-    // Of one set any version has the same images; what is unpacked is read sooner.
+    let mut below: Vec<CifarFiles> = below.collect();
+    // All versions of a set have the same images; unpacked files are read faster.
     below.sort_by_key(|files| files.is_archive);
-    match below.iter().find(|files| files.form != below[0].form) {
+    match below.iter().find(|files| files.variant != below[0].variant) {
         None => Ok(below.into_iter().next()),
         Some(other) => {
             let [one, other] = [&below[0], other].map(|files| files.root.display().to_string());
-            let problem = "both CIFAR-10 and CIFAR-100 lie below it";
-            Err(Error::layout(path, problem, format!("name {one} or {other}")))
+            let problem = "both CIFAR-10 and CIFAR-100 are in it";
+            Err(Error::layout(path, problem, format!("open {one} or {other}")))
         }
     }
 }
 
-/// Which version an archive holds, if any: one of its first files lies in the version's folder.
-fn in_archive(path: &Path) -> Option<(&'static Form, &'static Version)> {
+/// The version in an archive, if any: one of its first files is in the version's folder.
+fn in_archive(path: &Path) -> Option<(&'static Variant, &'static Version)> {
     let stream = unpack(path).ok()?;
-    let mut members = Members::new(&stream, 0..u64::MAX);
+    let mut members = TarMembers::new(&stream, 0..u64::MAX);
     for _ in 0..MEMBERS_TRIED {
         let name = members.next_member().ok()??.name;
         let folder = name.trim_start_matches("./").split('/').next().unwrap_or_default();
@@ -77,15 +79,15 @@ fn in_archive(path: &Path) -> Option<(&'static Form, &'static Version)> {
     None
 }
 
-/// An archive's bytes, whether it is packed or not.
-fn unpack(path: &Path) -> Result<Forward<Box<dyn Read>>> {
+/// The content of an archive, compressed or not.
+fn unpack(path: &Path) -> Result<ForwardReader<Box<dyn Read>>> {
     let io = |error| Error::io(path, &error);
     let (file, _) = bounded::open(path).map_err(io)?;
     let mut file = BufReader::new(file);
     let is_packed = file.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read> =
         if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    Ok(Forward::new(reader, LONGEST_ARCHIVE))
+    Ok(ForwardReader::new(reader, LONGEST_ARCHIVE))
 }
 
 impl Version {
@@ -93,11 +95,11 @@ impl Version {
         self.train.iter().copied().chain([self.test])
     }
 
-    /// Whether a folder has any of the files. Names such as `train` are not enough alone.
+    /// Whether a folder has any of the files. Names such as `train` alone are not sufficient.
     fn is_in(&self, folder: &Path) -> bool {
         let has = |name: &str| folder.join(name).is_file();
-        let is_telling = self.train.len() > 1 || self.name == "binary" || has(self.classes);
-        is_telling && self.files().any(has)
+        let is_specific = self.train.len() > 1 || self.name == "binary" || has(self.classes);
+        is_specific && self.files().any(has)
     }
 
     fn longest_of(&self, name: &str) -> u64 {
@@ -105,35 +107,40 @@ impl Version {
     }
 }
 
-impl PartialEq for Form {
-    fn eq(&self, other: &Form) -> bool {
+impl PartialEq for Variant {
+    fn eq(&self, other: &Variant) -> bool {
         self.name == other.name
     }
 }
 
-impl Files {
-    fn of(root: &Path, form: &'static Form, version: &'static Version, is_archive: bool) -> Files {
-        Files { form, version, root: root.to_owned(), unpacked: None, is_archive }
+impl CifarFiles {
+    fn of(
+        root: &Path,
+        variant: &'static Variant,
+        version: &'static Version,
+        is_archive: bool,
+    ) -> CifarFiles {
+        CifarFiles { variant, version, root: root.to_owned(), unpacked: None, is_archive }
     }
 
-    /// The files of a folder that has none of them: each is an error when it is read.
-    pub(super) fn none(root: &Path) -> Files {
-        Files::of(root, &TEN, &TEN.binary, false)
+    /// CifarFiles that are all missing: reading any of them is an error.
+    pub(super) fn none(root: &Path) -> CifarFiles {
+        CifarFiles::of(root, &TEN, &TEN.binary, false)
     }
 
-    /// A file's path, as if an archive were a folder.
+    /// A file's path, which may be inside an archive.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     pub(super) fn remedy(&self) -> String {
-        format!("download the {} version of {} again", self.version.name, self.form.name)
+        format!("download the {} version of {} again", self.version.name, self.variant.name)
     }
 
-    /// A file's bytes; `None` if there is no such file.
+    /// The content of a file; `None` if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be read, or is longer than any of its kind.
+    /// If it cannot be read, or is longer than its limit.
     pub(super) fn read(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         if self.is_archive {
             if self.unpacked.is_none() {
@@ -153,26 +160,28 @@ impl Files {
         }
     }
 
+    /// As [`read`](Self::read), for a file that must exist.
+    ///
     /// # Errors
-    /// As [`read`](Self::read), and if there is no such file.
+    /// As [`read`](Self::read), and if the file does not exist.
     pub(super) fn read_existing(&mut self, name: &str) -> Result<Vec<u8>> {
         self.read(name)?.ok_or_else(|| {
-            let problem = format!("a file of {} is missing", self.form.name);
+            let problem = format!("a file of {} is missing", self.variant.name);
             Error::layout(&self.path(name), problem, self.remedy())
         })
     }
 
     fn too_long(&self, name: &str) -> Error {
         let longest = self.version.longest_of(name);
-        let problem = format!("longer than the {longest} bytes that it may have");
+        let problem = format!("longer than its limit of {longest} bytes");
         Error::layout(&self.path(name), problem, self.remedy())
     }
 
-    /// All files of an archive that are asked for later.
+    /// The needed files of an archive.
     fn unpack(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         let stream = unpack(&self.root)?;
         let broken = |broken| Error::archive(&self.root, broken);
-        let mut members = Members::new(&stream, 0..u64::MAX);
+        let mut members = TarMembers::new(&stream, 0..u64::MAX);
         let mut files = BTreeMap::new();
         while let Some(member) = members.next_member().map_err(broken)? {
             let name = member.name.trim_start_matches("./");
@@ -188,7 +197,7 @@ impl Files {
             crate::tar::ReadAt::read_whole_at(&stream, &mut bytes, member.offset)
                 .map_err(|error| Error::io(&self.root, &error))?;
             if files.insert(name.to_owned(), bytes).is_some() {
-                let problem = format!("it has {name} twice");
+                let problem = format!("it contains {name} twice");
                 return Err(Error::layout(&self.root, problem, self.remedy()));
             }
         }

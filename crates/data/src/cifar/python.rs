@@ -1,29 +1,30 @@
-//! The files of the Python version: pickles of dictionaries. Those that are published were written
-//! by Python 2; Python 3's work, too, and may hold any number of images.
+//! The Python version: pickled dictionaries. The published files were written by Python 2; files
+//! written by Python 3 are accepted, too, with any number of images.
 
 use super::PIXELS;
 use std::borrow::Cow;
 use unpickle::numpy::{Global, array, text};
-use unpickle::{Limits, Pickle, Value, load};
+use unpickle::{Pickle, PickleLimits, Value, load};
 
-/// CIFAR-100's training file names 50,000 images, each with two labels.
-const LIMITS: Limits = Limits { values: 1 << 19, depth: 16 };
+/// CIFAR-100's training file has 50,000 file names, and as many labels of each of two kinds.
+const LIMITS: PickleLimits = PickleLimits { values: 1 << 19, depth: 16 };
 
-/// The images of a file.
-pub(super) struct Batch<'a> {
+/// The images of a Python file.
+pub(super) struct PythonBatch<'a> {
     pub(super) labels: Vec<i64>,
     planes: Cow<'a, [u8]>,
 }
 
-impl Batch<'_> {
-    /// Reads a pickle, and gives its images to `take`.
+impl PythonBatch<'_> {
+    /// Reads a pickle and passes its images to `take`.
     ///
     /// # Errors
-    /// If it is no pickle of plain values and arrays, or has not as many labels as images.
+    /// If it is not a pickle of plain values and arrays, or has unequal numbers of labels and
+    /// images.
     pub(super) fn read<T>(
         bytes: &[u8],
         labels: &str,
-        take: impl FnOnce(&Batch) -> Result<T, String>,
+        take: impl FnOnce(&PythonBatch) -> Result<T, String>,
     ) -> Result<T, String> {
         let pickle = read(bytes)?;
         let (data, labels) = (entry(&pickle, "data")?, entry(&pickle, labels)?);
@@ -31,18 +32,16 @@ impl Batch<'_> {
         let planes = data.as_u8().filter(|_| data.shape.len() == 2 && data.shape[1] == PIXELS);
         let planes = planes.ok_or_else(|| {
             let shape = &data.shape;
-            format!(
-                "its `data` has shape {shape:?}, and bytes of shape [images, {PIXELS}] are read"
-            )
+            format!("its `data` has shape {shape:?}; expected bytes of shape [images, {PIXELS}]")
         })?;
-        let labels = integers(labels).ok_or("its labels are no list of integers")?;
+        let labels = integers(labels).ok_or("its labels are not a list of integers")?;
         if labels.len() != data.shape[0] {
             return Err(format!("{} labels for {} images", labels.len(), data.shape[0]));
         }
-        take(&Batch { labels, planes })
+        take(&PythonBatch { labels, planes })
     }
 
-    /// Each image's label, and its planes of red, green and blue.
+    /// The label and the colour planes of each image.
     pub(super) fn records(&self) -> impl Iterator<Item = (i64, &[u8])> {
         self.labels.iter().copied().zip(self.planes.chunks_exact(PIXELS))
     }
@@ -51,9 +50,9 @@ impl Batch<'_> {
 /// The names of the classes.
 pub(super) fn class_names(bytes: &[u8], key: &str) -> Result<Vec<String>, String> {
     let pickle = read(bytes)?;
-    let names = entry(&pickle, key)?.items().ok_or("its class names are no list")?;
+    let names = entry(&pickle, key)?.items().ok_or("its class names are not a list")?;
     let names: Option<Vec<String>> = names.map(|name| text(name).map(str::to_owned)).collect();
-    names.ok_or_else(|| "a class name that is no text".to_owned())
+    names.ok_or_else(|| "a class name is not text".to_owned())
 }
 
 fn read(bytes: &[u8]) -> Result<Pickle<'_, Global>, String> {
@@ -68,7 +67,7 @@ fn entry<'p>(pickle: &'p Pickle<'_, Global>, key: &str) -> Result<Value<'p, Glob
     found.map(|(_, value)| value).ok_or_else(|| format!("it has no `{key}`"))
 }
 
-/// A list of integers, or an array of them.
+/// The integers of a list or a one-dimensional array.
 fn integers(value: Value<'_, Global>) -> Option<Vec<i64>> {
     if let Ok(array) = array(value) {
         return array.to_i64().filter(|_| array.shape.len() == 1);

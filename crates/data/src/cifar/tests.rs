@@ -311,7 +311,7 @@ fn a_damaged_archive_names_itself() {
 fn a_batch_that_python_read_back() {
     let bytes = include_bytes!("../../fixtures/cifar-batch.pkl");
     let (mut images, mut labels) = (Vec::new(), Vec::new());
-    python::Batch::read(bytes, "labels", |batch| {
+    python::PythonBatch::read(bytes, "labels", |batch| {
         batch.records().enumerate().try_for_each(|(number, (label, planes))| {
             TEN.add(number, label, planes, &mut images, &mut labels)
         })

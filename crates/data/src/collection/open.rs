@@ -1,8 +1,8 @@
-//! From a folder, as somebody has it, to a collection.
+//! Opens a collection in any of the known layouts.
 
-use super::{Collection, Item, Place, packed};
+use super::{Collection, FileLocation, LabelledFile, packed};
 use crate::ilsvrc::Contest;
-use crate::layout::tree::Disk;
+use crate::layout::tree::DiskTree;
 use crate::layout::{Arranged, Labelling, arrange, names};
 use crate::{Error, Result, shards};
 use std::path::{Path, PathBuf};
@@ -15,25 +15,25 @@ const EXPECTED: &str = "a folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_v
     .tar.gz of those; or parquet files of images";
 
 impl Collection {
-    /// Opens ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, tar files in
-    /// webdataset's layout, or a folder of images in folders named for their classes, whichever
-    /// lies in the folder `path`; an archive of such a folder; or Hugging Face's parquet files.
+    /// Opens what is in the folder `path`: the archives of ILSVRC-2012 or 2010 as downloaded,
+    /// Tiny-ImageNet, tar files in webdataset's layout, Hugging Face's parquet files, or a folder
+    /// of images in folders named after their classes. `path` may also be an archive of such a
+    /// folder.
     ///
-    /// Labels are the order of the classes' ids. The first note says what the folder was taken for.
-    /// `progress` hears how many bytes of how many have been walked through; only archives take
-    /// long.
+    /// Labels follow the order of the classes' ids. The first note names the layout that was
+    /// recognised. `progress` receives the number of bytes scanned and the total; only archives
+    /// take long.
     ///
     /// # Errors
-    /// If nothing of this lies there, something of it is missing or broken, or the parts do not
-    /// belong together.
+    /// If none of these is there, a part is missing or damaged, or the parts do not match.
     pub fn open(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Collection> {
         Collection::open_labelled(path, &Labelling::default(), progress)
     }
 
-    /// The same, with labels or names of classes from where `labelling` says.
+    /// As [`open`](Self::open), with labels or class names from the files of `labelling`.
     ///
     /// # Errors
-    /// As there, and if labels are given for what has its own.
+    /// As [`open`](Self::open), and if labels are given for a set that has its own.
     pub fn open_labelled(
         path: &Path,
         labelling: &Labelling,
@@ -84,22 +84,23 @@ impl Collection {
         let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, &error))?;
         let mut entries = entries.flatten().map(|entry| entry.path());
         if !labelling.gives_labels() && !entries.any(|path| path.is_dir() || is_table(&path)) {
-            return not_found("none of what is looked for is in this folder");
+            return not_found("this folder has none of the expected files");
         }
-        Ok(Collection::arranged(path, arrange(&Disk::new(path), labelling)?))
+        Ok(Collection::arranged(path, arrange(&DiskTree::new(path), labelling)?))
     }
 
     fn arranged(path: &Path, arranged: Arranged) -> Collection {
         let mut collection = Collection::with_classes(path, arranged.classes);
-        let items = |files: Vec<(u32, PathBuf)>| -> Vec<Item> {
-            files.into_iter().map(|(label, file)| Item::of_file((label, path.join(file)))).collect()
+        let files = |files: Vec<(u32, PathBuf)>| -> Vec<LabelledFile> {
+            let file = |(label, file)| LabelledFile::from_path(label, path.join(file));
+            files.into_iter().map(file).collect()
         };
-        (collection.train, collection.test) = (items(arranged.train), items(arranged.test));
+        (collection.train, collection.test) = (files(arranged.train), files(arranged.test));
         collection.describe(arranged.kind, arranged.notes);
         collection
     }
 
-    /// Says what the folder was taken for, and then what else there is to say.
+    /// Sets the notes: the recognised layout with its counts, then `notes`.
     pub(crate) fn describe(&mut self, kind: &str, notes: Vec<String>) {
         let first = format!(
             "{}: taken for {kind}: {} classes, {} images to train on and {} to test on",
@@ -118,9 +119,9 @@ fn is_table(path: &Path) -> bool {
         .is_some_and(|ending| ["csv", "tsv"].iter().any(|e| ending.eq_ignore_ascii_case(e)))
 }
 
-impl Item {
-    /// A file of its own, and its label.
-    pub(crate) fn of_file((label, path): (u32, PathBuf)) -> Item {
-        Item { name: path.display().to_string(), label, place: Place::File(path) }
+impl LabelledFile {
+    /// The file `path` with its label.
+    pub(crate) fn from_path(label: u32, path: PathBuf) -> LabelledFile {
+        LabelledFile { name: path.display().to_string(), label, location: FileLocation::File(path) }
     }
 }

@@ -1,8 +1,8 @@
-//! Formats that other crates decode: PNG, BMP and WebP through `image`, [`gif`] and [`tiff`] by the
-//! crates that `image` stands on, because it drops what is needed of them.
+//! Formats decoded by other crates: PNG, BMP and WebP with `image`; [`gif`] and [`tiff`] with the
+//! crates that `image` uses itself, because it discards information needed here.
 //!
-//! No decoder is trusted: sizes are checked before anything is reserved, memory is limited, and a
-//! panic is one more way for a file to be bad.
+//! The decoders are not trusted: sizes are checked before memory is allocated, memory is limited,
+//! and a panic is an error of the file.
 
 mod gif;
 mod tiff;
@@ -17,13 +17,13 @@ use augment::Image;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Bytes that a decoder may take for one image, besides the pixels that are kept (3 bytes each).
-const MOST_MEMORY: u64 = 512 << 20;
+/// The memory limit of a decoder per image, besides the resulting pixels (3 bytes each).
+const MAX_MEMORY: u64 = 512 << 20;
 
-/// Decodes a file that begins as `format`, which is no JPEG.
+/// Decodes a file of `format`, which is not JPEG.
 pub(super) fn decode(format: Format, bytes: &[u8], into: &mut Image) -> Result<(), Reason> {
     let facts = inspect(bytes)?;
-    check_size(facts.height, facts.width)?; // before anything is reserved
+    check_size(facts.height, facts.width)?; // before memory is allocated
     guarded(format, into, |into| match format {
         Format::Gif => gif::decode(bytes, into),
         Format::Tiff => tiff::decode(bytes, into),
@@ -34,7 +34,7 @@ pub(super) fn decode(format: Format, bytes: &[u8], into: &mut Image) -> Result<(
     })
 }
 
-/// Does `decode`; a panic in it is an error.
+/// Runs `decode` and turns a panic into an error.
 fn guarded(
     format: Format,
     into: &mut Image,
@@ -56,19 +56,19 @@ fn through_image(
     let reason = |error: ImageError| match error {
         ImageError::Unsupported(_) => unsupported(format, &error.to_string()),
         ImageError::Limits(_) => too_large(format),
-        _ => Reason::Damaged(format!("no whole {format} ({error})")),
+        _ => Reason::Damaged(format!("incomplete {format} ({error})")),
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
     let mut limits = Limits::default();
     limits.max_image_width = Some(LARGEST_SIDE as u32);
     limits.max_image_height = Some(LARGEST_SIDE as u32);
-    limits.max_alloc = Some(MOST_MEMORY);
+    limits.max_alloc = Some(MAX_MEMORY);
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(reason)?;
     let (width, height) = decoder.dimensions();
     let (height, width) = (height as usize, width as usize);
     check_size(height, width)?;
-    if decoder.total_bytes() > MOST_MEMORY {
+    if decoder.total_bytes() > MAX_MEMORY {
         return Err(too_large(format));
     }
     if decoder.color_type() == ColorType::Rgb8 {
@@ -80,7 +80,7 @@ fn through_image(
     Ok(())
 }
 
-/// A valid file of a kind that is not decoded.
+/// A valid file of an unsupported kind.
 fn unsupported(format: Format, what: &str) -> Reason {
     Reason::Unsupported(format!(
         "a {format} of a kind that cannot be decoded ({what}): convert it to PNG or JPEG, e.g. \
@@ -89,9 +89,9 @@ fn unsupported(format: Format, what: &str) -> Reason {
 }
 
 fn too_large(format: Format) -> Reason {
-    let most = MOST_MEMORY >> 20;
+    let most = MAX_MEMORY >> 20;
     Reason::UnusableSize(format!(
-        "no usable size: a {format} that takes more than {most} MiB to decode"
+        "not a usable size: a {format} that takes more than {most} MiB to decode"
     ))
 }
 

@@ -1,14 +1,14 @@
-//! Which way is up: the orientation that a camera notes in EXIF data, applied to pixels.
+//! Applies the orientation that a camera stores in EXIF data.
 
 use crate::inspect::{Exif, inspect};
 use augment::{Image, Rectangle};
 
-/// An orientation other than the stored one: EXIF's 2 to 8.
+/// An EXIF orientation from 2 to 8; 1 is the stored orientation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Orientation(u8);
 
 impl Orientation {
-    /// That of an image file's bytes; `None` if it has none, an unreadable one, or 1.
+    /// The orientation of an image file; `None` if it is missing, unreadable or 1.
     pub(crate) fn of(bytes: &[u8]) -> Option<Orientation> {
         match inspect(bytes).ok()?.exif {
             Exif::Orientation(value @ 2..=8) => Some(Orientation(value)),
@@ -21,17 +21,18 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// Whether the stored rows, and whether the stored columns, are in reverse order.
+    /// Whether the stored rows, and the stored columns, are in reverse order.
     fn reverses(self) -> (bool, bool) {
         (matches!(self.0, 3 | 4 | 6 | 7), matches!(self.0, 2 | 3 | 7 | 8))
     }
 
-    /// Height and width of the upright image, of those that are stored; and the other way round.
+    /// Height and width of the upright image from those of the stored image, and vice versa.
     pub(crate) fn size(self, (height, width): (usize, usize)) -> (usize, usize) {
         if self.transposes() { (width, height) } else { (height, width) }
     }
 
-    /// Where a part of the upright image lies in the stored one, of `stored` (height, width).
+    /// The part of the stored image, of size `stored` (height, width), that shows `part` of the
+    /// upright one.
     pub(crate) fn stored_part(self, part: Rectangle, stored: (usize, usize)) -> Rectangle {
         let Rectangle { mut top, mut left, mut height, mut width } = part;
         if self.transposes() {
@@ -47,14 +48,14 @@ impl Orientation {
         Rectangle { top, left, height, width }
     }
 
-    /// Writes a part of the upright image; what `into` holds elsewhere is unspecified.
+    /// Writes a part of the upright image; all other pixels of `into` are unspecified.
     pub(crate) fn apply(self, stored: &Image, part: Rectangle, into: &mut Image) {
         let (height, width) = self.size((stored.height, stored.width));
         into.reshape(height, width);
         let (rows, columns) = self.reverses();
         let (from, _) = stored.pixels.as_chunks::<3>();
         let (to, _) = into.pixels.as_chunks_mut::<3>();
-        // The place of a pixel in the stored image is linear in its place in the upright one.
+        // The stored position of a pixel is linear in its upright position.
         let row_step = if rows { -(stored.width as isize) } else { stored.width as isize };
         let column_step = if columns { -1 } else { 1 };
         let (down, across) =
@@ -84,8 +85,8 @@ mod tests {
         Image { height, width, pixels }
     }
 
-    /// Every orientation as the EXIF standard words it: which edge of the scene the 0th row and the
-    /// 0th column are. Written out by hand, as Pillow 13.0.0's `ImageOps.exif_transpose` has it.
+    /// Every orientation as in the EXIF standard: the edge of the scene at the 0th row and at the
+    /// 0th column. Written by hand, after Pillow 13.0.0's `ImageOps.exif_transpose`.
     const UPRIGHT: [(u8, &[&[u8]]); 7] = [
         (2, &[&[4, 3, 2, 1, 0], &[9, 8, 7, 6, 5], &[14, 13, 12, 11, 10]]),
         (3, &[&[14, 13, 12, 11, 10], &[9, 8, 7, 6, 5], &[4, 3, 2, 1, 0]]),
@@ -111,7 +112,7 @@ mod tests {
         }
     }
 
-    /// Of any part, no pixel outside the stored part is looked at, and those inside are right.
+    /// A part is computed correctly without the pixels outside the stored part.
     #[test]
     fn a_part_needs_only_its_own_pixels() {
         for (value, rows) in UPRIGHT {

@@ -120,13 +120,13 @@ fn what_is_no_image_is_named() {
         (&b""[..], "empty"),
         (b"hello", "a text"),
         (b" <html></html>", "a web page"),
-        (b"GIF89a0\x000\0\0\0\0", "no whole GIF"),
-        (b"RIFF\x10\0\0\0WEBPVP8 ", "no whole WebP"),
-        (b"BM\x01\x02", "no known format"),
-        (b"II*\0", "no whole TIFF"),
-        (&[0, 1, 2, 3], "no known format"),
-        (&[0xFF, 0xD8, 0xFF, 0xE0, 9], "no whole JPEG"),
-        (b"\x89PNG\r\n\x1a\nnonsense", "no whole PNG"),
+        (b"GIF89a0\x000\0\0\0\0", "incomplete GIF"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "incomplete WebP"),
+        (b"BM\x01\x02", "unknown format"),
+        (b"II*\0", "incomplete TIFF"),
+        (&[0, 1, 2, 3], "unknown format"),
+        (&[0xFF, 0xD8, 0xFF, 0xE0, 9], "incomplete JPEG"),
+        (b"\x89PNG\r\n\x1a\nnonsense", "incomplete PNG"),
     ] {
         let reason = decoded(bytes).unwrap_err().to_string();
         assert!(reason.contains(name), "{reason}");

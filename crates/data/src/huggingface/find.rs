@@ -1,55 +1,55 @@
-//! The parquet files of a folder, and the sets they belong to.
+//! Finds the parquet files of a folder and their splits.
 
 use crate::formats::may_be_image;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
-/// Folders below the one that is named: `data/`, `default/train/`.
+/// The depth of the search: `data/`, `default/train/`.
 const DEEPEST: usize = 3;
-/// More files than any data set of images has.
-const MOST_FILES: usize = 1 << 16;
-/// Folders that are looked into, those nearest first.
-const MOST_FOLDERS: usize = 4096;
+/// The limit of files in a data set.
+const MAX_FILES: usize = 1 << 16;
+/// The limit of folders searched, in breadth-first order.
+const MAX_FOLDERS: usize = 4096;
 
-/// What a file's rows are for.
+/// The split of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Split {
+pub(super) enum TableSplit {
     Train,
     Validation,
     Test,
 }
 
-impl Split {
-    pub(super) fn word(self) -> &'static str {
+impl TableSplit {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Split::Train => "train",
-            Split::Validation => "validation",
-            Split::Test => "test",
+            TableSplit::Train => "train",
+            TableSplit::Validation => "validation",
+            TableSplit::Test => "test",
         }
     }
 
-    /// The set that a name says: its first word, such as that of `train-00000-of-00002`.
-    fn of(name: &str) -> Option<Split> {
+    /// The split according to the first word of a name, such as `train-00000-of-00002`.
+    fn of(name: &str) -> Option<TableSplit> {
         let lower = name.to_ascii_lowercase();
         let word = lower.split(|c: char| !c.is_ascii_alphabetic()).next();
         match word? {
-            "train" | "training" => Some(Split::Train),
-            "val" | "valid" | "validation" | "dev" => Some(Split::Validation),
-            "test" | "testing" => Some(Split::Test),
+            "train" | "training" => Some(TableSplit::Train),
+            "val" | "valid" | "validation" | "dev" => Some(TableSplit::Validation),
+            "test" | "testing" => Some(TableSplit::Test),
             _ => None,
         }
     }
 }
 
-/// The files of a data set, in the order of their sets and names.
+/// The files of a data set, sorted by split and name.
 #[derive(Debug)]
-pub(super) struct Tables {
-    pub(super) files: Vec<(Split, PathBuf)>,
+pub(super) struct ParquetFiles {
+    pub(super) files: Vec<(TableSplit, PathBuf)>,
     pub(super) notes: Vec<String>,
 }
 
-/// The parquet files at `path` or below it, in order.
+/// The parquet files at `path` or below it, sorted.
 pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     let is_table = |path: &Path| {
         path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet")) && path.is_file()
@@ -59,16 +59,16 @@ pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     }
     let mut files = Vec::new();
     let mut folders = VecDeque::from([(path.to_owned(), 0)]);
-    for _ in 0..MOST_FOLDERS {
+    for _ in 0..MAX_FOLDERS {
         let Some((folder, depth)) = folders.pop_front() else { break };
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             let path = entry.path();
-            if is_hidden || files.len() > MOST_FILES {
+            if is_hidden || files.len() > MAX_FILES {
                 continue;
             }
             if path.extension().is_some() && may_be_image(&path) {
-                break; // a class's folder, which may be long
+                break; // a class's folder, which may be large
             }
             if is_table(&path) {
                 files.push(path);
@@ -81,64 +81,70 @@ pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-impl Tables {
+impl ParquetFiles {
     /// # Errors
-    /// If the files are of several data sets, or some of one are missing.
-    pub(super) fn find(path: &Path) -> Result<Tables> {
+    /// If there are several data sets, or files are missing.
+    pub(super) fn find(path: &Path) -> Result<ParquetFiles> {
         let all = files(path);
-        if all.len() > MOST_FILES {
-            let problem = format!("more than {MOST_FILES} parquet files");
-            return Err(Error::layout(path, problem, "give a folder with one data set"));
+        if all.len() > MAX_FILES {
+            let problem = format!("more than {MAX_FILES} parquet files");
+            return Err(Error::layout(path, problem, "open a folder with one data set"));
         }
         if let [one] = &all[..]
             && (path.is_file() || split_of(one).is_none())
         {
-            return Ok(Tables { files: vec![(Split::Train, one.clone())], notes: Vec::new() });
+            return Ok(ParquetFiles {
+                files: vec![(TableSplit::Train, one.clone())],
+                notes: Vec::new(),
+            });
         }
-        // Several configurations of a data set lie in folders of their own.
-        let mut homes: BTreeMap<PathBuf, Vec<(Split, PathBuf)>> = BTreeMap::new();
-        let mut strange: Vec<PathBuf> = Vec::new();
+        // Each configuration of a data set has its own folder.
+        let mut homes: BTreeMap<PathBuf, Vec<(TableSplit, PathBuf)>> = BTreeMap::new();
+        let mut unnamed: Vec<PathBuf> = Vec::new();
         for file in all {
             match split_of(&file) {
                 Some((split, home)) => homes.entry(home).or_default().push((split, file)),
-                None => strange.push(file),
+                None => unnamed.push(file),
             }
         }
         let mut named = homes.keys();
         if let (Some(first), Some(second)) = (named.next(), named.next()) {
-            let remedy = format!("give one: {} or {}", first.display(), second.display());
+            let remedy = format!("open one: {} or {}", first.display(), second.display());
             return Err(Error::layout(path, "several data sets of parquet files", remedy));
         }
         let Some(mut files) = homes.into_values().next() else {
-            let remedy = "begin their names with `train`, `validation` or `test`";
-            return Err(Error::layout(path, "it is not clear which files are to train on", remedy));
+            let remedy = "start their names with `train`, `validation` or `test`";
+            return Err(Error::layout(path, "the split of its files is unknown", remedy));
         };
         files.sort();
         check_whole(path, &files)?;
         let note = |first: &PathBuf| {
             let (shown, first) = (path.display(), first.display());
-            let count = strange.len();
-            format!("{shown}: {count} parquet files that name no set are ignored (such as {first})")
+            let count = unnamed.len();
+            format!(
+                "{shown}: {count} parquet files without a split in their names are not used (such \
+                 as {first})"
+            )
         };
-        let notes = strange.first().map(note).into_iter().collect();
-        Ok(Tables { files, notes })
+        let notes = unnamed.first().map(note).into_iter().collect();
+        Ok(ParquetFiles { files, notes })
     }
 }
 
-/// What a file is for by its name or its folder's, and in which folder the data set lies.
-pub(super) fn split_of(file: &Path) -> Option<(Split, PathBuf)> {
+/// The split according to a file's or its folder's name, and the data set's folder.
+pub(super) fn split_of(file: &Path) -> Option<(TableSplit, PathBuf)> {
     let stem = file.file_stem()?.to_string_lossy();
     let folder = file.parent().unwrap_or(Path::new(""));
-    if let Some(split) = Split::of(&stem) {
+    if let Some(split) = TableSplit::of(&stem) {
         return Some((split, folder.to_owned()));
     }
-    let split = Split::of(&folder.file_name()?.to_string_lossy())?;
+    let split = TableSplit::of(&folder.file_name()?.to_string_lossy())?;
     Some((split, folder.parent().unwrap_or(Path::new("")).to_owned()))
 }
 
-/// Files named `train-00000-of-00294` must all be there.
-fn check_whole(path: &Path, files: &[(Split, PathBuf)]) -> Result<()> {
-    let mut found: BTreeMap<(Split, usize), BTreeSet<usize>> = BTreeMap::new();
+/// Checks that files named like `train-00000-of-00294` are complete.
+fn check_whole(path: &Path, files: &[(TableSplit, PathBuf)]) -> Result<()> {
+    let mut found: BTreeMap<(TableSplit, usize), BTreeSet<usize>> = BTreeMap::new();
     for (split, file) in files {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut parts = stem.rsplit('-');
@@ -151,13 +157,13 @@ fn check_whole(path: &Path, files: &[(Split, PathBuf)]) -> Result<()> {
         }
     }
     for ((split, of), numbers) in found {
-        let Some(missing) = (0..of.min(MOST_FILES)).find(|number| !numbers.contains(number)) else {
+        let Some(missing) = (0..of.min(MAX_FILES)).find(|number| !numbers.contains(number)) else {
             continue;
         };
-        let (word, count) = (split.word(), numbers.len());
+        let (name, count) = (split.name(), numbers.len());
         let problem =
-            format!("{count} of {of} files of {word}: {missing:05}-of-{of:05} is missing");
-        let remedy = "download the missing files, or rename those that are there";
+            format!("{count} of {of} files of {name}: {missing:05}-of-{of:05} is missing");
+        let remedy = "download the missing files, or rename the existing ones";
         return Err(Error::layout(path, problem, remedy));
     }
     Ok(())

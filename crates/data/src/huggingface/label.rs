@@ -1,20 +1,20 @@
-//! What labels a table's rows.
+//! The label of a row.
 
-/// Rows of a data set: ImageNet has 1,431,167.
-pub(super) const MOST_ROWS: usize = 1 << 24;
+/// The limit of rows in a data set; ImageNet has 1,431,167.
+pub(super) const MAX_ROWS: usize = 1 << 24;
 
-/// A label as a column holds it.
+/// A label as stored in a column.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Label {
+pub(super) enum RowLabel {
     Number(i64),
     Text(String),
 }
 
-impl Label {
-    pub(super) fn shown(&self) -> String {
+impl RowLabel {
+    pub(super) fn text(&self) -> String {
         match self {
-            Label::Number(number) => number.to_string(),
-            Label::Text(text) => text.clone(),
+            RowLabel::Number(number) => number.to_string(),
+            RowLabel::Text(text) => text.clone(),
         }
     }
 }

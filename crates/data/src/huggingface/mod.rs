@@ -1,16 +1,16 @@
-//! Data sets as Hugging Face hands them out: parquet files, and ImageNet's older archives.
+//! Data sets as distributed by Hugging Face: parquet files, and ImageNet's older tar archives.
 //!
-//! A parquet file of images has a column with the bytes of each image file, and one with labels;
-//! what the classes are called stands in the file's metadata. Which set a file belongs to is in
-//! its name: `data/train-00000-of-00294.parquet`, `default/test/0000.parquet`.
+//! A parquet file of images has a column with encoded image files, and one with labels; the class
+//! names are in the file's metadata. The split is in the file's name:
+//! `data/train-00000-of-00294.parquet`, `default/test/0000.parquet`.
 //!
-//! * `find`: the files of a folder, by set
-//! * `tables`: from those to labelled images
-//! * `schema`: which columns hold images and labels
-//! * `rows`: groups of rows, decoded when they are asked for
+//! * `find`: the files of a folder, by split
+//! * `tables`: the labelled images of these files
+//! * `schema`: the columns of images and labels
+//! * `rows`: row groups, decoded on demand
 //! * `tars`: `train_images_0.tar.gz`, `val_images.tar.gz`
 //!
-//! Without the crate's feature `parquet` there are only the archives.
+//! Without the feature `parquet`, only the tar archives are supported.
 
 mod find;
 mod tars;
@@ -27,12 +27,12 @@ mod tables;
 pub(crate) use tars::is_at as has_tars;
 pub(crate) use tars::open as open_tars;
 #[cfg(feature = "parquet")]
-pub(crate) use {rows::Rows, tables::open};
+pub(crate) use {rows::ParquetRows, tables::open};
 
 #[cfg(not(feature = "parquet"))]
 mod without;
 #[cfg(not(feature = "parquet"))]
-pub(crate) use without::{Rows, open};
+pub(crate) use without::{ParquetRows, open};
 
 use std::path::Path;
 

@@ -1,11 +1,11 @@
-//! Rows of parquet files: groups of them are decoded when one of their images is asked for.
+//! ParquetRows of parquet files, whose groups are decoded on demand.
 //!
-//! Single values of a parquet file cannot be read: pages hold many, and are compressed. So a whole
-//! group of rows is decoded (a hundred images, as Hugging Face writes them), and the last few
-//! groups are kept for reading images in order.
+//! Single values of a parquet file cannot be read, because pages contain many of them and are
+//! compressed. So a whole row group is decoded (a hundred images in Hugging Face's files), and the
+//! last groups are cached for sequential reading.
 
-use super::label::{Label, MOST_ROWS};
-use super::schema::Column;
+use super::label::{MAX_ROWS, RowLabel};
+use super::schema::LeafColumn;
 use crate::bounded;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -24,31 +24,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Groups of rows whose images are longer altogether are not decoded.
+/// The limit of the images in a row group, in bytes.
 const LONGEST_GROUP: i64 = 2 << 30;
-/// How many groups are kept, and how many bytes of them, the last one apart.
+/// The limits of cached groups: their number, and their bytes (except the last one's).
 const KEPT_GROUPS: usize = 16;
 const KEPT_BYTES: usize = 1 << 30;
 
 /// An open parquet file.
-pub(crate) struct Table {
+pub(crate) struct ParquetFile {
     path: PathBuf,
-    reader: SerializedFileReader<Pieces>,
+    reader: SerializedFileReader<SharedFile>,
 }
 
-/// A file of which any part can be read by any thread.
+/// A file with positioned reads from any thread.
 #[derive(Clone)]
-struct Pieces {
+struct SharedFile {
     file: Arc<File>,
     len: u64,
 }
 
-struct From {
-    pieces: Pieces,
+struct FileCursor {
+    pieces: SharedFile,
     at: u64,
 }
 
-impl Read for From {
+impl Read for FileCursor {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.pieces.file.read_at(bytes, self.at)?;
         self.at += count as u64;
@@ -56,21 +56,21 @@ impl Read for From {
     }
 }
 
-impl Length for Pieces {
+impl Length for SharedFile {
     fn len(&self) -> u64 {
         self.len
     }
 }
 
-impl ChunkReader for Pieces {
-    type T = BufReader<From>;
+impl ChunkReader for SharedFile {
+    type T = BufReader<FileCursor>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        Ok(BufReader::new(From { pieces: self.clone(), at: start }))
+        Ok(BufReader::new(FileCursor { pieces: self.clone(), at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        // What a file states of itself is compared with its length before memory is taken.
+        // The stated length is checked before memory is allocated.
         if start.checked_add(length as u64).is_none_or(|end| end > self.len) {
             let problem = format!("{length} bytes from byte {start} on, of {}", self.len);
             return Err(ParquetError::EOF(problem));
@@ -81,7 +81,7 @@ impl ChunkReader for Pieces {
     }
 }
 
-/// What `read` answers. The decoder is made by others, and a panic of it is one more error.
+/// Runs `read` and turns a panic of the decoder into an error.
 fn guarded<T>(read: impl FnOnce() -> ParquetResult<T>) -> std::result::Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(Ok(value)) => Ok(value),
@@ -90,14 +90,14 @@ fn guarded<T>(read: impl FnOnce() -> ParquetResult<T>) -> std::result::Result<T,
     }
 }
 
-impl Table {
-    pub(super) fn open(path: &Path) -> Result<Table> {
+impl ParquetFile {
+    pub(super) fn open(path: &Path) -> Result<ParquetFile> {
         let io = |error| Error::io(path, &error);
         let (file, len) = bounded::open(path).map_err(io)?;
-        let pieces = Pieces { file: Arc::new(file), len };
+        let pieces = SharedFile { file: Arc::new(file), len };
         let reader = guarded(|| SerializedFileReader::new(pieces));
         let reader = reader.map_err(|reason| damaged(path, &reason))?;
-        Ok(Table { path: path.to_owned(), reader })
+        Ok(ParquetFile { path: path.to_owned(), reader })
     }
 
     pub(super) fn metadata(&self) -> &ParquetMetaData {
@@ -113,17 +113,17 @@ impl Table {
         usize::try_from(rows).unwrap_or(usize::MAX)
     }
 
-    /// How long the images of a group are, as the file states it.
+    /// The length of a group's images according to the file.
     fn stated_bytes(&self, group: usize, leaf: usize) -> u64 {
         let column = self.metadata().row_group(group).column(leaf);
         u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX)
     }
 
-    /// Refuses groups of rows that cannot be decoded.
-    pub(super) fn check_group(&self, group: usize, image: &Column) -> Result<()> {
+    /// Rejects row groups that cannot be decoded.
+    pub(super) fn check_group(&self, group: usize, image: &LeafColumn) -> Result<()> {
         let row_group = self.metadata().row_group(group);
-        if self.rows(group) > MOST_ROWS || row_group.num_columns() <= image.leaf {
-            return Err(damaged(&self.path, "a group of rows is not what the file states"));
+        if self.rows(group) > MAX_ROWS || row_group.num_columns() <= image.leaf {
+            return Err(damaged(&self.path, "a row group contradicts the metadata"));
         }
         let column = row_group.column(image.leaf);
         let len = column.uncompressed_size();
@@ -134,19 +134,19 @@ impl Table {
         }
         let codec = column.compression().to_string();
         if !["UNCOMPRESSED", "SNAPPY", "GZIP"].iter().any(|known| codec.starts_with(known)) {
-            let problem = format!("compressed by {codec}, and SNAPPY and GZIP are read");
+            let problem = format!("compressed with {codec}; supported: SNAPPY and GZIP");
             let remedy = "write the file again with compression='snappy'";
             return Err(Error::layout(&self.path, problem, remedy));
         }
         Ok(())
     }
 
-    /// The label of every row of a group; `None` where it has none.
-    pub(super) fn labels(&self, group: usize, label: &Column) -> Result<Vec<Option<Label>>> {
+    /// The label of every row of a group, if it has one.
+    pub(super) fn labels(&self, group: usize, label: &LeafColumn) -> Result<Vec<Option<RowLabel>>> {
         let rows = self.rows(group);
-        let read = || -> ParquetResult<Vec<Option<Label>>> {
+        let read = || -> ParquetResult<Vec<Option<RowLabel>>> {
             let reader = self.reader.get_row_group(group)?.get_column_reader(label.leaf)?;
-            let number = |value: i64| Label::Number(value);
+            let number = |value: i64| RowLabel::Number(value);
             Ok(match label.physical {
                 Physical::INT64 => {
                     values::<Int64Type, _>(reader, rows, |value| Ok(number(*value)))?
@@ -155,7 +155,7 @@ impl Table {
                     values::<Int32Type, _>(reader, rows, |value| Ok(number((*value).into())))?
                 }
                 _ => values::<ByteArrayType, _>(reader, rows, |value| {
-                    Ok(Label::Text(value.as_utf8()?.to_owned()))
+                    Ok(RowLabel::Text(value.as_utf8()?.to_owned()))
                 })?,
             })
         };
@@ -167,12 +167,12 @@ impl Table {
         Ok(labels)
     }
 
-    /// The image files of a group's rows.
-    fn images(&self, group: usize, leaf: usize) -> std::result::Result<Group, String> {
+    /// The image files of a group.
+    fn images(&self, group: usize, leaf: usize) -> std::result::Result<RowGroup, String> {
         guarded(|| {
             let reader = self.reader.get_row_group(group)?.get_column_reader(leaf)?;
             let take = |value: &ByteArray| Ok(Bytes::copy_from_slice(value.data()));
-            Ok(Group(values::<ByteArrayType, _>(reader, self.rows(group), take)?))
+            Ok(RowGroup(values::<ByteArrayType, _>(reader, self.rows(group), take)?))
         })
     }
 }
@@ -181,7 +181,7 @@ fn damaged(path: &Path, reason: &str) -> Error {
     Error::layout(path, format!("a damaged parquet file: {reason}"), "download it again")
 }
 
-/// The values of a column's rows, and `None` for rows without one.
+/// The values of a column, `None` for rows without one.
 fn values<T: DataType, V>(
     reader: ColumnReader,
     rows: usize,
@@ -202,7 +202,7 @@ fn values<T: DataType, V>(
             made.extend(values?.into_iter().map(Some));
             continue;
         }
-        // Of the levels only the deepest has a value.
+        // Only rows at the deepest definition level have a value.
         let deepest = levels.iter().copied().max().unwrap_or(0);
         let has_values = !stored.is_empty();
         let mut stored = stored.iter();
@@ -214,41 +214,41 @@ fn values<T: DataType, V>(
     Ok(made)
 }
 
-/// The image files of a group of rows.
-struct Group(Vec<Option<Bytes>>);
+/// The image files of a row group.
+struct RowGroup(Vec<Option<Bytes>>);
 
-type Decoded = OnceLock<std::result::Result<Group, String>>;
-type Kept = ((u32, u32), Arc<Decoded>);
+type DecodedGroup = OnceLock<std::result::Result<RowGroup, String>>;
+type CachedGroup = ((u32, u32), Arc<DecodedGroup>);
 
-/// A data set's parquet files.
-pub(crate) struct Rows {
-    tables: Vec<Table>,
+/// The parquet files of a data set.
+pub(crate) struct ParquetRows {
+    tables: Vec<ParquetFile>,
     leaf: usize,
-    /// By table and group.
-    kept: Mutex<VecDeque<Kept>>,
+    /// Cached groups, by file and group; the most recently used first.
+    cache: Mutex<VecDeque<CachedGroup>>,
 }
 
-impl std::fmt::Debug for Rows {
+impl std::fmt::Debug for ParquetRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} parquet files", self.tables.len())
     }
 }
 
-impl Rows {
-    pub(super) fn new(tables: Vec<Table>, leaf: usize) -> Rows {
-        Rows { tables, leaf, kept: Mutex::default() }
+impl ParquetRows {
+    pub(super) fn new(tables: Vec<ParquetFile>, leaf: usize) -> ParquetRows {
+        ParquetRows { tables, leaf, cache: Mutex::default() }
     }
 
-    /// How long all images are, as the files state it.
+    /// The length of all images according to the files.
     pub(crate) fn stated_bytes(&self) -> u64 {
-        let groups = |table: &Table| -> u64 {
+        let groups = |table: &ParquetFile| -> u64 {
             let bytes = (0..table.groups()).map(|group| table.stated_bytes(group, self.leaf));
             bytes.fold(0, u64::saturating_add)
         };
         self.tables.iter().map(groups).fold(0, u64::saturating_add)
     }
 
-    /// The image file in a row; shared with the others of its group.
+    /// The image file in a row; it shares the memory of its group.
     pub(crate) fn read(
         &self,
         table: u32,
@@ -258,47 +258,47 @@ impl Rows {
         let decoded = self.group(table, group);
         let images =
             decoded.get_or_init(|| self.tables[table as usize].images(group as usize, self.leaf));
-        self.forget_most();
-        let Group(images) = images.as_ref().map_err(Clone::clone)?;
+        self.shrink_cache();
+        let RowGroup(images) = images.as_ref().map_err(Clone::clone)?;
         match images.get(row as usize) {
             Some(Some(bytes)) => Ok(bytes.clone()),
             Some(None) => Err("the row has no image; perhaps only its path".to_owned()),
-            None => Err("the group of rows ends before this one".to_owned()),
+            None => Err("the row group ends before this row".to_owned()),
         }
     }
 
-    /// The place for a group's images, decoded or not, which becomes the last to be forgotten.
-    fn group(&self, table: u32, group: u32) -> Arc<Decoded> {
-        let mut kept = self.kept.lock().expect("nobody panics with it");
+    /// The cache entry of a group, decoded or not; moves it to the front.
+    fn group(&self, table: u32, group: u32) -> Arc<DecodedGroup> {
+        let mut cache = self.cache.lock().expect("not poisoned");
         let key = (table, group);
-        let decoded = match kept.iter().position(|(known, _)| *known == key) {
-            Some(place) => kept.remove(place).expect("it was found there").1,
+        let decoded = match cache.iter().position(|(known, _)| *known == key) {
+            Some(position) => cache.remove(position).expect("found above").1,
             None => Arc::default(),
         };
-        kept.push_front((key, Arc::clone(&decoded)));
+        cache.push_front((key, Arc::clone(&decoded)));
         decoded
     }
 
-    /// Gives back the memory of the groups that are kept.
+    /// Frees the cached groups.
     pub(crate) fn forget(&self) {
-        self.kept.lock().expect("nobody panics with it").clear();
+        self.cache.lock().expect("not poisoned").clear();
     }
 
-    /// Keeps the last few groups only.
-    fn forget_most(&self) {
-        let mut kept = self.kept.lock().expect("nobody panics with it");
-        let len = |decoded: &Decoded| match decoded.get() {
-            Some(Ok(Group(images))) => images.iter().flatten().map(Bytes::len).sum(),
+    /// Removes the least recently used groups.
+    fn shrink_cache(&self) {
+        let mut cache = self.cache.lock().expect("not poisoned");
+        let len = |decoded: &DecodedGroup| match decoded.get() {
+            Some(Ok(RowGroup(images))) => images.iter().flatten().map(Bytes::len).sum(),
             _ => 0,
         };
         let (mut count, mut bytes) = (0, 0);
-        for (_, decoded) in kept.iter().take(KEPT_GROUPS) {
+        for (_, decoded) in cache.iter().take(KEPT_GROUPS) {
             bytes += len(decoded);
             if count > 0 && bytes > KEPT_BYTES {
                 break;
             }
             count += 1;
         }
-        kept.truncate(count);
+        cache.truncate(count);
     }
 }

@@ -1,4 +1,4 @@
-//! Which columns of a parquet file hold images and labels.
+//! Finds the columns of images and labels in a parquet file.
 
 use crate::{Error, Result};
 use parquet::basic::Type as Physical;
@@ -6,39 +6,39 @@ use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use serde_json::Value;
 use std::path::Path;
 
-/// Metadata that is longer is not looked at: ImageNet's names take 40 kB.
+/// Longer metadata is ignored; ImageNet's names take 40 kB.
 const LONGEST_METADATA: usize = 16 << 20;
 
-/// The columns that matter, and what the labels are called.
+/// The needed columns, and the class names.
 #[derive(Debug, PartialEq)]
 pub(super) struct Schema {
-    pub(super) image: Column,
-    pub(super) label: Column,
+    pub(super) image: LeafColumn,
+    pub(super) label: LeafColumn,
     pub(super) names: Labels,
 }
 
-/// A column of plain values.
+/// A column of values.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Column {
+pub(super) struct LeafColumn {
     pub(super) name: String,
-    /// Its place among the file's columns of values.
+    /// The index among the file's leaf columns.
     pub(super) leaf: usize,
     pub(super) physical: Physical,
 }
 
-/// What classes are called.
+/// The class names.
 #[derive(Debug, PartialEq)]
 pub(super) enum Labels {
-    /// By the file's metadata, in the order of the labels.
+    /// Names in the file's metadata, in the order of the labels.
     Named(Vec<String>),
-    /// By the labels themselves.
+    /// No names but the labels.
     Unnamed,
 }
 
-/// The columns of a file.
+/// Finds the columns of a file.
 ///
 /// # Errors
-/// If there is none of images or of labels, or there are several and none has a usual name.
+/// If there is no column of images or of labels, or if there are several without a usual name.
 pub(super) fn find(path: &Path, metadata: &ParquetMetaData) -> Result<Schema> {
     let file = metadata.file_metadata();
     let features = features(file);
@@ -66,23 +66,23 @@ pub(super) fn find(path: &Path, metadata: &ParquetMetaData) -> Result<Schema> {
         None => Labels::Unnamed,
     };
     if matches!(names, Labels::Named(_)) && label.physical == Physical::BYTE_ARRAY {
-        let problem = format!("column `{}` has names for numbers, and holds text", label.name);
+        let problem = format!("column `{}` has class names, but contains text", label.name);
         return Err(Error::layout(path, problem, "download the file again"));
     }
     Ok(Schema { image, label, names })
 }
 
-/// Usual names of labels, the usual first.
+/// Usual names of label columns by decreasing priority.
 const LABELS: [&str; 9] =
     ["label", "labels", "fine_label", "fine_labels", "class", "category", "target", "cls", "y"];
 
-fn is_image(column: &Column) -> bool {
+fn is_image(column: &LeafColumn) -> bool {
     ["image", "img", "images", "bytes", "image_bytes", "jpg", "png", "jpeg"]
         .iter()
         .any(|known| column.name.eq_ignore_ascii_case(known))
 }
 
-/// `info.features` of the metadata that the library `datasets` writes.
+/// `info.features` in the metadata written by the library `datasets`.
 fn features(file: &FileMetaData) -> Option<Value> {
     let pairs = file.key_value_metadata()?;
     let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_ref()?;
@@ -93,7 +93,7 @@ fn features(file: &FileMetaData) -> Option<Value> {
     Some(value.get_mut("info")?.get_mut("features")?.take())
 }
 
-/// A class label's names: a list, or an object from numbers to names.
+/// The names of a class label: a list, or an object with numbers as keys.
 fn class_names(feature: &Value) -> Option<Vec<String>> {
     let names = feature.get("names")?;
     let text = |name: &Value| name.as_str().map(str::to_owned);
@@ -106,38 +106,38 @@ fn class_names(feature: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// All columns of values that are not in lists, by the name of their outermost group.
-fn leaves(file: &FileMetaData) -> Vec<(Column, Vec<String>)> {
+/// All leaf columns outside of lists, with their paths.
+fn leaves(file: &FileMetaData) -> Vec<(LeafColumn, Vec<String>)> {
     let columns = file.schema_descr().columns().iter().enumerate();
     let plain = columns.filter(|(_, column)| column.max_rep_level() == 0);
     plain
         .map(|(leaf, column)| {
             let parts = column.path().parts().to_vec();
             let name = parts.first().cloned().unwrap_or_default();
-            (Column { name, leaf, physical: column.physical_type() }, parts)
+            (LeafColumn { name, leaf, physical: column.physical_type() }, parts)
         })
         .collect()
 }
 
-/// The columns of a kind by the metadata, or else by their form.
+/// The columns of a kind, according to the metadata or else to their types.
 fn candidates(
-    leaves: &[(Column, Vec<String>)],
+    leaves: &[(LeafColumn, Vec<String>)],
     features: &Option<Value>,
     kind: &str,
-    fits: impl Fn(&Column, &[String]) -> bool,
-) -> Vec<Column> {
-    let is_of_kind = |column: &Column| {
+    fits: impl Fn(&LeafColumn, &[String]) -> bool,
+) -> Vec<LeafColumn> {
+    let is_of_kind = |column: &LeafColumn| {
         let feature = features.as_ref().and_then(|features| features.get(&column.name));
         feature.and_then(|feature| feature.get("_type")).and_then(Value::as_str) == Some(kind)
     };
-    let holds = |column: &Column, parts: &[String]| match kind {
+    let holds = |column: &LeafColumn, parts: &[String]| match kind {
         "Image" => {
             fits(column, parts) || parts.len() == 1 && column.physical == Physical::BYTE_ARRAY
         }
         _ => parts.len() == 1 && matches!(column.physical, Physical::INT64 | Physical::INT32),
     };
     let named = leaves.iter().filter(|(column, parts)| is_of_kind(column) && holds(column, parts));
-    let named: Vec<Column> = named.map(|(column, _)| column.clone()).collect();
+    let named: Vec<LeafColumn> = named.map(|(column, _)| column.clone()).collect();
     if !named.is_empty() {
         return named;
     }
@@ -146,7 +146,7 @@ fn candidates(
 }
 
 /// The only candidate, or the one with a usual name.
-fn choose(path: &Path, what: &str, found: Vec<Column>, usual: &[&str]) -> Result<Column> {
+fn choose(path: &Path, what: &str, found: Vec<LeafColumn>, usual: &[&str]) -> Result<LeafColumn> {
     let names: Vec<&str> = found.iter().map(|column| column.name.as_str()).collect();
     let by_name = usual.iter().find_map(|&known| {
         let mut same = found.iter().filter(|column| column.name.eq_ignore_ascii_case(known));
@@ -157,12 +157,12 @@ fn choose(path: &Path, what: &str, found: Vec<Column>, usual: &[&str]) -> Result
         (_, Some(column)) => Ok(column.clone()),
         ([], _) => {
             let problem = format!("no column of {what}");
-            let remedy = "parquet files that are read have `image` {bytes, path} and `label`";
+            let remedy = "expected the columns `image` {bytes, path} and `label`";
             Err(Error::layout(path, problem, remedy))
         }
         (_, None) => {
             let problem = format!("several columns of {what}: {}", names.join(", "));
-            Err(Error::layout(path, problem, "keep the one that is meant, and drop the others"))
+            Err(Error::layout(path, problem, "keep only one of them"))
         }
     }
 }

@@ -1,7 +1,7 @@
-use super::find::Tables;
-use super::rows::{Rows, Table};
+use super::find::ParquetFiles;
+use super::rows::{ParquetFile, ParquetRows};
 use super::*;
-use crate::collection::{Collection, Item};
+use crate::collection::{Collection, LabelledFile};
 use crate::scratch_dir::{ScratchDir, encoded};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::KeyValue;
@@ -24,9 +24,9 @@ fn said(path: &Path) -> String {
 }
 
 /// Label, and the number of the picture, which is its first pixel's red.
-fn rows(collection: &Collection, items: &[Item]) -> Vec<(u32, u8)> {
+fn rows(collection: &Collection, items: &[LabelledFile]) -> Vec<(u32, u8)> {
     let mut bytes = Vec::new();
-    let row = |item: &Item| {
+    let row = |item: &LabelledFile| {
         collection.read(item, &mut bytes).unwrap();
         let image = image::load_from_memory(&bytes).unwrap().to_rgb8();
         assert_eq!(image.get_pixel(3, 3).0[1], image.get_pixel(0, 0).0[0].wrapping_mul(2));
@@ -63,9 +63,9 @@ fn files_as_datasets_writes_them() {
 
 #[test]
 fn rows_are_the_same_on_demand_by_threads() {
-    let tables = Tables::find(Path::new(FIXTURE)).unwrap().files;
-    let tables = tables.iter().map(|(_, path)| Table::open(path).unwrap()).collect();
-    let all = Rows::new(tables, 0);
+    let tables = ParquetFiles::find(Path::new(FIXTURE)).unwrap().files;
+    let tables = tables.iter().map(|(_, path)| ParquetFile::open(path).unwrap()).collect();
+    let all = ParquetRows::new(tables, 0);
     assert!(all.stated_bytes() > 18 * 60);
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -188,7 +188,7 @@ fn columns_are_found_by_metadata_and_by_usual_names() {
     assert!(said(&dir.path().join("label")).contains("no column of images"));
     let named = r#"{"info":{"features":{"label":{"_type":"ClassLabel","names":["a","b"]}}}}"#;
     write(path("beyond"), &plain, &[images(1), numbers(&[2])], Some(named));
-    assert!(said(&dir.path().join("beyond")).contains("and there are 2 names"));
+    assert!(said(&dir.path().join("beyond")).contains("but there are 2 names"));
     write(path("one"), &plain, &[images(2), numbers(&[0, 0])], None);
     assert!(said(&dir.path().join("one")).contains("1 classes"));
 }
@@ -233,7 +233,11 @@ fn sets_are_named_by_files_or_folders() {
     let set = opened(&dir.path().join("hub"));
     assert_eq!(rows(&set, &set.train), [(0, 0), (1, 1)]);
     assert_eq!(rows(&set, &set.test), [(1, 9)]);
-    assert!(set.notes.iter().any(|note| note.contains("1 parquet files that name no set")));
+    assert!(
+        set.notes
+            .iter()
+            .any(|note| note.contains("1 parquet files without a split in their names"))
+    );
 
     file("hub/other/train/0000.parquet", 0, &[0, 1]);
     let error = said(&dir.path().join("hub"));
@@ -246,11 +250,11 @@ fn sets_are_named_by_files_or_folders() {
 
     file("test/test.parquet", 0, &[0, 1]);
     let error = said(&dir.path().join("test"));
-    assert!(error.contains("no labelled images to train on"), "{error}");
+    assert!(error.contains("no labelled training images"), "{error}");
     file("new/train.parquet", 0, &[0, 1]);
     file("new/validation.parquet", 5, &[2]);
     let error = said(&dir.path().join("new"));
-    assert!(error.contains("class `2` is tested and never trained"), "{error}");
+    assert!(error.contains("class `2` has test images but no training images"), "{error}");
     file("many/train.parquet", 0, &(0..40).map(|n| n % 2).collect::<Vec<i64>>());
     let set = opened(&dir.path().join("many"));
     assert_eq!(rows(&set, &set.test), [(0, 18), (1, 19), (0, 38), (1, 39)]);
@@ -306,5 +310,5 @@ fn older_archives_of_imagenet() {
     }
     let strange = ["ILSVRC2012_val_00000002_n09999999.JPEG"];
     dir.write("data/val_images.tar.gz", &tarball(&strange));
-    assert!(said().contains("class n09999999 is tested and never trained"), "{}", said());
+    assert!(said().contains("class n09999999 has no training image"), "{}", said());
 }

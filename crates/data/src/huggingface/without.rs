@@ -1,14 +1,14 @@
-//! What stands in for parquet files in a build that cannot read them.
+//! Stubs for builds without support for parquet files.
 
 use crate::collection::Collection;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Rows of parquet files, of which there are none.
+/// ParquetRows of parquet files, which do not exist here.
 #[derive(Debug)]
-pub(crate) enum Rows {}
+pub(crate) enum ParquetRows {}
 
-impl Rows {
+impl ParquetRows {
     pub(crate) fn stated_bytes(&self) -> u64 {
         match *self {}
     }
@@ -22,5 +22,5 @@ impl Rows {
 /// Always.
 pub(crate) fn open(path: &Path, _: &(dyn Fn(u64, u64) + Sync)) -> Result<Collection> {
     let remedy = "build with the feature `parquet` of alexnet-data";
-    Err(Error::layout(path, "parquet files, which this build does not read", remedy))
+    Err(Error::layout(path, "parquet files, which this build does not support", remedy))
 }

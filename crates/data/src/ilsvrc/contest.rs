@@ -1,19 +1,19 @@
-//! ILSVRC's archives of one year.
+//! The ILSVRC archives of one year.
 
-use super::devkit::{Devkit, Synset};
-use super::survey::{Patch, Survey, file_name, length};
+use super::devkit::{Devkit, DevkitClass};
+use super::scan::{ArchiveScan, Patch, file_name, length};
 use crate::collection::{Class, Collection};
 use crate::formats::may_be_image;
-use crate::tar::Member;
+use crate::tar::TarMember;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-/// A year's ImageNet Large Scale Visual Recognition Challenge, classification.
+/// A year's ImageNet Large Scale Visual Recognition Challenge (classification).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contest {
-    /// 2012, whose data later years used again.
+    /// 2012, whose data was used in later years, too.
     Ilsvrc2012,
     /// 2010.
     Ilsvrc2010,
@@ -30,10 +30,10 @@ impl fmt::Display for Contest {
 }
 
 impl Contest {
-    /// The years that are known.
+    /// The supported years.
     pub const ALL: [Contest; 2] = [Contest::Ilsvrc2012, Contest::Ilsvrc2010];
 
-    /// File names: training images, validation images, development kit.
+    /// The file names of the training images, the validation images and the development kit.
     pub fn archives(self) -> [&'static str; 3] {
         match self {
             Contest::Ilsvrc2012 => [
@@ -49,26 +49,26 @@ impl Contest {
         }
     }
 
-    /// Images that replace others; a contest may do without.
+    /// The optional archive with replacement images.
     fn patch(self) -> Option<&'static str> {
         (self == Contest::Ilsvrc2010).then_some("patch_images.tar")
     }
 
-    /// What `meta.mat` calls a class's number.
+    /// The field of `meta.mat` with a class's number.
     pub(super) fn id_field(self) -> String {
         format!("ILSVRC{self}_ID")
     }
 
     pub(super) fn remedy(self) -> String {
-        format!("put {} as it was published beside the other archives", self.archives()[2])
+        format!("put the original {} next to the other archives", self.archives()[2])
     }
 
-    /// Whether any of the archives lies in `root`.
+    /// Whether any of the archives is in `root`.
     pub(crate) fn has_archive_at(self, root: &Path) -> bool {
         self.archives().iter().any(|name| root.join(name).is_file())
     }
 
-    /// Finds every image in the archives in `root`, and what it shows.
+    /// Finds all images in the archives in `root`, and their labels.
     pub(crate) fn open(
         self,
         root: &Path,
@@ -88,25 +88,25 @@ impl Contest {
         let patch = self.patch().map(|name| root.join(name));
         let patch_there = patch.as_ref().filter(|path| path.is_file());
         let total = length(train)? + length(val)? + patch_there.map_or(Ok(0), |p| length(p))?;
-        let mut survey = Survey::new(progress, total);
+        let mut scan = ArchiveScan::new(progress, total);
         let replaced = match patch_there {
-            Some(path) => Patch::open(path, &mut collection, &mut survey)?,
+            Some(path) => Patch::open(path, &mut collection, &mut scan)?,
             None => Patch::default(),
         };
         if let (Some(path), None) = (&patch, patch_there) {
             let path = path.display();
-            survey.notes.other.push(format!("{path}: is missing, so no image is replaced"));
+            scan.notes.other.push(format!("{path}: is missing, so no image is replaced"));
         }
-        survey.train(train, devkit, &kit.synsets, &replaced, &mut collection)?;
-        survey.validation(self, val, &kit, &replaced, &mut collection)?;
-        collection.describe(&format!("the archives of ILSVRC-{self}"), survey.notes.told());
+        scan.train(train, devkit, &kit.synsets, &replaced, &mut collection)?;
+        scan.validation(self, val, &kit, &replaced, &mut collection)?;
+        collection.describe(&format!("the archives of ILSVRC-{self}"), scan.notes.messages());
         Ok(collection)
     }
 }
 
-/// In the order of the WordNet ids.
-fn classes(synsets: &[Synset]) -> Vec<Class> {
-    let class = |synset: &Synset| Class {
+/// The classes in the order of their WordNet ids.
+fn classes(synsets: &[DevkitClass]) -> Vec<Class> {
+    let class = |synset: &DevkitClass| Class {
         id: synset.wnid.clone(),
         words: synset.words.clone(),
         devkit_id: Some(synset.id),
@@ -116,30 +116,30 @@ fn classes(synsets: &[Synset]) -> Vec<Class> {
     classes
 }
 
-impl Survey<'_> {
-    /// A tar of one tar a class, each named for its class.
+impl ArchiveScan<'_> {
+    /// Scans a tar with one tar per class, named after it.
     fn train(
         &mut self,
         path: &Path,
         devkit: &Path,
-        synsets: &[Synset],
+        synsets: &[DevkitClass],
         patch: &Patch,
         into: &mut Collection,
     ) -> Result<()> {
         let archive = into.add_archive(path)?;
         let len = length(path)?;
-        // Only 1,000 headers: each class's archive is one member.
+        // This reads only 1,000 headers: each class's archive is one member.
         let outer = self.members(path, path, 0..len, false)?;
         let mut tars = BTreeMap::new();
         for member in &outer {
             let file_name = member.name.rsplit('/').next().unwrap_or_default();
             let Some(wnid) = file_name.strip_suffix(".tar").filter(|wnid| super::is_wnid(wnid))
             else {
-                *self.notes.strangers.entry(path.to_owned()).or_default() += 1;
+                *self.notes.unexpected.entry(path.to_owned()).or_default() += 1;
                 continue;
             };
             if tars.insert(wnid, member).is_some() {
-                let problem = format!("it has {wnid}.tar twice");
+                let problem = format!("it contains {wnid}.tar twice");
                 return Err(Error::layout(path, problem, "download it again"));
             }
         }
@@ -147,11 +147,11 @@ impl Survey<'_> {
         same_classes(path, devkit, &tars.keys().copied().collect(), &wnids)?;
         let counts: BTreeMap<&str, usize> =
             synsets.iter().map(|synset| (synset.wnid.as_str(), synset.images)).collect();
-        // In the order of the disk; the labels' order comes after.
-        let mut tars: Vec<(u32, &str, &Member)> =
+        // In the order of offsets, for sequential reading; sorted by label below.
+        let mut tars: Vec<(u32, &str, &TarMember)> =
             (0..).zip(tars).map(|(label, (wnid, tar))| (label, wnid, tar)).collect();
         tars.sort_by_key(|(_, _, tar)| tar.offset);
-        let mut items = Vec::new();
+        let mut files = Vec::new();
         for (label, wnid, tar) in tars {
             let name = path.join(format!("{wnid}.tar"));
             let members = self.members(path, &name, tar.offset..tar.offset + tar.len, true)?;
@@ -159,22 +159,22 @@ impl Survey<'_> {
             let (found, wanted) = (images.len(), counts[wnid]);
             if found != wanted {
                 let problem = format!(
-                    "it has {found} images, and meta.mat of the development kit says {wanted}"
+                    "it has {found} images, but meta.mat of the development kit has {wanted}"
                 );
                 let remedy = "download the archive again, or use the development kit of its year";
                 return Err(Error::layout(&name, problem, remedy));
             }
             let folder = format!("{}/{wnid}.tar", file_name(path));
-            let item = |found| patch.apply("train", &folder, label, found);
-            items.extend(images.into_iter().map(item));
+            let file = |found| patch.apply("train", &folder, label, found);
+            files.extend(images.into_iter().map(file));
         }
-        items.sort_by_key(|item| item.label);
-        into.train = items;
+        files.sort_by_key(|file| file.label);
+        into.train = files;
         self.pass(len);
         Ok(())
     }
 
-    /// A tar of images with numbers, whose classes the development kit lists.
+    /// Scans a tar of numbered images, whose classes are in the development kit.
     fn validation(
         &mut self,
         contest: Contest,
@@ -195,24 +195,24 @@ impl Survey<'_> {
         if images.len() != kit.truth.len() {
             let (found, wanted) = (images.len(), kit.truth.len());
             return Err(wrong(format!(
-                "it has {found} validation images, and the development kit has classes for {wanted}"
+                "it has {found} validation images, but the development kit has classes for {wanted}"
             )));
         }
         let labels: BTreeMap<u32, u32> =
             into.classes.iter().filter_map(|class| class.devkit_id).zip(0..).collect();
-        let mut items = Vec::new();
+        let mut files = Vec::new();
         for (position, found) in images.into_iter().enumerate() {
-            // Sorted, distinct, as many as wanted: the numbers are right if each is its place.
+            // Sorted, distinct and complete: each number must be its position.
             if number(&found.file_name) != Some(position + 1) {
                 return Err(wrong(format!("validation image {} is missing", position + 1)));
             }
             let id = kit.truth[position];
             let label = labels.get(&id).ok_or_else(|| {
-                wrong(format!("{} is said to be of class {id}, which is none", found.file_name))
+                wrong(format!("the development kit has no class {id}, that of {}", found.file_name))
             })?;
-            items.push(patch.apply("val", &file_name(path), *label, found));
+            files.push(patch.apply("val", &file_name(path), *label, found));
         }
-        into.test = items;
+        into.test = files;
         self.pass(len);
         Ok(())
     }
@@ -226,7 +226,7 @@ fn number(contest: Contest, name: &str) -> Option<usize> {
     plain.then(|| digits.parse().ok())?
 }
 
-/// The classes of `meta.mat` must be those of the training archive, or labels would be wrong.
+/// Checks that the classes of `meta.mat` are those of the training archive.
 fn same_classes(
     train: &Path,
     devkit: &Path,
@@ -236,13 +236,13 @@ fn same_classes(
     let without_tar: Vec<_> = classes.iter().filter(|wnid| !tars.contains(*wnid)).collect();
     let without_class: Vec<_> = tars.iter().filter(|wnid| !classes.contains(wnid)).collect();
     let first =
-        |wnids: &[&&str]| wnids.first().map_or(String::new(), |wnid| format!(", {wnid} first"));
+        |wnids: &[&&str]| wnids.first().map_or(String::new(), |wnid| format!(" (such as {wnid})"));
     if without_tar.is_empty() && without_class.is_empty() {
         return Ok(());
     }
     let problem = format!(
-        "its meta.mat is not of these archives: {} of its {} classes are not in {}{}, and {} of \
-         the {} classes there are not in meta.mat{}",
+        "its meta.mat does not match these archives: {} of its {} classes are not in {}{}, and {} \
+         of the {} classes there are not in meta.mat{}",
         without_tar.len(),
         classes.len(),
         file_name(train),

@@ -1,37 +1,37 @@
-//! The development kit: what the classes are, and which the validation images have.
+//! The development kit: the classes, and the labels of the validation images.
 
 use super::{Contest, is_wnid, lists};
 use crate::bounded;
-use crate::mat::{self, Value};
-use crate::tar::{Forward, Member, Members, ReadAt};
+use crate::mat::{self, MatValue};
+use crate::tar::{ForwardReader, ReadAt, TarMember, TarMembers};
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeSet;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-/// A kit that unpacks to more is not read: those of 2010 and 2012 take less than a tenth.
+/// The limit of an unpacked kit; those of 2010 and 2012 take less than a tenth.
 const LONGEST: u64 = 1 << 30;
-/// A file in it that is longer is not read.
+/// The limit of a file in it.
 const LONGEST_FILE: u64 = 64 << 20;
 
-/// What a development kit says.
+/// The content of a development kit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Devkit {
-    /// The classes; synsets above them are left out.
-    pub(super) synsets: Vec<Synset>,
-    /// For each validation image its class's id.
+    /// The classes, without the synsets above them.
+    pub(super) synsets: Vec<DevkitClass>,
+    /// The class id of each validation image.
     pub(super) truth: Vec<u32>,
 }
 
 /// A class.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Synset {
-    /// Its number in this kit, from one.
+pub(super) struct DevkitClass {
+    /// The number in this kit, from 1.
     pub(super) id: u32,
     pub(super) wnid: String,
     pub(super) words: String,
-    /// How many training images it has.
+    /// The number of training images.
     pub(super) images: usize,
 }
 
@@ -56,11 +56,11 @@ impl Devkit {
     }
 }
 
-/// The contents of the members whose names end in `names`.
+/// The contents of the members whose paths end with `names`.
 fn unpack(path: &Path, names: [&str; 2]) -> Result<[Option<Vec<u8>>; 2]> {
     let (file, _) = bounded::open(path).map_err(|error| Error::io(path, &error))?;
-    let stream = Forward::new(MultiGzDecoder::new(BufReader::new(file)), LONGEST);
-    let mut members = Members::new(&stream, 0..u64::MAX);
+    let stream = ForwardReader::new(MultiGzDecoder::new(BufReader::new(file)), LONGEST);
+    let mut members = TarMembers::new(&stream, 0..u64::MAX);
     let mut found = [None, None];
     while let Some(member) = members.next_member().map_err(|broken| Error::archive(path, broken))? {
         let is = |name: &&str| {
@@ -73,15 +73,15 @@ fn unpack(path: &Path, names: [&str; 2]) -> Result<[Option<Vec<u8>>; 2]> {
             found[position] = Some(contents(path, &stream, &member)?);
         }
     }
-    // At its end, the compressed stream has a checksum.
+    // The compressed stream has a checksum at its end.
     stream.finish().map_err(|error| Error::io(path, &error))?;
     Ok(found)
 }
 
-fn contents(path: &Path, stream: &Forward<impl Read>, member: &Member) -> Result<Vec<u8>> {
+fn contents(path: &Path, stream: &ForwardReader<impl Read>, member: &TarMember) -> Result<Vec<u8>> {
     let path = path.join(&member.name);
     if member.len > LONGEST_FILE {
-        let problem = format!("{} bytes, and {LONGEST_FILE} are read at most", member.len);
+        let problem = format!("{} bytes exceed the limit of {LONGEST_FILE}", member.len);
         return Err(Error::layout(&path, problem, REMEDY));
     }
     let mut bytes = vec![0; member.len as usize];
@@ -89,19 +89,19 @@ fn contents(path: &Path, stream: &Forward<impl Read>, member: &Member) -> Result
     while filled < bytes.len() {
         let read = stream.read_at(&mut bytes[filled..], member.offset + filled as u64);
         match read.map_err(|error| Error::io(&path, &error))? {
-            0 => return Err(Error::layout(&path, "the file is cut off", REMEDY)),
+            0 => return Err(Error::layout(&path, "the file is truncated", REMEDY)),
             count => filled += count,
         }
     }
     Ok(bytes)
 }
 
-/// The rows of `meta.mat` that have no children: the synsets that are classes.
-fn synsets(path: &Path, meta: &[u8], contest: Contest) -> Result<Vec<Synset>> {
+/// The rows of `meta.mat` without children, which are the classes.
+fn synsets(path: &Path, meta: &[u8], contest: Contest) -> Result<Vec<DevkitClass>> {
     let wrong = |problem: String| Error::layout(path, problem, contest.remedy());
     let value = mat::variable(meta, "synsets").map_err(|broken| wrong(broken.to_string()))?;
-    let Some(Value::Struct(table)) = value else {
-        return Err(wrong("it has no struct array called `synsets`".to_owned()));
+    let Some(MatValue::Struct(table)) = value else {
+        return Err(wrong("it has no struct array `synsets`".to_owned()));
     };
     let column = |name: &str| {
         let missing = || match Contest::ALL.iter().find(|c| table.field(&c.id_field()).is_some()) {
@@ -124,25 +124,25 @@ fn synsets(path: &Path, meta: &[u8], contest: Contest) -> Result<Vec<Synset>> {
         if count(children, "num_children")? > 0 {
             continue;
         }
-        let synset = Synset {
+        let synset = DevkitClass {
             id: count(id, "id")?,
             wnid: row[wnid].text().filter(|id| is_wnid(id)).ok_or_else(|| bad("WNID"))?.to_owned(),
             words: row[words].text().unwrap_or_default().replace(char::is_control, " "),
             images: count(images, "num_train_images")? as usize,
         };
         if synset.id == 0 || !ids.insert(synset.id) || !wnids.insert(synset.wnid.clone()) {
-            return Err(wrong(format!("row {} has an id that another has too", number + 1)));
+            return Err(wrong(format!("row {} has a duplicate id", number + 1)));
         }
         classes.push(synset);
     }
     match classes.len() {
-        0 | 1 => Err(wrong(format!("{} classes, and there must be two at least", classes.len()))),
+        0 | 1 => Err(wrong(format!("{} classes; at least two are required", classes.len()))),
         _ => Ok(classes),
     }
 }
 
-/// A number that counts something.
-fn whole(value: &Value) -> Option<u32> {
+/// A value that is a nonnegative integer.
+fn whole(value: &MatValue) -> Option<u32> {
     let number = value.number()?;
     let fits = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
     fits.then_some(number as u32)

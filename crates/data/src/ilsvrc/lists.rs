@@ -1,28 +1,27 @@
-//! The small text files that come with the images.
+//! The text files that accompany the images.
 
 use super::is_wnid;
 use std::path::Path;
 
-/// A class for each validation image, by its number in the development kit: a number a line.
+/// Parses the classes of the validation images: one number of the development kit per line.
 ///
 /// # Errors
-/// The line that is no such number.
+/// The first line that is not such a number.
 pub(crate) fn ground_truth(text: &[u8]) -> Result<Vec<u32>, String> {
     let mut truth = Vec::new();
     for (line, words) in lines(text)? {
         let id = words.trim().parse().ok().filter(|&id| id > 0);
         truth.push(
-            id.ok_or_else(|| format!("line {line} is no class number: `{}`", shortened(words)))?,
+            id.ok_or_else(|| format!("line {line} is not a class number: `{}`", shortened(words)))?,
         );
     }
     Ok(truth)
 }
 
-/// File names and classes of Tiny-ImageNet's validation images: `name<tab>wnid<tab>box`, a line
-/// each.
+/// Parses Tiny-ImageNet's validation images: `name<tab>wnid<tab>box` per line.
 ///
 /// # Errors
-/// The line that is not such.
+/// The first line that is different.
 pub(crate) fn val_annotations(text: &[u8]) -> Result<Vec<(&str, &str)>, String> {
     let mut images = Vec::new();
     for (line, words) in lines(text)? {
@@ -30,7 +29,7 @@ pub(crate) fn val_annotations(text: &[u8]) -> Result<Vec<(&str, &str)>, String> 
         let (Some(name), Some(wnid)) = (parts.next(), parts.next()) else {
             return Err(format!("line {line} has no tab: `{}`", shortened(words)));
         };
-        // The name is joined to a folder, and must not lead out of it.
+        // The name is joined to a folder and must not leave it.
         let plain = Path::new(name).file_name() == Some(name.as_ref()) && !name.contains('\\');
         if !plain || name.chars().any(char::is_control) {
             return Err(format!("line {line} has no plain file name: `{}`", shortened(name)));
@@ -43,14 +42,14 @@ pub(crate) fn val_annotations(text: &[u8]) -> Result<Vec<(&str, &str)>, String> 
     Ok(images)
 }
 
-/// The lines that are not empty, with their numbers from one.
+/// The nonempty lines with their numbers from 1.
 fn lines(text: &[u8]) -> Result<impl Iterator<Item = (usize, &str)>, String> {
-    let text = std::str::from_utf8(text).map_err(|_| "this is no text".to_owned())?;
+    let text = std::str::from_utf8(text).map_err(|_| "this is not text".to_owned())?;
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
     Ok(lines.filter(|(_, line)| !line.trim().is_empty()))
 }
 
-/// Enough of a stranger's line to find it by, and nothing that a terminal obeys.
+/// The start of an untrusted line without control characters.
 fn shortened(line: &str) -> String {
     line.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
@@ -60,16 +59,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_truth_is_a_number_a_line() {
+    fn a_ground_truth_has_a_number_per_line() {
         assert_eq!(ground_truth(b"490\n361\r\n 171 \n\n"), Ok(vec![490, 361, 171]));
         assert_eq!(ground_truth(b""), Ok(vec![]));
         for (text, said) in [
-            (&b"1\n2 3\n"[..], "line 2 is no class number: `2 3`"),
+            (&b"1\n2 3\n"[..], "line 2 is not a class number: `2 3`"),
             (b"0\n", "line 1"),
             (b"-1", "line 1"),
             (b"\n\n4294967296\n", "line 3"),
             (b"\x1b[31m", "`?[31m`"),
-            (b"\xff\n", "no text"),
+            (b"\xff\n", "not text"),
         ] {
             let error = ground_truth(text).unwrap_err();
             assert!(error.contains(said), "{error}");

@@ -1,4 +1,4 @@
-//! Whether a download is what was published.
+//! Compares downloads with their published checksums.
 
 use crate::bounded;
 use crate::{Error, Result};
@@ -6,24 +6,24 @@ use md5::Digest;
 use std::io::Read;
 use std::path::Path;
 
-/// The published sums of 2012, as torchvision has them too. For 2010 none are known for certain.
+/// The published checksums of 2012, as in torchvision. None are known reliably for 2010.
 const KNOWN: [(&str, &str); 3] = [
     ("ILSVRC2012_img_train.tar", "1d675b47d978889d74fa0da5fadfb00e"),
     ("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622"),
     ("ILSVRC2012_devkit_t12.tar.gz", "fa75699e90414af021442c21a62c3abf"),
 ];
 
-/// What comparing a sum has shown.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Md5 {
     /// The file is the published one.
     AsPublished,
-    /// For a file of this name no sum is known; this is what it has.
+    /// No checksum is known for a file of this name; this is the file's.
     Unknown(String),
 }
 
-/// Compares a file's MD5 with the published sum for its name. Reads the whole file: minutes for a
-/// hundred gigabytes. `progress` hears how many bytes of how many have been read.
+/// Compares a file's MD5 with the published one for its name. Reads the whole file, which takes
+/// minutes per hundred gigabytes. `progress` receives the number of bytes read and the total.
 ///
 /// # Errors
 /// If it cannot be read, or differs from the published file.
@@ -31,7 +31,7 @@ pub fn verify_md5(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<M
     compare(path, published(path), md5_of(path, progress)?)
 }
 
-/// Whether a sum was published for a file of this name.
+/// Whether a checksum was published for a file of this name.
 pub fn has_published_md5(path: &Path) -> bool {
     published(path).is_some()
 }
@@ -46,7 +46,8 @@ fn compare(path: &Path, published: Option<&str>, found: String) -> Result<Md5> {
         None => Ok(Md5::Unknown(found)),
         Some(published) if published == found => Ok(Md5::AsPublished),
         Some(published) => {
-            let problem = format!("its MD5 is {found}, and that of the published file {published}");
+            let problem =
+                format!("its MD5 is {found}, but that of the published file is {published}");
             Err(Error::layout(path, problem, "download it again"))
         }
     }
@@ -78,9 +79,9 @@ mod tests {
     use crate::scratch_dir::ScratchDir;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// Sums of RFC 1321.
+    /// Checksums of RFC 1321.
     #[test]
-    fn sums_of_the_standard() {
+    fn checksums_of_the_standard() {
         let dir = ScratchDir::new();
         for (text, sum) in [
             ("", "d41d8cd98f00b204e9800998ecf8427e"),
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_published_name_must_have_the_published_sum() {
+    fn a_published_name_must_have_the_published_checksum() {
         let dir = ScratchDir::new();
         let path = dir.write("ILSVRC2012_img_val.tar", &vec![0; 3 << 20]);
         let furthest = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-use crate::collection::{Collection, Item, Place};
+use crate::collection::{Collection, FileLocation, LabelledFile};
 use crate::scratch_dir::ScratchDir;
 use crate::{Error, Result};
 use std::fs;
@@ -21,7 +21,7 @@ fn said(dir: &ScratchDir) -> String {
     opened(dir.path()).unwrap_err().to_string()
 }
 
-fn bytes(collection: &Collection, item: &Item) -> Vec<u8> {
+fn bytes(collection: &Collection, item: &LabelledFile) -> Vec<u8> {
     let mut bytes = Vec::new();
     collection.read(item, &mut bytes).unwrap();
     bytes
@@ -170,9 +170,9 @@ fn a_kit_that_is_not_of_the_archives_is_refused() {
         "{message}"
     );
     let message = changed(&|synsets| synsets[1].wnid = synsets[0].wnid.clone());
-    assert!(message.contains("row 2 has an id that another has too"), "{message}");
+    assert!(message.contains("row 2 has a duplicate id"), "{message}");
     let message = changed(&|synsets| synsets[1].id = 1);
-    assert!(message.contains("row 2 has an id that another has too"), "{message}");
+    assert!(message.contains("row 2 has a duplicate id"), "{message}");
     let message = changed(&|synsets| synsets[2].wnid = "../../n0".to_owned());
     assert!(message.contains("row 3 has no usable WNID"), "{message}");
 
@@ -201,9 +201,9 @@ fn archives_cut_anywhere_are_refused_with_the_place() {
         for length in (0..whole.len() - 1024).rev().step_by(97) {
             file.set_len(length as u64).unwrap();
             let error = opened(dir.path()).unwrap_err();
-            let Error::Archive { path: told, broken } = &error else { panic!("{error}") };
-            assert!(told.starts_with(&path), "{error}");
-            assert!(broken.at <= length as u64, "{length}: {error}");
+            let Error::Archive { path: archive, problem } = &error else { panic!("{error}") };
+            assert!(archive.starts_with(&path), "{error}");
+            assert!(problem.at <= length as u64, "{length}: {error}");
         }
         fs::write(&path, whole).unwrap();
     }
@@ -248,7 +248,7 @@ fn strangers_and_doubles_are_told() {
     let first: Vec<Vec<u8>> = collection.test.iter().map(|item| bytes(&collection, item)).collect();
     assert_eq!(first, (1..=10).map(|number| vec![number]).collect::<Vec<_>>());
     let notes = collection.notes[1..].join("\n");
-    for note in ["passed over 1 links", "2 members are not what", "1 members replace earlier"] {
+    for note in ["skipped 1 links", "2 unexpected members", "1 members replace earlier"] {
         assert!(notes.contains(note), "{notes}");
     }
 }
@@ -295,9 +295,11 @@ fn tiny_imagenet_becomes_a_collection() {
         collection.classes.iter().map(|class| (&class.id[..], &class.words[..])).collect();
     assert_eq!(ids, [("n01443537", "goldfish, Carassius auratus"), ("n02124075", "")]);
     assert_eq!(collection.train.iter().map(|i| i.label).collect::<Vec<_>>(), [0, 0, 1, 1, 1]);
-    let place = |number: u32| Place::File(dir.path().join(format!("val/images/val_{number}.JPEG")));
-    let test: Vec<(u32, &Place)> = collection.test.iter().map(|i| (i.label, &i.place)).collect();
-    assert_eq!(test, [(0, &place(0)), (1, &place(1))]);
+    let location =
+        |number: u32| FileLocation::File(dir.path().join(format!("val/images/val_{number}.JPEG")));
+    let test: Vec<(u32, &FileLocation)> =
+        collection.test.iter().map(|i| (i.label, &i.location)).collect();
+    assert_eq!(test, [(0, &location(0)), (1, &location(1))]);
     assert!(collection.notes[0].contains("taken for Tiny-ImageNet"), "{:?}", collection.notes);
     assert!(collection.notes[1].contains("1 files have no label"), "{:?}", collection.notes);
     bytes(&collection, &collection.test[0]);
@@ -307,9 +309,9 @@ fn tiny_imagenet_becomes_a_collection() {
 fn tiny_imagenet_that_does_not_agree_with_itself() {
     for (line, wanted) in [
         ("val_7.JPEG\tn01443537\t0", "`val_7.JPEG` is not in val/images"),
-        ("val_0.JPEG\tn99999999\t0", "of class n99999999, which `train` does not have"),
+        ("val_0.JPEG\tn99999999\t0", "of class n99999999, which is not in `train`"),
         ("../val_0.JPEG\tn01443537\t0", "line 1 has no plain file name"),
-        ("val_0.JPEG\tn01443537\nval_0.JPEG\tn02124075", "is given two classes"),
+        ("val_0.JPEG\tn01443537\nval_0.JPEG\tn02124075", "has two classes"),
         ("", "names no image"),
     ] {
         let dir = tiny();
@@ -345,11 +347,11 @@ fn what_is_nothing_of_this_is_told_everything_that_would_do() {
     let dir = ScratchDir::new();
     let file = dir.write("file", b"");
     let message = opened(&file).unwrap_err().to_string();
-    assert!(message.contains("not a folder, nor an archive"), "{message}");
+    assert!(message.contains("neither a folder nor an archive"), "{message}");
     std::fs::remove_file(file).unwrap();
     for (path, found) in [
         (dir.path().join("nowhere"), "nothing of this name"),
-        (dir.path().to_owned(), "none of what is looked for"),
+        (dir.path().to_owned(), "none of the expected files"),
     ] {
         let message = opened(&path).unwrap_err().to_string();
         assert!(message.contains(found), "{message}");

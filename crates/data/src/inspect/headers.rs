@@ -1,30 +1,30 @@
 //! The headers of GIF, BMP and WebP.
 
-use super::{Color, Exif, Facts, Format};
+use super::{Color, Exif, Format, ImageHeader};
 
-/// The logical screen: the first frame is drawn on it, and may be smaller.
-pub(super) fn gif(bytes: &[u8]) -> Option<Facts> {
+/// The size is that of the logical screen; the first frame may be smaller.
+pub(super) fn gif(bytes: &[u8]) -> Option<ImageHeader> {
     let &[w0, w1, h0, h1, flags] = bytes.get(6..11)?.as_array()?;
     let side = |pair| usize::from(u16::from_le_bytes(pair));
-    Some(Facts {
+    Some(ImageHeader {
         format: Format::Gif,
         height: side([h0, h1]),
         width: side([w0, w1]),
         color: Color::Palette,
-        // Bits of the global palette's index; without one, as many as an index can have.
+        // The bits of the global palette's index; without a global palette, the maximum.
         bits: if flags & 0x80 == 0 { 8 } else { (flags & 7) + 1 },
         exif: Exif::Absent,
     })
 }
 
-/// The second header: OS/2's of 12 bytes, or Windows' of 40 and more.
-pub(super) fn bmp(bytes: &[u8]) -> Option<Facts> {
+/// Reads the second header: OS/2's of 12 bytes, or Windows' of 40 or more.
+pub(super) fn bmp(bytes: &[u8]) -> Option<ImageHeader> {
     let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..at + 4)?.as_array()?));
     let short = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..at + 2)?.as_array()?));
     let length = word(14)?;
     let (width, height, depth) = match length {
         12 => (u32::from(short(18)?), u32::from(short(20)?), short(24)?),
-        // A negative height: the first row is the top.
+        // A negative height means that the first row is at the top.
         _ => ((word(18)? as i32).max(0) as u32, (word(22)? as i32).unsigned_abs(), short(28)?),
     };
     let is_masked = length >= 56 && [3, 6].contains(&word(30)?);
@@ -39,11 +39,11 @@ pub(super) fn bmp(bytes: &[u8]) -> Option<Facts> {
         _ => 8,
     };
     let (height, width) = (height as usize, width as usize);
-    Some(Facts { format: Format::Bmp, height, width, color, bits, exif: Exif::Absent })
+    Some(ImageHeader { format: Format::Bmp, height, width, color, bits, exif: Exif::Absent })
 }
 
-/// The first chunk, and EXIF data in any other.
-pub(super) fn webp(bytes: &[u8]) -> Option<Facts> {
+/// Reads the first chunk, and EXIF data in later ones.
+pub(super) fn webp(bytes: &[u8]) -> Option<ImageHeader> {
     let mut chunks = webp_chunks(bytes);
     let (name, first) = chunks.next()?;
     let short =
@@ -60,16 +60,16 @@ pub(super) fn webp(bytes: &[u8]) -> Option<Facts> {
         b"VP8X" => (triple(7)? + 1, triple(4)? + 1, first.first()? & 0x10 != 0),
         _ => return None,
     };
-    // Only the extended form may have further chunks that count.
+    // Only the extended format has further chunks.
     let exif = chunks.find(|(chunk, _)| name == b"VP8X" && *chunk == b"EXIF");
     let exif = exif.map_or(Exif::Absent, |(_, content)| {
         Exif::of(content.strip_prefix(b"Exif\0\0").unwrap_or(content))
     });
     let color = if has_alpha { Color::Rgba } else { Color::Rgb };
-    Some(Facts { format: Format::WebP, height, width, color, bits: 8, exif })
+    Some(ImageHeader { format: Format::WebP, height, width, color, bits: 8, exif })
 }
 
-/// A WebP's chunks: names and contents; the last may be cut short.
+/// The names and contents of a WebP's chunks; the last may be truncated.
 fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     let mut rest = bytes.get(12..).unwrap_or_default();
     std::iter::from_fn(move || {

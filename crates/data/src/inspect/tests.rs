@@ -38,7 +38,7 @@ fn headers_of_every_kind() {
         (rgb.to_rgb16().into(), Color::Rgb, 16),
     ] {
         let (format, exif) = (Format::Png, Exif::Absent);
-        let expected = Facts { format, height: 16, width: 24, color, bits, exif };
+        let expected = ImageHeader { format, height: 16, width: 24, color, bits, exif };
         assert_eq!(facts(&image, ImageFormat::Png), expected);
     }
     let jpeg = facts(&rgb, ImageFormat::Jpeg);
@@ -78,13 +78,13 @@ fn orientation_in_both_byte_orders_and_both_formats() {
 fn corrupt_exif_is_said_to_be_so() {
     let short = tiff(true, &[(0x0112, 3, 1, 6)]);
     for (bytes, reason) in [
-        (&b""[..], "starts as no TIFF"),
-        (b"Exif", "starts as no TIFF"),
-        (b"II*\0\x08", "ends in its header"),
-        (b"MM\0*\xFF\xFF\xFF\xFF", "beyond its end"),
-        (&short[..9], "beyond its end"),
-        (&short[..10], "cut short"),
-        (&short[..19], "cut short"),
+        (&b""[..], "not TIFF data"),
+        (b"Exif", "not TIFF data"),
+        (b"II*\0\x08", "its header is truncated"),
+        (b"MM\0*\xFF\xFF\xFF\xFF", "out of range"),
+        (&short[..9], "out of range"),
+        (&short[..10], "truncated"),
+        (&short[..19], "truncated"),
         (&tiff(true, &[(0x0112, 3, 1, 9)]), "1 to 8"),
         (&tiff(true, &[(0x0112, 4, 1, 6)]), "1 to 8"),
         (&tiff(false, &[(0x0112, 3, 2, 6)]), "1 to 8"),

@@ -1,64 +1,64 @@
-//! A scan of all components and all their coefficients: unit by unit from bits to samples.
+//! Decodes a scan of all components and all coefficients, unit by unit, from bits to samples.
 
-use super::bits::{Bits, Fault, Scan};
+use super::bits::{BitReader, ScanData, ScanError};
 use super::canvas::Canvas;
-use super::header::{Header, ZIGZAG};
-use super::huffman::{Symbol, Table};
+use super::header::{JpegHeader, ZIGZAG};
+use super::huffman::{HuffmanTable, Symbol};
 use super::idct;
-use super::region::Region;
+use super::region::DecodeRegion;
 
-/// Decodes a scan and writes the region's pixels into `into`, those of the whole image. With
-/// `to_end` all of the scan is read, and must be sound; otherwise no more than is needed.
+/// Decodes a scan and writes the region's pixels into `into`, the pixels of the whole image. With
+/// `to_end`, the whole scan is read and verified; otherwise only what is needed.
 #[inline(always)]
 pub(super) fn decode(
-    header: &Header,
-    scan: &Scan,
-    region: &Region,
+    header: &JpegHeader,
+    scan: &ScanData,
+    region: &DecodeRegion,
     to_end: bool,
     canvas: &mut Canvas,
     into: &mut [u8],
-) -> Result<(), Fault> {
+) -> Result<(), ScanError> {
     let mut bits = scan.bits();
     let mut means = [0i32; 4];
     let mut coefficients = [0; 64];
-    let (mut piece, mut left) = (0, header.restart);
+    let (mut interval, mut left) = (0, header.restart);
     let last_row = if to_end { region.units.1 } else { region.unit_rows.end };
     for row in 0..last_row {
         let is_row = region.unit_rows.contains(&row);
         for column in 0..region.units.0 {
             if header.restart > 0 {
                 if left == 0 {
-                    scan.next_piece(piece, &mut bits)?;
-                    (piece, left, means) = (piece + 1, header.restart, [0; 4]);
+                    scan.next_interval(interval, &mut bits)?;
+                    (interval, left, means) = (interval + 1, header.restart, [0; 4]);
                 }
                 left -= 1;
             }
-            let place = column.wrapping_sub(region.unit_columns.start);
-            let decoded = if is_row && place < region.unit_columns.len() {
-                unit(header, &mut bits, &mut means, &mut coefficients, place, canvas)
+            let position = column.wrapping_sub(region.unit_columns.start);
+            let decoded = if is_row && position < region.unit_columns.len() {
+                unit(header, &mut bits, &mut means, &mut coefficients, position, canvas)
             } else {
-                pass_unit(header, &mut bits, &mut means)
+                skip_unit(header, &mut bits, &mut means)
             };
             if decoded.is_none() {
-                // Past the end zeros are read, which may be no code.
-                return Err(scan.holds(piece, &bits).err().unwrap_or(Fault::Code));
+                // Zeros are read past the end, which may be an invalid code.
+                return Err(scan.holds(interval, &bits).err().unwrap_or(ScanError::Code));
             }
         }
         if is_row {
             canvas.paint(header, region, row, into);
         }
     }
-    if to_end { scan.finish(piece, &bits) } else { scan.holds(piece, &bits) }
+    if to_end { scan.finish(interval, &bits) } else { scan.holds(interval, &bits) }
 }
 
-/// Decodes a unit into the planes, in the `place`th column of those that are kept.
+/// Decodes a unit into column `position` of the kept planes.
 #[inline(always)]
 fn unit(
-    header: &Header,
-    bits: &mut Bits<'_>,
+    header: &JpegHeader,
+    bits: &mut BitReader<'_>,
     means: &mut [i32; 4],
     coefficients: &mut [i16; 64],
-    place: usize,
+    position: usize,
     canvas: &mut Canvas,
 ) -> Option<()> {
     for &number in header.scan.components() {
@@ -69,7 +69,7 @@ fn unit(
             for x in 0..own.across {
                 let last = block(bits, dc, ac, mean, coefficients)?;
                 let stride = plane.stride;
-                let to = plane.block(place * own.across + x, y);
+                let to = plane.block(position * own.across + x, y);
                 idct::block(coefficients, &own.steps, last, to, stride);
                 coefficients.fill(0);
             }
@@ -78,9 +78,9 @@ fn unit(
     Some(())
 }
 
-/// Passes over a unit.
+/// Skips a unit.
 #[inline(always)]
-fn pass_unit(header: &Header, bits: &mut Bits<'_>, means: &mut [i32; 4]) -> Option<()> {
+fn skip_unit(header: &JpegHeader, bits: &mut BitReader<'_>, means: &mut [i32; 4]) -> Option<()> {
     for &number in header.scan.components() {
         let (own, mean) = (&header.components[number & 3], &mut means[number & 3]);
         let (dc, ac) = (&header.dc[own.dc & 3], &header.ac[own.ac & 3]);
@@ -92,46 +92,46 @@ fn pass_unit(header: &Header, bits: &mut Bits<'_>, means: &mut [i32; 4]) -> Opti
     Some(())
 }
 
-/// Reads a block's coefficients. Returns the place of the last that may not be zero.
+/// Reads a block's coefficients. Returns the position of the last that may be nonzero.
 #[inline(always)]
 pub(super) fn block(
-    bits: &mut Bits<'_>,
-    dc: &Table,
-    ac: &Table,
+    bits: &mut BitReader<'_>,
+    dc: &HuffmanTable,
+    ac: &HuffmanTable,
     mean: &mut i32,
     coefficients: &mut [i16; 64],
 ) -> Option<usize> {
     first(bits, dc, mean)?;
     coefficients[0] = *mean as i16;
-    others(bits, ac, |place, symbol, held| {
-        coefficients[usize::from(ZIGZAG[place & 127]) & 63] = symbol.value(held) as i16;
+    others(bits, ac, |position, symbol, held| {
+        coefficients[usize::from(ZIGZAG[position & 127]) & 63] = symbol.value(held) as i16;
     })
 }
 
-/// A block's mean, which is coded as the difference from the last.
+/// Reads a block's DC coefficient, which is coded as the difference from the previous one.
 #[inline(always)]
-pub(super) fn first(bits: &mut Bits<'_>, table: &Table, mean: &mut i32) -> Option<()> {
+pub(super) fn first(bits: &mut BitReader<'_>, table: &HuffmanTable, mean: &mut i32) -> Option<()> {
     bits.refill();
-    let symbol = table.look(bits.held());
+    let symbol = table.look_up(bits.held());
     *mean = mean.wrapping_add(symbol.value(bits.held()));
     bits.skip(symbol.bits());
     (symbol.step() == 0).then_some(())
 }
 
-/// A block's other coefficients: `put` is told the place, the symbol and the bits that begin with
-/// it. Returns the place of the last, which may be zero.
+/// Reads a block's AC coefficients: calls `put` with the position, the symbol and the bits that
+/// start with it. Returns the position of the last, which may be zero.
 #[inline(always)]
 fn others(
-    bits: &mut Bits<'_>,
-    table: &Table,
+    bits: &mut BitReader<'_>,
+    table: &HuffmanTable,
     mut put: impl FnMut(usize, Symbol, u64),
 ) -> Option<usize> {
     let mut next = 1;
     while next < 64 {
-        // A symbol takes 26 bits at most: two of them for each refill.
+        // A symbol takes at most 26 bits: two of them per refill.
         bits.refill();
         for _ in 0..2 {
-            let (held, symbol) = (bits.held(), table.look(bits.held()));
+            let (held, symbol) = (bits.held(), table.look_up(bits.held()));
             next += symbol.step();
             put(next - 1, symbol, held);
             bits.skip(symbol.bits());

@@ -1,83 +1,83 @@
-//! From samples to pixels, row by row as units come in: channels at full size, then colours.
+//! Converts samples to pixels, row by row as units are decoded: upsampling, then colours.
 //!
-//! Halved channels are blended from their neighbours, three parts of the nearer and one of the
-//! further, rounded up and down in turn: libjpeg's "fancy" upsampling. Other ratios, and images
-//! too narrow to be blended, repeat their samples. All is exact in whole numbers, hence equal to
-//! libjpeg's bit for bit.
+//! Halved channels are interpolated with weights of 3/4 for the nearer and 1/4 for the further
+//! neighbour, alternately rounded up and down: libjpeg's "fancy" upsampling. Other ratios, and
+//! images that are too narrow, repeat their samples. The integer arithmetic is bit-identical to
+//! libjpeg's.
 
-use super::colors::{self, Colors};
-use super::header::Header;
-use super::region::Region;
+use super::colors::{self, ColorEncoding};
+use super::header::JpegHeader;
+use super::region::DecodeRegion;
 
-/// Rows with fewer halved samples are not blended.
-const NARROWEST: usize = 3;
+/// Rows with fewer halved samples are not interpolated.
+const MIN_INTERPOLATED: usize = 3;
 
-/// How a component comes to full size.
+/// The upsampling of a component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Widening {
-    /// It is there already.
+enum Upsampling {
+    /// Full size already.
     #[default]
     None,
-    /// Blended columns, rows, or both.
+    /// Interpolated columns, rows, or both.
     Columns,
     Rows,
     Both,
-    /// Every sample so many times beside and above itself.
+    /// Every sample repeated by these factors across and down.
     Repeated(usize, usize),
 }
 
 /// The samples of a component in one row of units, and the row above.
 #[derive(Debug, Default)]
 pub(super) struct Plane {
-    /// Row by row; the first is the last of the units above.
+    /// Row by row; the first row is the last one of the units above.
     samples: Vec<u8>,
     pub(super) stride: usize,
-    /// Rows without the first.
+    /// The number of rows without the first.
     height: usize,
-    /// Samples of a row that belong to the image.
+    /// Samples per row that are part of the image.
     width: usize,
-    /// Rows of the image.
+    /// Rows in the image.
     rows: usize,
-    widening: Widening,
-    /// A row at full size, if that is another.
+    upsampling: Upsampling,
+    /// A row at full size, if upsampled.
     wide: Vec<u8>,
 }
 
-/// What is kept from image to image, to make pixels of samples.
+/// The memory for converting samples to pixels; it is reused.
 #[derive(Debug, Default)]
 pub(super) struct Canvas {
     pub(super) planes: [Plane; 4],
-    /// A row whose columns are still halved, in quarters.
+    /// A row whose columns are still halved, in units of 1/4.
     quarters: Vec<u16>,
-    colors: Colors,
-    /// Rows of the image that wait for the units below, as they are blended with them.
+    colors: ColorEncoding,
+    /// Rows of the image that wait for the units below to be interpolated.
     waiting: usize,
 }
 
-/// Whether some component is too narrow to be blended.
-pub(super) fn is_narrow(header: &Header) -> bool {
+/// Whether some component is too narrow to be interpolated.
+pub(super) fn is_narrow(header: &JpegHeader) -> bool {
     let all = 0..header.count;
-    all.map(|number| Widening::of(header, number))
-        .any(|widening| matches!(widening, Widening::Repeated(2, 1 | 2)))
+    all.map(|number| Upsampling::of(header, number))
+        .any(|upsampling| matches!(upsampling, Upsampling::Repeated(2, 1 | 2)))
 }
 
-impl Widening {
-    fn of(header: &Header, number: usize) -> Widening {
+impl Upsampling {
+    fn of(header: &JpegHeader, number: usize) -> Upsampling {
         let own = &header.components[number];
-        let ratio = (header.most.0 / own.across, header.most.1 / own.down);
-        let is_wide = header.samples(number).0 >= NARROWEST;
+        let ratio = (header.max_factors.0 / own.across, header.max_factors.1 / own.down);
+        let is_wide = header.samples(number).0 >= MIN_INTERPOLATED;
         match ratio {
-            (1, 1) => Widening::None,
-            (1, 2) => Widening::Rows,
-            (2, 1) if is_wide => Widening::Columns,
-            (2, 2) if is_wide => Widening::Both,
-            (across, down) => Widening::Repeated(across, down),
+            (1, 1) => Upsampling::None,
+            (1, 2) => Upsampling::Rows,
+            (2, 1) if is_wide => Upsampling::Columns,
+            (2, 2) if is_wide => Upsampling::Both,
+            (across, down) => Upsampling::Repeated(across, down),
         }
     }
 }
 
 impl Plane {
-    fn reset(&mut self, header: &Header, region: &Region, number: usize) {
+    fn reset(&mut self, header: &JpegHeader, region: &DecodeRegion, number: usize) {
         let own = &header.components[number];
         self.stride = region.unit_columns.len() * own.across * 8;
         self.height = own.down * 8;
@@ -85,19 +85,19 @@ impl Plane {
         let (width, rows) = header.samples(number);
         (self.width, self.rows) = ((width - first).min(self.stride), rows);
         self.samples.resize((self.height + 1) * self.stride, 0);
-        self.widening = Widening::of(header, number);
-        if self.widening != Widening::None {
-            self.wide.resize(region.unit_columns.len() * header.most.0 * 8, 0);
+        self.upsampling = Upsampling::of(header, number);
+        if self.upsampling != Upsampling::None {
+            self.wide.resize(region.unit_columns.len() * header.max_factors.0 * 8, 0);
         }
     }
 
-    /// Where the block in a column and row of blocks begins.
+    /// The samples from the start of a block on, given its column and row of blocks.
     #[inline(always)]
     pub(super) fn block(&mut self, column: usize, row: usize) -> &mut [u8] {
         &mut self.samples[(row * 8 + 1) * self.stride + column * 8..]
     }
 
-    /// Row `y` of the image (of this component's), if units of row `unit_row` have just come in.
+    /// Row `y` of this component's image, after units of row `unit_row` have been decoded.
     #[inline(always)]
     fn row(&self, y: usize, unit_row: usize) -> &[u8] {
         let at = y + 1 - unit_row * self.height;
@@ -109,7 +109,7 @@ impl Plane {
         self.samples.copy_within(last..last + self.stride, 0);
     }
 
-    /// The row that row `y` of the image is blended with, whose own row is `y / 2`.
+    /// The further row for the interpolation of row `y`, whose nearer row is `y / 2`.
     #[inline(always)]
     fn further(&self, y: usize, unit_row: usize) -> &[u8] {
         match y % 2 {
@@ -118,33 +118,33 @@ impl Plane {
         }
     }
 
-    /// Makes row `y` of the image in `wide`, unless it is there already.
+    /// Upsamples row `y` of the image to `wide`, if necessary.
     #[inline(always)]
-    fn widen(&mut self, y: usize, unit_row: usize, quarters: &mut [u16]) {
+    fn upsample(&mut self, y: usize, unit_row: usize, quarters: &mut [u16]) {
         let mut wide = std::mem::take(&mut self.wide);
         let quarters = &mut quarters[..self.width];
-        match self.widening {
-            Widening::None => (),
-            Widening::Rows => {
+        match self.upsampling {
+            Upsampling::None => (),
+            Upsampling::Rows => {
                 let rounding = 1 + (y % 2) as u16;
                 let rows = self.row(y / 2, unit_row).iter().zip(self.further(y, unit_row));
                 for (to, (&near, &far)) in wide.iter_mut().zip(rows) {
                     *to = ((3 * u16::from(near) + u16::from(far) + rounding) >> 2) as u8;
                 }
             }
-            Widening::Columns => {
+            Upsampling::Columns => {
                 let row = self.row(y, unit_row);
                 quarters.iter_mut().zip(row).for_each(|(to, &near)| *to = near.into());
-                widen_columns::<2>(quarters, [1, 2], &mut wide);
+                double_columns::<2>(quarters, [1, 2], &mut wide);
             }
-            Widening::Both => {
+            Upsampling::Both => {
                 let rows = self.row(y / 2, unit_row).iter().zip(self.further(y, unit_row));
                 for (to, (&near, &far)) in quarters.iter_mut().zip(rows) {
                     *to = 3 * u16::from(near) + u16::from(far);
                 }
-                widen_columns::<4>(quarters, [8, 7], &mut wide);
+                double_columns::<4>(quarters, [8, 7], &mut wide);
             }
-            Widening::Repeated(across, down) => {
+            Upsampling::Repeated(across, down) => {
                 let row = self.row(y / down, unit_row);
                 for (to, &sample) in wide.chunks_exact_mut(across).zip(row) {
                     to.fill(sample);
@@ -154,46 +154,47 @@ impl Plane {
         self.wide = wide;
     }
 
-    /// Row `y` of the image at full size, after [`Plane::widen`].
+    /// Row `y` of the image at full size, after [`Plane::upsample`].
     #[inline(always)]
     fn full(&self, y: usize, unit_row: usize) -> &[u8] {
-        match self.widening {
-            Widening::None => self.row(y, unit_row),
+        match self.upsampling {
+            Upsampling::None => self.row(y, unit_row),
             _ => &self.wide,
         }
     }
 }
 
 impl Canvas {
-    pub(super) fn reset(&mut self, header: &Header, region: &Region) {
+    pub(super) fn reset(&mut self, header: &JpegHeader, region: &DecodeRegion) {
         let planes = &mut self.planes[..header.count];
         for (number, plane) in planes.iter_mut().enumerate() {
             plane.reset(header, region, number);
         }
-        let is_blended = |plane: &Plane| matches!(plane.widening, Widening::Rows | Widening::Both);
+        let is_blended =
+            |plane: &Plane| matches!(plane.upsampling, Upsampling::Rows | Upsampling::Both);
         self.waiting = usize::from(planes.iter().any(is_blended));
-        self.quarters.resize(region.unit_columns.len() * header.most.0 * 8, 0);
+        self.quarters.resize(region.unit_columns.len() * header.max_factors.0 * 8, 0);
         self.colors = header.colors();
     }
 
-    /// Has channels painted as they are stored, if there are three.
-    pub(super) fn leave_colors(&mut self, header: &Header) {
+    /// Disables the colour conversion of three channels.
+    pub(super) fn leave_colors(&mut self, header: &JpegHeader) {
         if header.count == 3 {
-            self.colors = Colors::Rgb;
+            self.colors = ColorEncoding::Rgb;
         }
     }
 
-    /// Writes the rows of the region's pixels that are known now that units of row `unit_row` have
-    /// come in. `into` are the pixels of the whole image.
+    /// Writes the region's pixel rows that are complete after units of row `unit_row` have been
+    /// decoded. `into` are the pixels of the whole image.
     #[inline(always)]
     pub(super) fn paint(
         &mut self,
-        header: &Header,
-        region: &Region,
+        header: &JpegHeader,
+        region: &DecodeRegion,
         unit_row: usize,
         into: &mut [u8],
     ) {
-        let height = header.most.1 * 8;
+        let height = header.max_factors.1 * 8;
         let ready = if unit_row + 1 == region.unit_rows.end {
             region.rows.end
         } else {
@@ -202,15 +203,15 @@ impl Canvas {
         let begun =
             if unit_row == region.unit_rows.start { 0 } else { unit_row * height - self.waiting };
         let rows = begun.max(region.rows.start)..ready.min(region.rows.end);
-        let first = region.unit_columns.start * header.most.0 * 8;
+        let first = region.unit_columns.start * header.max_factors.0 * 8;
         let (start, end) = (region.columns.start - first, region.columns.end - first);
         let planes = &mut self.planes[..header.count];
         for y in rows {
             let to = &mut into[(y * header.width + region.columns.start) * 3..];
             let to = &mut to[..region.columns.len() * 3];
-            // No closure here: it might not be inlined, and would know no wide vectors then.
+            // Not a closure: it might not be inlined, and then not be vectorised.
             for plane in &mut *planes {
-                plane.widen(y, unit_row, &mut self.quarters);
+                plane.upsample(y, unit_row, &mut self.quarters);
             }
             let mut channels: [&[u8]; 4] = [&[]; 4];
             for (channel, plane) in channels.iter_mut().zip(&*planes) {
@@ -222,9 +223,9 @@ impl Canvas {
     }
 }
 
-/// Two columns for each; sums are rounded and shifted by `SHIFT`.
+/// Doubles the columns; sums are rounded and shifted by `SHIFT`.
 #[inline(always)]
-fn widen_columns<const SHIFT: u32>(from: &[u16], rounding: [u16; 2], to: &mut [u8]) {
+fn double_columns<const SHIFT: u32>(from: &[u16], rounding: [u16; 2], to: &mut [u8]) {
     let to = &mut to.as_chunks_mut::<2>().0[..from.len()];
     let (first, last) = (from[0], from[from.len() - 1]);
     let inner = &mut to[1..from.len() - 1];

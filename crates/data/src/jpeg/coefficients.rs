@@ -1,45 +1,44 @@
-//! Images of several scans: coefficients of all blocks are kept until the last scan has been read.
+//! Images of several scans: the coefficients of all blocks are kept until the last scan is read.
 
-use super::bits::{Bits, Fault, Scan};
+use super::bits::{BitReader, ScanData, ScanError};
 use super::blocks;
 use super::canvas::Canvas;
-use super::header::Header;
-use super::huffman::Table;
+use super::header::JpegHeader;
+use super::huffman::HuffmanTable;
 use super::idct;
 use super::progressive::{self, Band};
-use super::region::Region;
+use super::region::DecodeRegion;
 use super::{damaged, too_large};
 use crate::reason::Reason;
 
-/// The most blocks of an image that are kept: 2^27 coefficients in 256 MiB.
-const MOST_BLOCKS: usize = 1 << 21;
-/// What is kept from image to image, in blocks of a component: 16 MiB.
+/// The limit of blocks of an image: 2^27 coefficients in 256 MiB.
+const MAX_BLOCKS: usize = 1 << 21;
+/// The memory kept between images, in blocks of a component: 16 MiB.
 const KEPT_BLOCKS: usize = 1 << 17;
-/// The most scans, and blocks of all of them: no image needs as many, and a small file could claim
-/// them.
-const MOST_SCANS: usize = 500;
-const MOST_VISITS: usize = 1 << 27;
+/// The limits of scans, and of the blocks of all scans, against malicious files.
+const MAX_SCANS: usize = 500;
+const MAX_VISITS: usize = 1 << 27;
 
-/// Not seen in any scan so far.
+/// Not contained in any scan so far.
 const UNSEEN: u8 = u8::MAX;
 
-/// The blocks of one component: coefficients row by row.
+/// The coefficients of a component, block by block and row by row.
 #[derive(Debug, Default)]
 struct Blocks {
     blocks: Vec<[i16; 64]>,
-    /// Blocks of a row, of whole units.
+    /// Blocks per row, in complete units.
     across: usize,
-    /// Blocks of a row and rows of blocks that hold pixels, which is what a scan of this component
-    /// alone consists of.
+    /// Blocks per row and rows of blocks with pixels; a scan of only this component consists of
+    /// these.
     columns: usize,
     rows: usize,
 }
 
-/// The coefficients of an image, kept from image to image as room.
+/// The coefficients of an image; the memory is reused.
 #[derive(Debug)]
 pub(super) struct Coefficients {
     components: [Blocks; 4],
-    /// For each component and coefficient, how many low bits are still to come.
+    /// For each component and coefficient, the number of low bits still missing.
     missing: [[u8; 64]; 4],
     scans: usize,
     visits: usize,
@@ -53,12 +52,12 @@ impl Default for Coefficients {
 }
 
 impl Coefficients {
-    /// Makes room for an image, all zero.
-    pub(super) fn reset(&mut self, header: &Header) -> Result<(), Reason> {
+    /// Allocates zeros for an image.
+    pub(super) fn reset(&mut self, header: &JpegHeader) -> Result<(), Reason> {
         let (across, down) = header.units();
         let own = |n: usize| header.components[n].across * header.components[n].down;
         let of_unit: usize = (0..header.count).map(own).sum();
-        if across * down * of_unit > MOST_BLOCKS {
+        if across * down * of_unit > MAX_BLOCKS {
             return Err(too_large(header));
         }
         (self.missing, self.scans, self.visits) = ([[UNSEEN; 64]; 4], 0, 0);
@@ -73,7 +72,7 @@ impl Coefficients {
         Ok(())
     }
 
-    /// Gives back what a large image needed.
+    /// Frees the memory of a large image.
     pub(super) fn release(&mut self) {
         for blocks in &mut self.components {
             if blocks.blocks.capacity() > KEPT_BLOCKS {
@@ -82,12 +81,12 @@ impl Coefficients {
         }
     }
 
-    /// Reads the scan that `header` describes, down to the units' row `last_row`; to its end if
-    /// `to_end`, which must then be sound.
+    /// Reads the scan that `header` describes, down to row `last_row` of units; with `to_end`, the
+    /// whole scan is read and verified.
     pub(super) fn read(
         &mut self,
-        header: &mut Header,
-        scan: &Scan,
+        header: &mut JpegHeader,
+        scan: &ScanData,
         last_row: usize,
         to_end: bool,
     ) -> Result<(), Reason> {
@@ -111,19 +110,19 @@ impl Coefficients {
         read.map_err(|fault| damaged(fault.text()))
     }
 
-    fn count(&mut self, header: &Header) -> Result<(), Reason> {
+    fn count(&mut self, header: &JpegHeader) -> Result<(), Reason> {
         let blocks = |&number: &usize| self.components[number].blocks.len();
         self.visits += header.scan.components().iter().map(blocks).sum::<usize>();
         self.scans += 1;
-        if self.scans > MOST_SCANS || self.visits > MOST_VISITS {
-            Err(damaged("it has more scans than any image needs"))
+        if self.scans > MAX_SCANS || self.visits > MAX_VISITS {
+            Err(damaged("it has too many scans"))
         } else {
             Ok(())
         }
     }
 
-    /// Notes what the scan brings. Bits must come once, from the highest down, and a mean first.
-    fn progress(&mut self, header: &Header) -> Result<Band, Reason> {
+    /// Records the bits of a scan. Each bit must come once, from the highest down, and DC first.
+    fn progress(&mut self, header: &JpegHeader) -> Result<Band, Reason> {
         let scan = header.scan;
         let band = if header.is_progressive {
             Band {
@@ -148,8 +147,8 @@ impl Coefficients {
         Ok(band)
     }
 
-    /// Whether all bits of all coefficients have come.
-    pub(super) fn check_complete(&self, header: &Header) -> Result<(), Reason> {
+    /// Checks that all bits of all coefficients have been read.
+    pub(super) fn check_complete(&self, header: &JpegHeader) -> Result<(), Reason> {
         let all = self.missing[..header.count].as_flattened();
         if all.iter().all(|&missing| missing == 0) {
             Ok(())
@@ -158,19 +157,19 @@ impl Coefficients {
         }
     }
 
-    /// A scan of one component: blocks row by row.
+    /// Reads a scan of one component, block by block.
     fn alone(
         &mut self,
-        header: &Header,
-        scan: &Scan,
+        header: &JpegHeader,
+        scan: &ScanData,
         band: Band,
         number: usize,
         last_row: usize,
         to_end: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ScanError> {
         let component = &header.components[number];
         let Blocks { blocks, across, columns, rows } = &mut self.components[number];
-        let mut reader = Reader::new(header, scan, band);
+        let mut reader = BlockReader::new(header, scan, band);
         let last_row = if to_end { *rows } else { (last_row * component.down).min(*rows) };
         for row in 0..last_row {
             for column in 0..*columns {
@@ -182,17 +181,17 @@ impl Coefficients {
         reader.finish(to_end)
     }
 
-    /// A scan of several components: units row by row.
+    /// Reads a scan of several components, unit by unit.
     fn interleaved(
         &mut self,
-        header: &Header,
-        scan: &Scan,
+        header: &JpegHeader,
+        scan: &ScanData,
         band: Band,
         last_row: usize,
         to_end: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ScanError> {
         let (across, down) = header.units();
-        let mut reader = Reader::new(header, scan, band);
+        let mut reader = BlockReader::new(header, scan, band);
         for row in 0..if to_end { down } else { last_row.min(down) } {
             for column in 0..across {
                 reader.begin_unit()?;
@@ -211,8 +210,8 @@ impl Coefficients {
         reader.finish(to_end)
     }
 
-    /// The largest sum over a block of what its coefficients come to.
-    pub(super) fn largest_sum(&self, header: &Header) -> u64 {
+    /// The largest sum of absolute dequantised coefficients over a block.
+    pub(super) fn largest_sum(&self, header: &JpegHeader) -> u64 {
         let of_block = |block: &[i16; 64], steps: &[i32; 64]| {
             let products = block.iter().zip(steps);
             let size = |(&c, &step): (&i16, &i32)| (i64::from(c) * i64::from(step)).unsigned_abs();
@@ -224,12 +223,12 @@ impl Coefficients {
         sums.max().unwrap_or(0)
     }
 
-    /// Makes the region's pixels. `into` are those of the whole image.
+    /// Computes the region's pixels. `into` are the pixels of the whole image.
     #[inline(always)]
     pub(super) fn paint(
         &self,
-        header: &Header,
-        region: &Region,
+        header: &JpegHeader,
+        region: &DecodeRegion,
         canvas: &mut Canvas,
         into: &mut [u8],
     ) {
@@ -253,35 +252,36 @@ impl Coefficients {
     }
 }
 
-/// Reads blocks, one after another.
-struct Reader<'a> {
-    header: &'a Header,
-    scan: &'a Scan,
-    bits: Bits<'a>,
+/// Reads consecutive blocks.
+struct BlockReader<'a> {
+    header: &'a JpegHeader,
+    scan: &'a ScanData,
+    bits: BitReader<'a>,
     band: Band,
     means: [i32; 4],
-    /// Blocks that are known to bring nothing new.
+    /// The number of following blocks without new bits.
     run: u32,
-    piece: usize,
+    interval: usize,
     left: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn new(header: &'a Header, scan: &'a Scan, band: Band) -> Reader<'a> {
+impl<'a> BlockReader<'a> {
+    fn new(header: &'a JpegHeader, scan: &'a ScanData, band: Band) -> BlockReader<'a> {
         let (bits, means, left) = (scan.bits(), [0; 4], header.restart);
-        Reader { header, scan, bits, band, means, run: 0, piece: 0, left }
+        BlockReader { header, scan, bits, band, means, run: 0, interval: 0, left }
     }
 
-    /// Passes a restart marker, if it is time for one.
+    /// Skips a restart marker, if one is due.
     #[inline(always)]
-    fn begin_unit(&mut self) -> Result<(), Fault> {
+    fn begin_unit(&mut self) -> Result<(), ScanError> {
         if self.header.restart > 0 {
             if self.left == 0 {
-                self.scan.next_piece(self.piece, &mut self.bits)?;
+                self.scan.next_interval(self.interval, &mut self.bits)?;
                 if self.run > 0 {
-                    return Err(Fault::Code);
+                    return Err(ScanError::Code);
                 }
-                (self.piece, self.left, self.means) = (self.piece + 1, self.header.restart, [0; 4]);
+                (self.interval, self.left, self.means) =
+                    (self.interval + 1, self.header.restart, [0; 4]);
             }
             self.left -= 1;
         }
@@ -289,9 +289,9 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &mut [i16; 64]) -> Result<(), Fault> {
+    fn block(&mut self, number: usize, block: &mut [i16; 64]) -> Result<(), ScanError> {
         let component = &self.header.components[number];
-        let (dc, ac): (&Table, &Table) =
+        let (dc, ac): (&HuffmanTable, &HuffmanTable) =
             (&self.header.dc[component.dc & 3], &self.header.ac[component.ac & 3]);
         let (bits, mean) = (&mut self.bits, &mut self.means[number]);
         let read = match (self.header.is_progressive, self.band) {
@@ -308,20 +308,20 @@ impl<'a> Reader<'a> {
             }
             (_, band) => progressive::next_bits(bits, ac, band, &mut self.run, block),
         };
-        // Past the end zeros are read, which may be no code.
-        read.ok_or_else(|| self.check().err().unwrap_or(Fault::Code))
+        // Zeros are read past the end, which may be an invalid code.
+        read.ok_or_else(|| self.check().err().unwrap_or(ScanError::Code))
     }
 
-    /// Whether no more has been read than there is.
-    fn check(&self) -> Result<(), Fault> {
-        self.scan.holds(self.piece, &self.bits)
+    /// Checks that the reader has not passed the end of the interval.
+    fn check(&self) -> Result<(), ScanError> {
+        self.scan.holds(self.interval, &self.bits)
     }
 
-    fn finish(&self, to_end: bool) -> Result<(), Fault> {
+    fn finish(&self, to_end: bool) -> Result<(), ScanError> {
         if !to_end {
             return self.check();
         }
-        self.scan.finish(self.piece, &self.bits)?;
-        if self.run > 0 { Err(Fault::TooShort) } else { Ok(()) }
+        self.scan.finish(self.interval, &self.bits)?;
+        if self.run > 0 { Err(ScanError::TooShort) } else { Ok(()) }
     }
 }

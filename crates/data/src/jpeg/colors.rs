@@ -1,58 +1,58 @@
-//! From a row of channels to a row of red, green and blue, in libjpeg's and Pillow's arithmetic.
+//! Converts a row of channels to RGB, with the arithmetic of libjpeg and Pillow.
 
-/// How colours are stored.
+/// The colour encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Colors {
+pub(super) enum ColorEncoding {
     #[default]
     Grey,
     Rgb,
-    /// Luma and two chromas.
+    /// Luma and two chroma channels (YCbCr).
     Ycc,
-    /// Four inks, inverted.
+    /// Four inverted inks.
     Cmyk,
-    /// The same, three of them as luma and chromas.
+    /// Four inverted inks, three of them as luma and chroma.
     Ycck,
 }
 
-/// Writes a row of pixels.
+/// Converts a row of pixels.
 #[inline(always)]
-pub(super) fn paint(colors: Colors, channels: [&[u8]; 4], to: &mut [u8]) {
+pub(super) fn paint(colors: ColorEncoding, channels: [&[u8]; 4], to: &mut [u8]) {
     let to = to.as_chunks_mut::<3>().0;
     let [first, second, third, black] = channels;
     match colors {
-        Colors::Grey => {
+        ColorEncoding::Grey => {
             for (to, &luma) in to.iter_mut().zip(first) {
                 *to = [luma; 3];
             }
         }
-        Colors::Ycc => {
+        ColorEncoding::Ycc => {
             for (((to, &luma), &blue), &red) in to.iter_mut().zip(first).zip(second).zip(third) {
                 *to = rgb(luma, blue, red);
             }
         }
-        Colors::Rgb => {
+        ColorEncoding::Rgb => {
             for (((to, &r), &g), &b) in to.iter_mut().zip(first).zip(second).zip(third) {
                 *to = [r, g, b];
             }
         }
-        Colors::Cmyk => {
+        ColorEncoding::Cmyk => {
             let inks = first.iter().zip(second).zip(third).zip(black);
             for (to, (((&c, &m), &y), &k)) in to.iter_mut().zip(inks) {
                 *to = [c, m, y].map(|ink| under_black(255 - ink, k));
             }
         }
-        Colors::Ycck => {
+        ColorEncoding::Ycck => {
             let inks = first.iter().zip(second).zip(third).zip(black);
             for (to, (((&luma, &blue), &red), &k)) in to.iter_mut().zip(inks) {
-                // libjpeg makes cyan of 255 - red, and so on, which are inverted once more.
+                // libjpeg computes cyan as 255 - red, and so on; the inversion cancels this.
                 *to = rgb(luma, blue, red).map(|ink| under_black(ink, k));
             }
         }
     }
 }
 
-/// JFIF's colours: R = Y + 1.402 Cr, G = Y - 0.34414 Cb - 0.71414 Cr, B = Y + 1.772 Cb, in 16 bits
-/// of fraction.
+/// JFIF's colours: R = Y + 1.402 Cr, G = Y - 0.34414 Cb - 0.71414 Cr, B = Y + 1.772 Cb, in 16-bit
+/// fixed point.
 #[inline(always)]
 fn rgb(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     const HALF: i32 = 1 << 15;
@@ -63,7 +63,7 @@ fn rgb(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     [r, g, b].map(|level| level.clamp(0, 255) as u8)
 }
 
-/// What an ink leaves of the light that black leaves: black - ink * black / 255, rounded.
+/// The light that remains under an ink and black: light - ink * light / 255, rounded.
 #[inline(always)]
 fn under_black(ink: u8, light: u8) -> u8 {
     let product = u32::from(ink) * u32::from(light) + 128;

@@ -1,17 +1,17 @@
-//! What the segments before and between scans say: the frame, its tables, and the scan to come.
+//! Parses the segments before and between scans: the frame, its tables, and the scan headers.
 
-use super::colors::Colors;
-use super::huffman::{Kind, Table};
-use super::markers::{Broken, START_OF_SCAN, Segment, Segments};
+use super::colors::ColorEncoding;
+use super::huffman::{HuffmanTable, TableKind};
+use super::markers::{START_OF_SCAN, Segment, SegmentError, Segments};
 use super::{damaged, standard, unsupported};
 use crate::reason::Reason;
 
-/// Where the coefficients lie in a block, in the order in which they are coded; what lies behind
-/// the last is broken, and harmless there.
+/// The position in a block of each coefficient in coding order. Positions beyond 63 occur only in
+/// damaged files, and are harmless.
 pub(super) const ZIGZAG: [u8; 128] = {
     let (mut table, mut at, mut sum) = ([63; 128], 0, 0);
     while sum < 15 {
-        // Along each diagonal, upwards in turn with downwards.
+        // Along each diagonal, alternately upwards and downwards.
         let mut step = 0;
         while step <= sum {
             let (y, x) = if sum % 2 == 0 { (sum - step, step) } else { (step, sum - step) };
@@ -26,21 +26,21 @@ pub(super) const ZIGZAG: [u8; 128] = {
     table
 };
 
-/// Blocks of a unit of several components (ITU T.81, B.2.3).
+/// The limit of blocks in a unit of several components (ITU T.81, B.2.3).
 const BLOCKS_OF_A_UNIT: usize = 10;
 
 /// A component of the image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Component {
     pub(super) id: u8,
-    /// Blocks beside and above each other in a unit.
+    /// The numbers of blocks per row and per column of a unit.
     pub(super) across: usize,
     pub(super) down: usize,
-    /// Which tables are its own.
+    /// The indices of its tables.
     quantised: usize,
     pub(super) dc: usize,
     pub(super) ac: usize,
-    /// Quantisation steps, row by row: those in force at its first scan.
+    /// The quantisation steps at its first scan, row by row.
     pub(super) steps: [i32; 64],
     has_steps: bool,
 }
@@ -52,13 +52,13 @@ impl Default for Component {
     }
 }
 
-/// A scan's header.
+/// The header of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ScanHeader {
-    /// Which components it holds: the first `count`, in the order of their blocks.
+    /// The indices of its components (the first `count`), in the order of their blocks.
     order: [usize; 4],
     count: usize,
-    /// First and last coefficient, and bits that came before and are left below: as coded.
+    /// First and last coefficient; successive approximation bits, high and low; as coded.
     pub(super) first: u8,
     pub(super) last: u8,
     pub(super) high: u8,
@@ -71,44 +71,44 @@ impl ScanHeader {
     }
 }
 
-/// What is known of the image, kept from image to image.
+/// The header of an image; its memory is reused.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(super) struct JpegHeader {
     pub(super) height: usize,
     pub(super) width: usize,
     /// 1, 3 or 4; 0 before the frame.
     pub(super) count: usize,
     pub(super) components: [Component; 4],
-    /// The largest factors: blocks beside and above each other in a unit of the image.
-    pub(super) most: (usize, usize),
+    /// The largest sampling factors: blocks per row and per column of a unit.
+    pub(super) max_factors: (usize, usize),
     pub(super) is_progressive: bool,
-    /// Units between restart markers; 0: no such markers.
+    /// Units between restart markers; 0 if there are none.
     pub(super) restart: usize,
-    pub(super) dc: [Table; 4],
-    pub(super) ac: [Table; 4],
+    pub(super) dc: [HuffmanTable; 4],
+    pub(super) ac: [HuffmanTable; 4],
     pub(super) scan: ScanHeader,
-    /// Bytes before the first scan that belong to no segment.
+    /// Stray bytes before the first scan.
     pub(super) stray: usize,
     /// Quantisation steps, row by row.
     steps: [[i32; 64]; 4],
-    /// Which of the tables this image has, a bit each.
+    /// Which tables this image has, one bit each.
     has: [u8; 3],
     is_jfif: bool,
     adobe: Option<u8>,
 }
 
-impl Default for Header {
-    fn default() -> Header {
-        Header {
+impl Default for JpegHeader {
+    fn default() -> JpegHeader {
+        JpegHeader {
             height: 0,
             width: 0,
             count: 0,
             components: [Component::default(); 4],
-            most: (1, 1),
+            max_factors: (1, 1),
             is_progressive: false,
             restart: 0,
-            dc: [(); 4].map(|()| Table::new(Kind::Dc)),
-            ac: [(); 4].map(|()| Table::new(Kind::Ac)),
+            dc: [(); 4].map(|()| HuffmanTable::new(TableKind::Dc)),
+            ac: [(); 4].map(|()| HuffmanTable::new(TableKind::Ac)),
             scan: ScanHeader::default(),
             stray: 0,
             steps: [[0; 64]; 4],
@@ -119,8 +119,8 @@ impl Default for Header {
     }
 }
 
-impl Header {
-    /// Reads everything up to the first scan, and returns what follows.
+impl JpegHeader {
+    /// Reads everything up to the first scan, and returns the rest.
     pub(super) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         (self.count, self.restart, self.has, self.stray) = (0, 0, [0; 3], 0);
         (self.is_jfif, self.adobe) = (false, None);
@@ -131,8 +131,8 @@ impl Header {
         Ok(rest)
     }
 
-    /// Reads segments up to the next scan. Returns what follows its header, and the number of bytes
-    /// that belong to no segment; `None` at the end of the image.
+    /// Reads segments up to the next scan. Returns the data after its header, and the number of
+    /// stray bytes; `None` at the end of the image.
     pub(super) fn read_to_scan<'a>(
         &mut self,
         mut segments: Segments<'a>,
@@ -140,8 +140,10 @@ impl Header {
         let mut stray = 0;
         loop {
             let segment = segments.next().map_err(|broken| match broken {
-                Broken::Ends => damaged("it ends too early"),
-                Broken::Length(marker) => damaged(&format!("segment {marker:02X} has no length")),
+                SegmentError::Ends => damaged("it ends too early"),
+                SegmentError::Length(marker) => {
+                    damaged(&format!("segment {marker:02X} has no length"))
+                }
             })?;
             stray += segment.stray;
             match segment.marker {
@@ -158,21 +160,22 @@ impl Header {
     fn segment(&mut self, Segment { marker, content, .. }: Segment<'_>) -> Result<(), Reason> {
         match marker {
             0xC0..=0xC2 => self.frame(marker, content)?,
-            0xC4 => self.codes(content).ok_or_else(|| damaged("a Huffman table is wrong"))?,
+            0xC4 => self.codes(content).ok_or_else(|| damaged("an invalid Huffman table"))?,
             0xDB => self
                 .quantisation(content)
-                .ok_or_else(|| damaged("a quantisation table is wrong"))?,
+                .ok_or_else(|| damaged("an invalid quantisation table"))?,
             0xDD => {
-                let interval = content.as_array().ok_or_else(|| damaged("a wrong interval"))?;
+                let interval =
+                    content.as_array().ok_or_else(|| damaged("an invalid restart interval"))?;
                 self.restart = usize::from(u16::from_be_bytes(*interval));
             }
-            // Shorter ones mean something else.
+            // Shorter ones have another meaning.
             0xE0 => self.is_jfif |= content.len() >= 14 && content.starts_with(b"JFIF\0"),
             0xEE if content.len() >= 12 && content.starts_with(b"Adobe") => {
                 self.adobe = Some(content[11]);
             }
-            // Conditioning of arithmetic coding; a number of lines, which the frame has said;
-            // markers without content; what programs and people have to say.
+            // Conditioning of arithmetic coding; the number of lines, which the frame has, too;
+            // markers without content; application data and comments.
             0xCC | 0xDC | 0x01 | 0xD0..=0xD7 | 0xE0..=0xEF | 0xFE => (),
             0xC3 => return Err(unsupported("lossless coding")),
             0xC9..=0xCB => return Err(unsupported("arithmetic coding")),
@@ -181,8 +184,8 @@ impl Header {
             }
             0xF7 => return Err(unsupported("JPEG-LS")),
             0xC8 | 0xF0..=0xFD => return Err(unsupported("an extension of JPEG")),
-            0xD8 => return Err(damaged("it begins twice")),
-            _ => return Err(damaged(&format!("{marker:02X} is no marker"))),
+            0xD8 => return Err(damaged("it has two starts")),
+            _ => return Err(damaged(&format!("{marker:02X} is not a marker"))),
         }
         Ok(())
     }
@@ -193,16 +196,16 @@ impl Header {
             return Err(damaged("it has two frames"));
         }
         let Some((&[bits, h1, h0, w1, w0, count], factors)) = content.split_first_chunk() else {
-            return Err(damaged("its frame is cut"));
+            return Err(damaged("its frame is truncated"));
         };
         let count = usize::from(count);
         if factors.len() != count * 3 || count == 0 {
-            return Err(damaged("its frame is wrong"));
+            return Err(damaged("its frame is invalid"));
         }
         match bits {
             8 => (),
             12 => return Err(unsupported("12-bit JPEG")),
-            _ => return Err(damaged(&format!("{bits} bits a sample"))),
+            _ => return Err(damaged(&format!("{bits} bits per sample"))),
         }
         if ![1, 3, 4].contains(&count) {
             return Err(unsupported(&format!("JPEG of {count} channels")));
@@ -219,7 +222,7 @@ impl Header {
             if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
                 return Err(damaged(&format!("sampling factors {across} x {down}")));
             }
-            // A single component is not interleaved: its factors mean nothing.
+            // A single component is not interleaved: its factors are ignored.
             let factors = if count == 1 { (1, 1) } else { (across, down) };
             (to.id, to.quantised, (to.across, to.down)) = (id, usize::from(table), factors);
         }
@@ -228,9 +231,9 @@ impl Header {
         let down = all.iter().map(|component| component.down).max().expect("not empty");
         let is_whole = |c: &Component| across % c.across == 0 && down % c.down == 0;
         if !all.iter().all(is_whole) {
-            return Err(unsupported("sampling at ratios that are no whole numbers"));
+            return Err(unsupported("sampling at non-integer ratios"));
         }
-        (self.most, self.count) = ((across, down), count);
+        (self.max_factors, self.count) = ((across, down), count);
         Ok(())
     }
 
@@ -238,11 +241,11 @@ impl Header {
     fn quantisation(&mut self, mut content: &[u8]) -> Option<()> {
         while let Some((&number, rest)) = content.split_first() {
             let to = self.steps.get_mut(usize::from(number & 15))?;
-            // 16 bits a step, or 8.
+            // 8 or 16 bits per step.
             let (steps, rest) = rest.split_at_checked(if number >> 4 == 0 { 64 } else { 128 })?;
             let wide = steps.len() / 64;
-            for (step, &place) in steps.chunks(wide).zip(&ZIGZAG) {
-                to[usize::from(place)] =
+            for (step, &position) in steps.chunks(wide).zip(&ZIGZAG) {
+                to[usize::from(position)] =
                     step.iter().fold(0, |value, &byte| value << 8 | i32::from(byte));
             }
             self.has[0] |= 1 << (number & 15);
@@ -274,7 +277,7 @@ impl Header {
         if self.count == 0 {
             return Err(damaged("it has no frame"));
         }
-        let wrong = || damaged("a scan's header is wrong");
+        let wrong = || damaged("a scan's header is invalid");
         let (&count, rest) = content.split_first().ok_or_else(wrong)?;
         let count = usize::from(count);
         let (pairs, end) = rest.split_at_checked(count * 2).ok_or_else(wrong)?;
@@ -300,25 +303,25 @@ impl Header {
         self.take_tables()
     }
 
-    /// Whether the band of coefficients is one that a progressive scan may hold.
+    /// Checks that a progressive scan may contain this band of coefficients.
     fn check_progression(&self) -> Result<(), Reason> {
         let ScanHeader { first, last, high, low, count, .. } = self.scan;
         let is_band = if first == 0 { last == 0 } else { first <= last && last < 64 && count == 1 };
         let is_step = low <= 13 && (high == 0 || high == low + 1);
         if !self.is_progressive || is_band && is_step {
-            Ok(()) // the values of a sequential scan do not matter: it holds all coefficients
+            Ok(()) // sequential scans contain all coefficients, whatever these values are
         } else {
-            Err(damaged("a scan of no possible coefficients"))
+            Err(damaged("a scan of an impossible band of coefficients"))
         }
     }
 
-    /// Makes sure that the scan's components have the tables they need.
+    /// Checks that the scan's components have the tables they need, and assigns them.
     fn take_tables(&mut self) -> Result<(), Reason> {
         if !self.is_progressive && self.has[1..] == [0, 0] {
             let all = [(&mut self.dc, standard::DC), (&mut self.ac, standard::AC)];
             for (tables, codes) in all {
                 for (table, (counts, bytes)) in tables.iter_mut().zip(codes) {
-                    table.fill(&counts, bytes).expect("the standard's own");
+                    table.fill(&counts, bytes).expect("the standard's tables");
                 }
             }
             (self.has[1], self.has[2]) = (3, 3);
@@ -346,33 +349,34 @@ impl Header {
         Ok(())
     }
 
-    /// How colours are stored: the rules of libjpeg, in whose order JFIF's word comes first.
-    pub(super) fn colors(&self) -> Colors {
+    /// The colour encoding by libjpeg's rules, in which JFIF takes precedence.
+    pub(super) fn colors(&self) -> ColorEncoding {
         let ids = [0, 1, 2].map(|n| self.components[n].id);
         match (self.count, self.is_jfif, self.adobe) {
-            (1, ..) => Colors::Grey,
-            (4, _, None | Some(0)) => Colors::Cmyk,
-            (4, ..) => Colors::Ycck,
-            (_, false, Some(0)) => Colors::Rgb,
-            (_, false, None) if ids == *b"RGB" => Colors::Rgb,
-            _ => Colors::Ycc,
+            (1, ..) => ColorEncoding::Grey,
+            (4, _, None | Some(0)) => ColorEncoding::Cmyk,
+            (4, ..) => ColorEncoding::Ycck,
+            (_, false, Some(0)) => ColorEncoding::Rgb,
+            (_, false, None) if ids == *b"RGB" => ColorEncoding::Rgb,
+            _ => ColorEncoding::Ycc,
         }
     }
 
-    /// Whether the scan at hand is all there is: the components' pixels can be made as it is read.
+    /// Whether the current scan contains everything, so that pixels can be computed while it is
+    /// read.
     pub(super) fn is_single(&self) -> bool {
         !self.is_progressive && self.scan.count == self.count
     }
 
-    /// Units beside and above each other in the image.
+    /// The numbers of units per row and per column of the image.
     pub(super) fn units(&self) -> (usize, usize) {
-        (self.width.div_ceil(self.most.0 * 8), self.height.div_ceil(self.most.1 * 8))
+        (self.width.div_ceil(self.max_factors.0 * 8), self.height.div_ceil(self.max_factors.1 * 8))
     }
 
-    /// Columns and rows of samples that component `number` has in the image.
+    /// The columns and rows of samples of component `number`.
     pub(super) fn samples(&self, number: usize) -> (usize, usize) {
         let Component { across, down, .. } = self.components[number];
-        let width = (self.width * across).div_ceil(self.most.0);
-        (width, (self.height * down).div_ceil(self.most.1))
+        let width = (self.width * across).div_ceil(self.max_factors.0);
+        (width, (self.height * down).div_ceil(self.max_factors.1))
     }
 }

@@ -1,17 +1,17 @@
-//! From a block's coefficients to its samples.
+//! The inverse discrete cosine transform of a block.
 //!
-//! The inverse cosine transform in whole numbers by Loeffler, Ligtenberg and Moschytz, with 13
-//! bits of fraction and 2 kept between the passes: the arithmetic of the `islow` method, which
-//! libjpeg and its descendants use unless told otherwise, hence the same samples bit for bit.
+//! The integer algorithm by Loeffler, Ligtenberg and Moschytz with 13 fraction bits, of which 2 are
+//! kept between the passes. This is the arithmetic of the `islow` method, the default of libjpeg
+//! and its descendants, so that samples are bit-identical.
 //!
-//! Columns come first, eight side by side. A pass is linear up to its rounding, and exact, so the
-//! rows' pass may be a product with a matrix: that needs no transposition.
+//! Columns come first, eight in parallel. A pass is linear and exact up to its final rounding, so
+//! that the row pass can be a matrix product, which needs no transposition.
 
-/// Fraction bits of the constants, and of what lies between the passes.
+/// Fraction bits of the constants, and between the passes.
 const FRACTION: u32 = 13;
 const BETWEEN: u32 = 2;
 
-/// What each coefficient of a row adds to the eight samples.
+/// The contribution of each coefficient of a row to the eight samples.
 const ROWS: [[i32; 8]; 8] = {
     let mut rows = [[0; 8]; 8];
     let mut at = 0;
@@ -27,7 +27,7 @@ const ROWS: [[i32; 8]; 8] = {
 /// Eight samples from eight coefficients, scaled by sqrt(8) * 2^13.
 #[inline(always)]
 const fn transform(from: [i32; 8]) -> [i32; 8] {
-    // Wrapping: absurd coefficients make absurd samples.
+    // Wrapping, because damaged files have arbitrary coefficients.
     const fn add(a: i32, b: i32) -> i32 {
         a.wrapping_add(b)
     }
@@ -66,8 +66,8 @@ const fn transform(from: [i32; 8]) -> [i32; 8] {
     ]
 }
 
-/// Writes the 8 x 8 samples of a block into `to`, rows of which are `stride` apart. `last` is the
-/// place of the last coefficient that may not be zero, in the order of the scan; `steps` are the
+/// Writes the 8 x 8 samples of a block into `to`, whose rows are `stride` apart. `last` is the
+/// position in scan order of the last coefficient that may be nonzero; `steps` are the
 /// quantisation steps.
 #[inline(always)]
 pub(super) fn block(
@@ -84,8 +84,8 @@ pub(super) fn block(
     }
 }
 
-/// Places in `coefficients` that [`block`] tells apart: 0, 9 or 63, none of them before the last
-/// coefficient that is not zero.
+/// An upper bound of the last nonzero position, in the classes that [`block`] distinguishes: 0, 9
+/// or 63.
 #[inline(always)]
 pub(super) fn last_of(coefficients: &[i16; 64]) -> usize {
     let rows = coefficients.as_chunks::<8>().0;
@@ -99,7 +99,7 @@ pub(super) fn last_of(coefficients: &[i16; 64]) -> usize {
     let is_corner = above[4..] == [0; 4] && below == [0; 8];
     let is_flat = is_corner
         && above[1..4] == [0; 3]
-        && [8, 16, 24].iter().all(|&place| coefficients[place] == 0);
+        && [8, 16, 24].iter().all(|&position| coefficients[position] == 0);
     match (is_flat, is_corner) {
         (true, _) => 0,
         (_, true) => 9,
@@ -107,7 +107,7 @@ pub(super) fn last_of(coefficients: &[i16; 64]) -> usize {
     }
 }
 
-/// A block of its mean.
+/// A block with only a DC coefficient.
 #[inline(always)]
 fn flat(mean: i32, to: &mut [u8], stride: usize) {
     let sample = sample((mean.wrapping_mul(1 << BETWEEN).wrapping_add(16)) >> 5);
@@ -116,7 +116,7 @@ fn flat(mean: i32, to: &mut [u8], stride: usize) {
     }
 }
 
-/// A block of which only the first `N` rows and columns of coefficients may not be zero.
+/// A block whose coefficients are zero beyond the first `N` rows and columns.
 #[inline(always)]
 fn corner<const N: usize>(
     coefficients: &[i16; 64],

@@ -1,11 +1,11 @@
-//! Progressive scans (ITU T.81, annex G): means and bands of coefficients, a few bits at a time.
+//! Progressive scans (ITU T.81, annex G): bands of coefficients, a few bits at a time.
 
-use super::bits::Bits;
+use super::bits::BitReader;
 use super::header::ZIGZAG;
-use super::huffman::Table;
+use super::huffman::HuffmanTable;
 
-/// Which coefficients a scan holds, in the order in which they are coded, and which of their bits:
-/// those from `low` up, of which those from `high` up have come before (0: none).
+/// The coefficients of a scan in coding order, and their bits: those from `low` up; those from
+/// `high` up were read before (0: none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Band {
     pub(super) first: usize,
@@ -14,11 +14,11 @@ pub(super) struct Band {
     pub(super) low: u32,
 }
 
-/// The first bits of a mean.
+/// Reads the first bits of a DC coefficient.
 #[inline(always)]
 pub(super) fn first_mean(
-    bits: &mut Bits<'_>,
-    table: &Table,
+    bits: &mut BitReader<'_>,
+    table: &HuffmanTable,
     mean: &mut i32,
     low: u32,
     block: &mut [i16; 64],
@@ -33,17 +33,17 @@ pub(super) fn first_mean(
     Some(())
 }
 
-/// One more bit of a mean.
+/// Reads one more bit of a DC coefficient.
 #[inline(always)]
-pub(super) fn next_mean(bits: &mut Bits<'_>, low: u32, block: &mut [i16; 64]) {
+pub(super) fn next_mean(bits: &mut BitReader<'_>, low: u32, block: &mut [i16; 64]) {
     block[0] |= i16::from(bits.bit()) << low;
 }
 
-/// The first bits of a band of coefficients; `run` is the number of blocks that have none.
+/// Reads the first bits of a band; `run` is the number of following blocks without any.
 #[inline(always)]
 pub(super) fn first_bits(
-    bits: &mut Bits<'_>,
-    table: &Table,
+    bits: &mut BitReader<'_>,
+    table: &HuffmanTable,
     band: Band,
     run: &mut u32,
     block: &mut [i16; 64],
@@ -72,16 +72,16 @@ pub(super) fn first_bits(
             _ => return None,
         }
     }
-    // A coefficient behind the last has been set, or passed.
+    // A coefficient beyond the last one was set or skipped.
     (at == band.last + 1).then_some(())
 }
 
-/// One more bit of a band of coefficients. Those that are not zero so far have a bit each; those
-/// that become so have a code.
+/// Reads one more bit of a band. Nonzero coefficients have one bit each; coefficients that become
+/// nonzero have a code.
 #[inline(always)]
 pub(super) fn next_bits(
-    bits: &mut Bits<'_>,
-    table: &Table,
+    bits: &mut BitReader<'_>,
+    table: &HuffmanTable,
     band: Band,
     run: &mut u32,
     block: &mut [i16; 64],
@@ -102,29 +102,29 @@ pub(super) fn next_bits(
                 (_, 1) => [-step, step][usize::from(bits.bit())],
                 _ => return None,
             };
-            at = pass(bits, block, step, at..band.last + 1, zeros)?;
+            at = refine(bits, block, step, at..band.last + 1, zeros)?;
             block[usize::from(ZIGZAG[at])] = new;
             at += 1;
         }
     }
     if *run > 0 {
         *run -= 1;
-        let _ = pass(bits, block, step, at..band.last + 1, 64);
+        let _ = refine(bits, block, step, at..band.last + 1, 64);
     }
     Some(())
 }
 
-/// Adds a bit to each coefficient that is not zero, up to the first that is zero after `zeros` of
-/// them. Returns its place; `None` if there are not as many.
+/// Reads a bit for each nonzero coefficient up to the zero one that follows `zeros` other zeros.
+/// Returns its position; `None` if there are not as many.
 #[inline(always)]
-fn pass(
-    bits: &mut Bits<'_>,
+fn refine(
+    bits: &mut BitReader<'_>,
     block: &mut [i16; 64],
     step: i16,
-    places: std::ops::Range<usize>,
+    positions: std::ops::Range<usize>,
     mut zeros: u32,
 ) -> Option<usize> {
-    for at in places {
+    for at in positions {
         let coefficient = &mut block[usize::from(ZIGZAG[at]) & 63];
         if *coefficient == 0 {
             if zeros == 0 {
@@ -139,15 +139,15 @@ fn pass(
     None
 }
 
-/// How many blocks end here: 2^`size` and the number that follows.
+/// The number of blocks in a run: 2^`size` plus the following integer.
 #[inline(always)]
-fn run_of(bits: &mut Bits<'_>, size: u32) -> u32 {
+fn run_of(bits: &mut BitReader<'_>, size: u32) -> u32 {
     (1 << size) + bits.take(size)
 }
 
-/// A number of `size` bits: if its first is 0, it is negative and all bits are turned (F.1.2.1).
+/// A value of `size` bits: if its first bit is 0, it is negative and inverted (F.1.2.1).
 #[inline(always)]
-fn value(bits: &mut Bits<'_>, size: u32) -> i32 {
+fn value(bits: &mut BitReader<'_>, size: u32) -> i32 {
     let value = bits.take(size) as i32;
     let is_negative = size > 0 && value >> (size - 1) == 0;
     if is_negative { value - (1 << size) + 1 } else { value }

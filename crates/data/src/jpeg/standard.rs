@@ -1,15 +1,15 @@
-//! The Huffman tables of ITU T.81's annex K, which frames of motion JPEG leave out.
+//! The Huffman tables of ITU T.81, annex K, which motion JPEG frames omit.
 
-/// How many codes there are of each length, and what they stand for.
+/// The number of codes of each length, and their symbols.
 pub(super) type Codes = ([u8; 16], &'static [u8]);
 
-/// For luma and chroma: means.
+/// DC tables for luma and chroma.
 pub(super) const DC: [Codes; 2] = [
     ([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0], &SIZES),
     ([0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0], &SIZES),
 ];
 
-/// For luma and chroma: all other coefficients.
+/// AC tables for luma and chroma.
 pub(super) const AC: [Codes; 2] = [
     ([0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 0x7D], &LUMA),
     ([0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 0x77], &CHROMA),

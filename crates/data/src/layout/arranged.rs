@@ -1,28 +1,28 @@
-//! What a tree is found to be.
+//! A recognised layout.
 
 use super::classes::Classes;
 use super::names;
-use super::tree::Tree;
+use super::tree::FileTree;
 use crate::collection::Class;
 use std::path::{Path, PathBuf};
 
-/// Labelled images, to train and to test on.
+/// Labelled images for training and testing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arranged {
-    /// What the tree was taken for.
+    /// The layout, as named in notes.
     pub(crate) kind: &'static str,
-    /// In the order of their labels.
+    /// The classes in the order of their labels.
     pub(crate) classes: Vec<Class>,
-    /// Label and path, by label.
+    /// Labels and paths, sorted by label.
     pub(crate) train: Vec<(u32, PathBuf)>,
     pub(crate) test: Vec<(u32, PathBuf)>,
-    /// What the user should be told, once.
+    /// Messages for the user, to be shown once.
     pub(crate) notes: Vec<String>,
 }
 
 impl Arranged {
     pub(super) fn of(
-        tree: &dyn Tree,
+        tree: &dyn FileTree,
         base: &Path,
         kind: &'static str,
         [train, test]: [Classes; 2],

@@ -1,8 +1,8 @@
-//! Folders named for classes.
+//! Folders named after their classes.
 
-use super::skipped::{Skipped, Why};
+use super::skipped::{SkipReason, SkippedFiles};
 use super::splits::is_generic;
-use super::tree::{Entry, EntryKind, Tree};
+use super::tree::{FileTree, TreeEntry, TreeEntryKind};
 use crate::formats::may_be_image;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -10,30 +10,34 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization;
 
-/// Classes in the order of their names, and the label and path of every image.
+/// Classes in the order of their names, and the labels and paths of all images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Classes {
     pub(crate) names: Vec<String>,
-    /// In the order of labels; of one label, in the order of paths.
+    /// Sorted by label, then by path.
     pub(crate) files: Vec<(u32, PathBuf)>,
 }
 
-/// Folders deeper than this are taken for a loop, or for an attack by an archive.
+/// Deeper folders are considered a loop, or an attack by an archive.
 const DEEPEST: usize = 64;
 
-/// Each folder in `folder` as a class, with all images below it.
+/// The classes of `folder`: each of its folders, with all images below it.
 ///
 /// # Errors
-/// If a folder cannot be read or has no image, holds several folders and no image of its own, is
-/// reached twice, or has a name that equals another's but for case or the way it is encoded.
-pub(crate) fn scan(tree: &dyn Tree, folder: &Path, skipped: &mut Skipped) -> Result<Classes> {
+/// If a folder cannot be read, has no image, or has several folders and no image of its own; if a
+/// folder is linked twice; or if two names differ only in case or encoding.
+pub(crate) fn scan(
+    tree: &dyn FileTree,
+    folder: &Path,
+    skipped: &mut SkippedFiles,
+) -> Result<Classes> {
     let mut classes = Classes::default();
     let mut nested = Vec::new();
     let mut folders = Vec::new();
     for entry in tree.list(folder)? {
         let path = folder.join(&entry.name);
-        if entry.kind == EntryKind::Loop {
-            let problem = "this link leads to a folder that it lies in";
+        if entry.kind == TreeEntryKind::Loop {
+            let problem = "this link leads to a folder that contains it";
             return Err(Error::layout(&tree.full(&path), problem, "remove the link"));
         }
         if !entry.is_folder() {
@@ -42,8 +46,8 @@ pub(crate) fn scan(tree: &dyn Tree, folder: &Path, skipped: &mut Skipped) -> Res
         }
         let label = classes.names.len() as u32;
         let before = classes.files.len();
-        let mut own = Skipped::default();
-        let walk = Walk { tree, label };
+        let mut own = SkippedFiles::default();
+        let walk = ClassFolder { tree, label };
         let inner = walk.collect(&path, &mut classes.files, &mut own, 0)?;
         if classes.files.len() == before {
             return Err(no_image(tree, &path, &own));
@@ -59,49 +63,50 @@ pub(crate) fn scan(tree: &dyn Tree, folder: &Path, skipped: &mut Skipped) -> Res
     Ok(classes)
 }
 
-fn no_image(tree: &dyn Tree, path: &Path, own: &Skipped) -> Error {
+fn no_image(tree: &dyn FileTree, path: &Path, own: &SkippedFiles) -> Error {
     let found = own.example().and_then(Path::file_name).map_or(String::new(), |name| {
-        format!(" (it holds {}, which is none that can be read)", name.to_string_lossy())
+        format!(" (it contains {}, which is not a readable image)", name.to_string_lossy())
     });
     let problem = format!("no image in this class's folder{found}");
     Error::layout(&tree.full(path), problem, "put images there, or remove the folder")
 }
 
-/// A file or a broken link beside the folders of classes.
-fn skip_outside(tree: &dyn Tree, entry: &Entry, path: &Path, skipped: &mut Skipped) {
+/// Counts a file or dangling link outside the folders of classes.
+fn skip_outside(tree: &dyn FileTree, entry: &TreeEntry, path: &Path, skipped: &mut SkippedFiles) {
     if entry.is_image() && Path::new(&entry.name).extension().is_some() {
-        skipped.add(Why::OutsideClasses, &tree.full(path)); // README has no ending
-    } else if entry.kind == EntryKind::Broken {
-        skipped.add(Why::BrokenLink, &tree.full(path));
+        // README has no extension.
+        skipped.add(SkipReason::OutsideClasses, &tree.full(path));
+    } else if entry.kind == TreeEntryKind::Broken {
+        skipped.add(SkipReason::BrokenLink, &tree.full(path));
     }
 }
 
-/// Names of the folders in a class's folder that has no image of its own.
+/// The folders in a class's folder that has no image of its own.
 type Inner = Vec<OsString>;
 
-struct Walk<'a> {
-    tree: &'a dyn Tree,
+struct ClassFolder<'a> {
+    tree: &'a dyn FileTree,
     label: u32,
 }
 
-impl Walk<'_> {
-    /// The images below `folder`, in the order of their names. Gives the folders in it if it holds
-    /// no image but several folders.
+impl ClassFolder<'_> {
+    /// Collects the images below `folder`, sorted by name. Returns its folders, if it contains
+    /// images only in folders.
     fn collect(
         &self,
         folder: &Path,
         files: &mut Vec<(u32, PathBuf)>,
-        skipped: &mut Skipped,
+        skipped: &mut SkippedFiles,
         depth: usize,
     ) -> Result<Option<Inner>> {
         if depth > DEEPEST {
-            let problem = format!("folders in folders, more than {DEEPEST} deep");
+            let problem = format!("folders nested more than {DEEPEST} deep");
             return Err(Error::layout(&self.tree.full(folder), problem, "unpack it again"));
         }
         let (mut own, mut inner) = (0, Vec::new());
         for entry in self.tree.list(folder)? {
             let path = folder.join(&entry.name);
-            if entry.kind == EntryKind::Folder {
+            if entry.kind == TreeEntryKind::Folder {
                 let before = files.len();
                 self.collect(&path, files, skipped, depth + 1)?;
                 if files.len() > before {
@@ -118,24 +123,28 @@ impl Walk<'_> {
     }
 }
 
-/// Why an entry of a class's folder is not used.
-pub(super) fn why(entry: &Entry) -> Why {
+/// SkipReason an entry of a class's folder is not used.
+pub(super) fn why(entry: &TreeEntry) -> SkipReason {
     let name = Path::new(&entry.name);
     match entry.kind {
-        EntryKind::FolderLink | EntryKind::Loop | EntryKind::Folder => Why::FolderLink,
-        EntryKind::Broken => Why::BrokenLink,
-        EntryKind::Special => Why::Special,
-        EntryKind::Hidden if name.extension().is_some() && may_be_image(name) => Why::Hidden,
-        EntryKind::Hidden | EntryKind::File => Why::Name,
+        TreeEntryKind::FolderLink | TreeEntryKind::Loop | TreeEntryKind::Folder => {
+            SkipReason::FolderLink
+        }
+        TreeEntryKind::Broken => SkipReason::BrokenLink,
+        TreeEntryKind::Special => SkipReason::Special,
+        TreeEntryKind::Hidden if name.extension().is_some() && may_be_image(name) => {
+            SkipReason::Hidden
+        }
+        TreeEntryKind::Hidden | TreeEntryKind::File => SkipReason::Name,
     }
 }
 
-/// Refuses folders of folders: which of them are the classes, only people know.
+/// Rejects ambiguous nested folders: either level could be the classes.
 fn check_nested(
-    tree: &dyn Tree,
+    tree: &dyn FileTree,
     folder: &Path,
     nested: &[(PathBuf, Inner)],
-    folders: &[(PathBuf, EntryKind)],
+    folders: &[(PathBuf, TreeEntryKind)],
 ) -> Result<()> {
     let siblings: Vec<&OsStr> = folders.iter().filter_map(|(path, _)| path.file_name()).collect();
     for (path, inner) in nested {
@@ -154,7 +163,7 @@ fn check_nested(
         let problem =
             format!("a class's folder that contains only folders ({}{more})", names.join(", "));
         let remedy = format!(
-            "if those are the classes, give {} itself; if {} are, say --label-from '^([^/]+)/' \
+            "if those are the classes, open {} itself; if {} are, use label-from '^([^/]+)/' \
              with {}",
             full.display(),
             or_others(&siblings),
@@ -174,9 +183,9 @@ fn or_others(names: &[&OsStr]) -> String {
     }
 }
 
-/// Refuses two classes that are one folder.
-fn check_links(tree: &dyn Tree, folders: &[(PathBuf, EntryKind)]) -> Result<()> {
-    if folders.iter().all(|(_, kind)| *kind != EntryKind::FolderLink) {
+/// Rejects two classes that are the same folder.
+fn check_links(tree: &dyn FileTree, folders: &[(PathBuf, TreeEntryKind)]) -> Result<()> {
+    if folders.iter().all(|(_, kind)| *kind != TreeEntryKind::FolderLink) {
         return Ok(());
     }
     let mut seen: BTreeMap<PathBuf, &Path> = BTreeMap::new();
@@ -190,34 +199,34 @@ fn check_links(tree: &dyn Tree, folders: &[(PathBuf, EntryKind)]) -> Result<()> 
     Ok(())
 }
 
-/// What names have in common that people, or other systems, take for the same.
+/// Normalises names that people or other systems consider equal.
 pub(crate) fn fold(name: &str) -> String {
     name.nfc().collect::<String>().trim().to_lowercase()
 }
 
-/// Refuses names that are taken for the same.
+/// Rejects names that are equal after normalisation.
 pub(crate) fn check_names(root: &Path, names: &[String]) -> Result<()> {
     let mut seen: BTreeMap<String, &String> = BTreeMap::new();
     for name in names {
         let Some(first) = seen.insert(fold(name), name) else { continue };
         let problem = if first == name {
-            format!("two classes whose names are both shown as `{name}`")
+            format!("two classes with the same displayed name `{name}`")
         } else {
-            format!("classes `{first}` and `{name}` are equal but for case or encoding")
+            format!("classes `{first}` and `{name}` differ only in case or encoding")
         };
         return Err(Error::layout(root, problem, "rename one of them, or merge them"));
     }
     Ok(())
 }
 
-/// Refuses a number of classes that nothing can be learned from.
+/// Rejects fewer than two classes.
 pub(crate) fn check_count(root: &Path, names: &[String]) -> Result<()> {
     let remedy = "expected one folder for each class, with its images inside";
     match names {
         [] => Err(Error::layout(root, "no folder with images", remedy)),
         [one] => Err(Error::layout(
             root,
-            format!("only one class, `{one}`, and a network must choose between two at least"),
+            format!("only one class, `{one}`; a network needs two or more"),
             remedy,
         )),
         _ => Ok(()),

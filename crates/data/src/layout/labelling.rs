@@ -1,53 +1,53 @@
-//! What the user says about labels and the names of classes.
+//! The user's options about labels and class names.
 
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Where labels and the names of classes come from, if not from the folders alone.
+/// The sources of labels and class names, if not only folder names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Labelling {
-    /// A table (.csv or .tsv) with a row for each image.
+    /// A table (.csv or .tsv) with one row per image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// The table's column with file names or ids; a name, or a number from 1.
+    /// The table's column of file names or ids: its name, or its number from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_column: Option<String>,
-    /// The table's column with labels; a name, or a number from 1.
+    /// The table's column of labels: its name, or its number from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_column: Option<String>,
-    /// A regular expression with one group, which is the label. It is matched with the name of a
-    /// file; if it has a `/`, with the path below the folder of images.
+    /// A regular expression whose only group is the label. It is matched against the file name, or,
+    /// if it contains a `/`, against the path below the folder of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// A file with the names of classes.
+    /// A file with class names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_names: Option<PathBuf>,
 }
 
 impl Labelling {
-    /// Whether nothing is said.
+    /// Whether no option is set.
     pub fn is_default(&self) -> bool {
         *self == Labelling::default()
     }
 
-    /// Whether labels come from anything but folders.
+    /// Whether labels come from a table or a pattern.
     pub fn gives_labels(&self) -> bool {
         self.file.is_some() || self.from.is_some()
     }
 
-    /// What is wrong with it, if anything.
+    /// Checks that the options are consistent.
     ///
     /// # Errors
-    /// A sentence: two sources of labels, columns of no table, or no regular expression with one
-    /// group.
+    /// A message: both a table and a pattern, columns without a table, or a pattern that is not a
+    /// regular expression with one group.
     pub fn check(&self) -> Result<(), String> {
         if self.file.is_some() && self.from.is_some() {
-            return Err("labels come from a table or from names of files, not from both".into());
+            return Err("labels come from a table or from file names, not from both".into());
         }
         if self.file.is_none() && (self.image_column.is_some() || self.label_column.is_some()) {
-            return Err("columns are those of a table of labels: name the table, too".into());
+            return Err("columns require a table of labels: name the table, too".into());
         }
         self.pattern().map(|_| ())
     }
@@ -59,7 +59,7 @@ impl Labelling {
         match regex.captures_len() {
             2 => Ok(Some(regex)),
             groups => Err(format!(
-                "`{text}` has {} groups, and exactly one must be the label, as in `^([a-z]+)\\.`",
+                "`{text}` has {} groups; exactly one is required, the label, as in `^([a-z]+)\\.`",
                 groups - 1
             )),
         }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn inconsistent_options_are_rejected() {
         let from = |text: &str| Labelling { from: Some(text.into()), ..Labelling::default() };
         assert_eq!(Labelling::default().check(), Ok(()));
         assert_eq!(from("^([a-z]+)\\.").check(), Ok(()));

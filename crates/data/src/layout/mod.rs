@@ -1,19 +1,19 @@
-//! From folders and files, on disk or in an archive, to labelled images.
+//! Finds labelled images in folders, on disk or in an archive.
 //!
-//! * [`tree`]: what is looked at, and what is junk
-//! * [`splits`]: names such as `Training_Set`, `valid`, `test1`
-//! * [`ground`]: in which folder the data set lies
-//! * [`classes`]: folders named for their classes
-//! * [`labelled`]: labels from a table, or from the names of files; [`table`]: reading the table
-//! * [`kaggle`]: ImageNet as Kaggle hands it out
-//! * [`names`]: what classes are called in words
-//! * [`skipped`]: what lies there and is not used
+//! * [`tree`]: the files and folders, and which of them are junk
+//! * [`splits`]: folder names of splits, such as `Training_Set`, `valid`, `test1`
+//! * [`dataset_root`]: the folder that contains the data set
+//! * [`classes`]: folders named after their classes
+//! * [`labelled`]: labels from a table, or from file names; [`table`]: parses the table
+//! * [`kaggle`]: ImageNet as distributed by Kaggle
+//! * [`names`]: the names of classes in words
+//! * [`skipped`]: files that are not used
 //!
 //! `docs/data.md` shows every layout as a tree.
 
 pub(crate) mod arranged;
 pub(crate) mod classes;
-mod ground;
+mod dataset_root;
 mod kaggle;
 mod labelled;
 mod labelling;
@@ -26,45 +26,42 @@ pub(crate) mod tree;
 pub(crate) use arranged::Arranged;
 pub use labelling::Labelling;
 
+use crate::held_out::HELD_OUT;
 use crate::ilsvrc::tiny_imagenet;
 use crate::{Error, Result};
 use classes::{Classes, check_count, fold};
-use ground::{Ground, Holds};
-use random::Permutation;
-use skipped::Skipped;
+use dataset_root::{DatasetRoot, FolderContent};
+use skipped::SkippedFiles;
 use splits::is_generic;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use tree::Tree;
+use table::ColumnNames;
+use tree::FileTree;
 
-/// One image in this many is held out where a folder has no test images of its own.
-const HELD_OUT: usize = 10;
-
-/// Finds out what a tree's images are and what labels they have.
+/// Recognises the layout of a tree, and returns its images with their labels.
 ///
 /// # Errors
-/// If nothing that is known lies there, something of it is missing, or it can be read in several
-/// ways.
-pub(crate) fn arrange(tree: &dyn Tree, labelling: &Labelling) -> Result<Arranged> {
+/// If no known layout is recognised, a part is missing, or the tree is ambiguous.
+pub(crate) fn arrange(tree: &dyn FileTree, labelling: &Labelling) -> Result<Arranged> {
     if labelling.gives_labels() {
         return labelled::explicit(tree, labelling);
     }
     if let Some(kaggle) = kaggle::arrange(tree)? {
         return Ok(kaggle);
     }
-    let ground = ground::find(tree)?;
-    if tiny_imagenet::is_at(tree, &ground.base) {
-        return tiny_imagenet::arrange(tree, &ground.base, ground.notes);
+    let root = dataset_root::find(tree)?;
+    if tiny_imagenet::is_at(tree, &root.base) {
+        return tiny_imagenet::arrange(tree, &root.base, root.notes);
     }
-    match ground.splits.train {
-        Some(_) => split(tree, ground),
-        None => whole(tree, ground),
+    match root.splits.train {
+        Some(_) => split(tree, root),
+        None => whole(tree, root),
     }
 }
 
-/// Folders of classes, or images for which there is a table, without a test set.
-fn whole(tree: &dyn Tree, ground: Ground) -> Result<Arranged> {
-    let Ground { base, mut notes, .. } = ground;
+/// A data set without a test set: folders of classes, or images with a table.
+fn whole(tree: &dyn FileTree, root: DatasetRoot) -> Result<Arranged> {
+    let DatasetRoot { base, mut notes, .. } = root;
     let entries = tree.list(&base)?;
     let folders: Vec<&OsStr> =
         entries.iter().filter(|entry| entry.is_folder()).map(|entry| &*entry.name).collect();
@@ -77,7 +74,7 @@ fn whole(tree: &dyn Tree, ground: Ground) -> Result<Arranged> {
     if folders.is_empty() && images > 0 {
         return Err(flat(&tree.full(&base), images));
     }
-    let mut skipped = Skipped::default();
+    let mut skipped = SkippedFiles::default();
     let train = classes::scan(tree, &base, &mut skipped)?;
     check_count(&tree.full(&base), &train.names)?;
     let (train, test, note) = hold_out(&tree.full(&base), "no `train` folder", train);
@@ -86,51 +83,52 @@ fn whole(tree: &dyn Tree, ground: Ground) -> Result<Arranged> {
     Ok(Arranged::of(tree, &base, "a folder of images", [train, test], notes))
 }
 
-/// Images where there should be folders of them.
+/// The error for images without folders of classes or a table.
 fn flat(path: &Path, images: usize) -> Error {
     let problem = format!("{images} images and no folders of classes");
-    let remedy = "sort them into a folder for each class, or state their labels: --labels FILE.csv \
-                  for a table, --label-from REGEX for names such as `cat.0.jpg`";
+    let remedy = "sort them into a folder for each class, or give a table of labels, or a pattern \
+                  (label-from) for names such as `cat.0.jpg`";
     Error::layout(path, problem, remedy)
 }
 
-/// A folder to train on, and perhaps others to test on.
-fn split(tree: &dyn Tree, ground: Ground) -> Result<Arranged> {
-    let base = ground.base.clone();
+/// A data set with a training folder, and possibly others for testing.
+fn split(tree: &dyn FileTree, root: DatasetRoot) -> Result<Arranged> {
+    let base = root.base.clone();
     let path = |name: &OsStr| base.join(name);
-    let name = ground.splits.train.clone().expect("as the caller found it");
-    let folder = ground::unwrap(tree, &path(&name))?;
-    match Holds::of(tree, &folder)? {
-        Holds::Folders => {}
-        Holds::Images(_) if is_class(tree, &ground)? => {
+    let name = root.splits.train.clone().expect("checked by the caller");
+    let folder = dataset_root::unwrap(tree, &path(&name))?;
+    match FolderContent::of(tree, &folder)? {
+        FolderContent::Folders => {}
+        FolderContent::Images(_) if is_class(tree, &root)? => {
             let problem = format!(
-                "{}: `{}` holds images and no folders, as its siblings do: it is taken for a class",
+                "{}: `{}` contains images and no folders, as its siblings do: it is used as a \
+                 class",
                 tree.full(&base).display(),
                 name.to_string_lossy()
             );
-            let notes = [ground.notes, vec![problem]].concat();
-            return whole(tree, Ground { notes, base, ..Ground::default() });
+            let notes = [root.notes, vec![problem]].concat();
+            return whole(tree, DatasetRoot { notes, base, ..DatasetRoot::default() });
         }
-        Holds::Images(count) => {
-            return match labelled::detected(tree, &base, &ground.notes)? {
+        FolderContent::Images(count) => {
+            return match labelled::detected(tree, &base, &root.notes)? {
                 Some(arranged) => Ok(arranged),
                 None => Err(flat(&tree.full(&folder), count)),
             };
         }
-        Holds::Nothing => {
+        FolderContent::Empty => {
             let remedy = "put a folder for each class there, with its images inside";
-            return Err(Error::layout(&tree.full(&folder), "no image to train on", remedy));
+            return Err(Error::layout(&tree.full(&folder), "no training image", remedy));
         }
     }
-    let mut skipped = Skipped::default();
+    let mut skipped = SkippedFiles::default();
     let train = classes::scan(tree, &folder, &mut skipped)?;
     check_count(&tree.full(&folder), &train.names)?;
-    let (test, mut notes, unlabelled) = find_test(tree, &ground, &mut skipped)?;
+    let (test, mut notes, unlabelled) = find_test(tree, &root, &mut skipped)?;
     let train_root = tree.full(&folder);
     let sets = match test {
         Some((test, test_root)) => {
-            agree((&train_root, &train.names), (&tree.full(&test_root), &test.names))?;
-            let test = matched(&train, test);
+            check_same_classes(&train_root, &train.names, &tree.full(&test_root), &test.names)?;
+            let test = relabelled(&train, test);
             [train, test]
         }
         None => {
@@ -144,48 +142,55 @@ fn split(tree: &dyn Tree, ground: Ground) -> Result<Arranged> {
             [train, test]
         }
     };
-    let notes = [ground.notes, notes, ground::unused(tree, &base, &ground.splits.others)];
+    let notes = [root.notes, notes, dataset_root::unused(tree, &base, &root.splits.others)];
     let mut notes = notes.concat();
     notes.extend(skipped.notes(&tree.full(Path::new(""))));
     Ok(Arranged::of(tree, &base, "a folder of images", sets, notes))
 }
 
-/// Whether a folder called `train` is one of several classes: it holds images, as others do.
-fn is_class(tree: &dyn Tree, ground: &Ground) -> Result<bool> {
+/// Whether a folder called `train` is one of several classes: it contains images, as two or more
+/// of its siblings do.
+fn is_class(tree: &dyn FileTree, root: &DatasetRoot) -> Result<bool> {
     let mut alike = 0;
-    for name in ground.splits.others.iter().filter(|name| !is_generic(name)) {
-        alike += usize::from(matches!(Holds::of(tree, &ground.base.join(name))?, Holds::Images(_)));
+    for name in root.splits.others.iter().filter(|name| !is_generic(name)) {
+        let content = FolderContent::of(tree, &root.base.join(name))?;
+        alike += usize::from(matches!(content, FolderContent::Images(_)));
     }
-    Ok(alike >= 2 && ground.splits.val.is_none() && ground.splits.test.is_none())
+    Ok(alike >= 2 && root.splits.val.is_none() && root.splits.test.is_none())
 }
 
-/// A test set and its folder, notes, and the names of folders whose images have no labels.
+/// A test set with its folder, notes, and the names of folders whose images have no labels.
 type FoundTest = (Option<(Classes, PathBuf)>, Vec<String>, String);
 
 /// The first of `val` and `test` that has folders of classes.
-fn find_test(tree: &dyn Tree, ground: &Ground, skipped: &mut Skipped) -> Result<FoundTest> {
+fn find_test(
+    tree: &dyn FileTree,
+    root: &DatasetRoot,
+    skipped: &mut SkippedFiles,
+) -> Result<FoundTest> {
     let (mut found, mut notes, mut unlabelled) = (None, Vec::new(), Vec::new());
-    let named = [&ground.splits.val, &ground.splits.test].into_iter().flatten();
+    let named = [&root.splits.val, &root.splits.test].into_iter().flatten();
     for name in named {
-        let path = ground.base.join(name);
-        let folder = ground::unwrap(tree, &path)?;
+        let path = root.base.join(name);
+        let folder = dataset_root::unwrap(tree, &path)?;
         let full = tree.full(&path);
-        match Holds::of(tree, &folder)? {
-            Holds::Images(count) => {
+        match FolderContent::of(tree, &folder)? {
+            FolderContent::Images(count) => {
                 unlabelled.push(format!("`{}`", name.to_string_lossy()));
                 notes.push(format!(
-                    "{}: {count} images without folders of classes, so without labels: not used",
+                    "{}: {count} images without folders of classes, and so without labels: not \
+                     used",
                     full.display()
                 ));
             }
-            Holds::Nothing => {
+            FolderContent::Empty => {
                 let remedy = "put a folder for each class there, or remove the folder";
-                return Err(Error::layout(&full, "no image to test on", remedy));
+                return Err(Error::layout(&full, "no test image", remedy));
             }
-            Holds::Folders => match &found {
+            FolderContent::Folders => match &found {
                 None => found = Some((classes::scan(tree, &folder, skipped)?, folder)),
                 Some((_, used)) => notes.push(format!(
-                    "{}: not used, as {} is tested on",
+                    "{}: not used, because {} is the test set",
                     full.display(),
                     tree.full(used).display()
                 )),
@@ -195,48 +200,43 @@ fn find_test(tree: &dyn Tree, ground: &Ground, skipped: &mut Skipped) -> Result<
     Ok((found, notes, unlabelled.join(" or ")))
 }
 
-/// The test images with the labels of the training set, whose classes have the same names.
-fn matched(train: &Classes, mut test: Classes) -> Classes {
-    let label = |name| train.names.iter().position(|other| other == name).expect("they agree");
+/// The test images with the labels of the training set, which has the same class names.
+fn relabelled(train: &Classes, mut test: Classes) -> Classes {
+    let label = |name| train.names.iter().position(|other| other == name).expect("same names");
     let labels: Vec<u32> = test.names.iter().map(|name| label(name) as u32).collect();
     test.files.iter_mut().for_each(|file| file.0 = labels[file.0 as usize]);
-    test.files.sort_by_key(|file| file.0); // stable: paths stay in their order
+    test.files.sort_by_key(|file| file.0); // stable: keeps the order of paths
     Classes { names: train.names.clone(), files: test.files }
 }
 
-/// Both sets must have the same classes, or labels would mean different things.
-fn agree(train: (&Path, &[String]), test: (&Path, &[String])) -> Result<()> {
-    let missing = |(root, names): (&Path, &[String]), (other, wanted): (&Path, &[String])| {
+/// Checks that both sets have the same classes; otherwise labels would not correspond.
+fn check_same_classes(
+    train_root: &Path,
+    train: &[String],
+    test_root: &Path,
+    test: &[String],
+) -> Result<()> {
+    let missing = |root: &Path, names: &[String], other: &Path, wanted: &[String]| {
         let class = wanted.iter().find(|class| !names.contains(class))?;
         let near = names.iter().find(|name| fold(name) == fold(class));
-        let near = near.map_or(String::new(), |name| format!(" (here it is written `{name}`)"));
+        let near = near.map_or(String::new(), |name| format!(" (spelled `{name}` here)"));
         Some(Error::layout(
             root,
             format!("class `{class}` is missing{near}, which {} has", other.display()),
             "add the folder with some images, or remove the other",
         ))
     };
-    missing(test, train).or_else(|| missing(train, test)).map_or(Ok(()), Err)
+    missing(test_root, test, train_root, train)
+        .or_else(|| missing(train_root, train, test_root, test))
+        .map_or(Ok(()), Err)
 }
 
-/// Splits off one image in ten of each class, always the same. `files` are in the order of labels.
+/// Holds out one image in ten of each class, always the same ones. `files` are in the order of
+/// labels.
 fn hold_out(root: &Path, why: &str, classes: Classes) -> (Classes, Classes, String) {
-    let Classes { names, files } = classes;
-    let mut held = vec![false; files.len()];
-    let mut first = 0;
-    for class in files.chunk_by(|a, b| a.0 == b.0) {
-        let order = Permutation::new(0, class[0].0, class.len() as u64);
-        let part = if class.len() == 1 { 0 } else { (class.len() / HELD_OUT).max(1) };
-        for position in 0..part {
-            held[first + order.at(position as u64) as usize] = true;
-        }
-        first += class.len();
-    }
-    let pick = |wanted: bool| -> Vec<(u32, PathBuf)> {
-        let files = files.iter().zip(&held);
-        files.filter(|&(_, &held)| held == wanted).map(|(file, _)| file.clone()).collect()
-    };
-    let (train, test, root) = (pick(false), pick(true), root.display());
+    let all = classes.files.len();
+    let (train, test) = crate::held_out::hold_out(&classes.files, |file| file.0);
+    let root = root.display();
     let (test, note) = if test.is_empty() {
         let note = format!(
             "{root}: {why}, and no class has a second image to hold out: the test images are the \
@@ -244,23 +244,24 @@ fn hold_out(root: &Path, why: &str, classes: Classes) -> (Classes, Classes, Stri
         );
         (train.clone(), note)
     } else {
-        let (count, all) = (test.len(), files.len());
+        let count = test.len();
         let note = format!(
-            "{root}: {why}: {count} of {all} images are held out to test on, one in {HELD_OUT} of \
+            "{root}: {why}: {count} of {all} images are held out for testing, one in {HELD_OUT} of \
              each class"
         );
         (test, note)
     };
-    let of = |files| Classes { names: names.clone(), files };
+    let of = |files| Classes { names: classes.names.clone(), files };
     (of(train), of(test), note)
 }
 
-/// Reads a stranger's list in every way. For fuzzing.
+/// For fuzzing: parses an untrusted list in every format.
 pub(crate) fn parse_lists(bytes: &[u8]) {
     for is_tsv in [false, true] {
-        let rows = table::read(bytes, is_tsv, (None, None)).unwrap_or_default();
+        let rows = table::read(bytes, is_tsv, ColumnNames::default()).unwrap_or_default();
         assert!(rows.len() <= bytes.len(), "more rows than bytes");
-        let _ = table::read(bytes, is_tsv, (Some("1"), Some("2")));
+        let columns = ColumnNames { image: Some("1"), label: Some("2") };
+        let _ = table::read(bytes, is_tsv, columns);
     }
     let _ = kaggle::read(bytes);
     names::parse(bytes, &["n01440764".to_owned(), "2".to_owned()]);

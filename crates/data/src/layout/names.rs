@@ -1,19 +1,19 @@
-//! What classes are called in words, beside the ids that tell them apart: ImageNet's names are not
-//! unique, as there are two cranes and two maillots.
+//! The names of classes in words. They are separate from the ids, because ImageNet's names are not
+//! unique: there are two cranes and two maillots.
 
-use super::tree::{Tree, read_text};
+use super::tree::{FileTree, read_text};
 use crate::ilsvrc::is_wnid;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Files that come with data sets, the first that names a class is taken.
+/// Files that come with data sets; the first that names a class is used.
 const KNOWN: [&str; 4] =
     ["LOC_synset_mapping.txt", "words.txt", "synset_words.txt", "imagenet_class_index.json"];
 
-/// Names for `ids` from a file that lies in `base` or in a folder above; empty where there is none.
-pub(crate) fn detect(tree: &dyn Tree, base: &Path, ids: &[String]) -> Vec<String> {
+/// Names for `ids` from a file in `base` or in a folder above it; empty strings if there is none.
+pub(crate) fn detect(tree: &dyn FileTree, base: &Path, ids: &[String]) -> Vec<String> {
     let inside = base.ancestors().flat_map(|folder| KNOWN.map(|name| folder.join(name)));
     let inside = inside.filter(|path| tree.has_file(path));
     let is_wordnet = ids.iter().all(|id| is_wnid(id));
@@ -32,40 +32,40 @@ pub(crate) fn detect(tree: &dyn Tree, base: &Path, ids: &[String]) -> Vec<String
     found.unwrap_or_else(|| vec![String::new(); ids.len()])
 }
 
-/// The names that a file gives the classes `ids`, all of them.
+/// The names of the classes `ids` in a file, which must have all of them.
 ///
 /// # Errors
-/// If it cannot be read, or leaves out a class.
+/// If it cannot be read, or a class is missing.
 pub(crate) fn named(path: &Path, ids: &[String]) -> Result<Vec<String>> {
     let text = read_text(path)?;
-    let remedy = "expected a name a line, `id name` a line, or JSON: a list, \
+    let remedy = "expected one name per line, `id name` per line, or JSON: a list, \
                   {\"0\": [\"n01440764\", \"tench\"]} or {\"id\": \"name\"}";
     let names = read(&text).and_then(|names| names.of(ids));
     names.map_err(|problem| Error::layout(path, problem, remedy))
 }
 
-/// The names in a file's bytes. For fuzzing.
+/// For fuzzing: parses a file of names.
 pub(super) fn parse(text: &[u8], ids: &[String]) {
     if let Ok(names) = read(text).and_then(|names| names.of(ids)) {
         assert_eq!(names.len(), ids.len(), "a name for each class");
     }
 }
 
-/// What a file says.
+/// The content of a file of names.
 #[derive(Debug, PartialEq, Eq)]
 enum Names {
     ById(BTreeMap<String, String>),
     ByNumber(BTreeMap<usize, String>),
     InOrder(Vec<String>),
-    /// Names in order, or an id and a name each.
+    /// Names in order, or lines of an id and a name.
     Lines(Vec<String>),
 }
 
 fn read(text: &[u8]) -> std::result::Result<Names, String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let text = std::str::from_utf8(text).map_err(|_| "this is no text in UTF-8".to_owned())?;
+    let text = std::str::from_utf8(text).map_err(|_| "this is not UTF-8 text".to_owned())?;
     if text.trim_start().starts_with(['[', '{']) {
-        let value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
+        let value = serde_json::from_str(text).map_err(|error| format!("invalid JSON: {error}"))?;
         return json(value);
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -74,7 +74,7 @@ fn read(text: &[u8]) -> std::result::Result<Names, String> {
 
 /// `["tench", ...]`, `{"0": "tench"}`, `{"0": ["n01440764", "tench"]}`, `{"n01440764": "tench"}`.
 fn json(value: Value) -> std::result::Result<Names, String> {
-    let wrong = || "JSON, but no names of classes".to_owned();
+    let wrong = || "JSON, but not class names".to_owned();
     let entries: Vec<(Option<String>, Value)> = match value {
         Value::Array(values) => values.into_iter().map(|value| (None, value)).collect(),
         Value::Object(map) => map.into_iter().map(|(key, value)| (Some(key), value)).collect(),
@@ -103,7 +103,7 @@ fn json(value: Value) -> std::result::Result<Names, String> {
     Ok(numbers.map_or(Names::ById(keyed), Names::ByNumber))
 }
 
-/// `n01440764 tench, Tinca tinca`; also with a tab or a comma between.
+/// Splits `n01440764 tench, Tinca tinca`; the separator may be a tab or a comma, too.
 fn pair(line: String) -> Option<(String, String)> {
     let separator = if line.contains('\t') {
         line.find('\t')
@@ -161,7 +161,7 @@ fn in_order(names: Vec<String>, ids: &[String]) -> std::result::Result<Vec<Strin
     if names.len() == ids.len() {
         Ok(names)
     } else {
-        Err(format!("{} names, and there are {} classes", names.len(), ids.len()))
+        Err(format!("{} names for {} classes", names.len(), ids.len()))
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_gives_the_same_names() {
+    fn every_format_gives_the_same_names() {
         let wanted = Ok(["tench", "crane", "crane"].map(str::to_owned).to_vec());
         for text in [
             "tench\ncrane\ncrane\n",
@@ -207,14 +207,14 @@ mod tests {
     #[test]
     fn a_class_without_a_name_is_an_error() {
         for (text, said) in [
-            ("tench\ncrane", "2 names, and there are 3 classes"),
+            ("tench\ncrane", "2 names for 3 classes"),
             ("n01440764 tench\nn02012849 crane", "class `n03126707` has no name"),
             ("{\"n01440764\": \"tench\"}", "class `n02012849` has no name"),
             ("{\"0\": \"tench\"}", "class `n01440764` has no name"),
             ("[\"tench\"]", "1 names"),
-            ("[1, 2, 3]", "no names of classes"),
-            ("{\"0\": 1}", "no names of classes"),
-            ("{\"0\": ", "no JSON"),
+            ("[1, 2, 3]", "not class names"),
+            ("{\"0\": 1}", "not class names"),
+            ("{\"0\": ", "invalid JSON"),
         ] {
             let error = of(text, &IDS).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

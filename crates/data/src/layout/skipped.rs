@@ -1,60 +1,60 @@
-//! Files that lie among images and are not used.
+//! Files among the images that are not used.
 
 use crate::formats;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Why a file is not used.
+/// SkipReason a file is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Why {
-    /// Its name ends as no image's does, or as that of an image which cannot be decoded.
+pub(crate) enum SkipReason {
+    /// The extension is not an image's, or that of a format that cannot be decoded.
     Name,
-    /// An image that lies beside the folders of classes.
+    /// An image outside the folders of classes.
     OutsideClasses,
-    /// No list or pattern gives it a label.
+    /// An image without a label in the table or from the pattern.
     Unlabelled,
-    /// A name that begins with a dot.
+    /// A name that starts with a dot.
     Hidden,
-    /// A link that leads nowhere.
+    /// A dangling link.
     BrokenLink,
-    /// A link to a folder, inside the folder of a class.
+    /// A link to a folder inside a class's folder.
     FolderLink,
     /// A pipe, a socket or a device.
     Special,
 }
 
-impl Why {
+impl SkipReason {
     fn text(self) -> &'static str {
         match self {
-            Why::Name => "not images by their names",
-            Why::OutsideClasses => "images outside the folders of classes",
-            Why::Unlabelled => "images without a label",
-            Why::Hidden => "hidden images",
-            Why::BrokenLink => "links that lead nowhere",
-            Why::FolderLink => "links to folders, which are not followed inside a class",
-            Why::Special => "neither files nor folders",
+            SkipReason::Name => "files without an image extension",
+            SkipReason::OutsideClasses => "images outside the folders of classes",
+            SkipReason::Unlabelled => "images without a label",
+            SkipReason::Hidden => "hidden images",
+            SkipReason::BrokenLink => "dangling links",
+            SkipReason::FolderLink => "links to folders, which are not followed inside a class",
+            SkipReason::Special => "neither files nor folders",
         }
     }
 }
 
-/// Counts, and the first of each.
+/// Counts of skipped files by reason, each with the first file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Skipped {
-    names: formats::Skipped,
-    others: BTreeMap<Why, (usize, PathBuf)>,
+pub(crate) struct SkippedFiles {
+    names: formats::SkippedFormats,
+    others: BTreeMap<SkipReason, (usize, PathBuf)>,
     first: Option<PathBuf>,
 }
 
-impl Skipped {
-    pub(crate) fn add(&mut self, why: Why, path: &Path) {
+impl SkippedFiles {
+    pub(crate) fn add(&mut self, why: SkipReason, path: &Path) {
         match why {
-            Why::Name => self.names.add(path),
+            SkipReason::Name => self.names.add(path),
             why => self.others.entry(why).or_insert_with(|| (0, path.to_owned())).0 += 1,
         }
         self.first.get_or_insert_with(|| path.to_owned());
     }
 
-    pub(crate) fn merge(&mut self, other: Skipped) {
+    pub(crate) fn merge(&mut self, other: SkippedFiles) {
         self.names.merge(other.names);
         for (why, (count, first)) in other.others {
             self.others.entry(why).or_insert((0, first)).0 += count;
@@ -62,17 +62,17 @@ impl Skipped {
         self.first = self.first.take().or(other.first);
     }
 
-    /// The same without files that are no images by their names.
-    pub(crate) fn without_names(self) -> Skipped {
-        Skipped { names: formats::Skipped::default(), ..self }
+    /// Removes the files that were skipped because of their extensions.
+    pub(crate) fn without_names(self) -> SkippedFiles {
+        SkippedFiles { names: formats::SkippedFormats::default(), ..self }
     }
 
-    /// The first that was counted.
+    /// The first skipped file.
     pub(crate) fn example(&self) -> Option<&Path> {
         self.first.as_deref()
     }
 
-    /// Sentences for people; none if nothing was skipped. Most names are relative to `root`.
+    /// Messages for the user. Most paths are relative to `root`.
     pub(crate) fn notes(&self, root: &Path) -> Vec<String> {
         let mut notes = self.names.notes();
         let total: usize = self.others.values().map(|(count, _)| count).sum();

@@ -1,46 +1,46 @@
-//! Which folders are for training, validation and testing, by their names.
+//! Recognises folders for training, validation and testing by their names.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// What a folder is for.
+/// The split that a folder is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Split {
+pub(crate) enum FolderSplit {
     Train,
     Val,
     Test,
 }
 
-const WORDS: [(&str, Split); 15] = [
-    ("train", Split::Train),
-    ("training", Split::Train),
-    ("trainset", Split::Train),
-    ("trainingset", Split::Train),
-    ("val", Split::Val),
-    ("valid", Split::Val),
-    ("validate", Split::Val),
-    ("validation", Split::Val),
-    ("valset", Split::Val),
-    ("validset", Split::Val),
-    ("validationset", Split::Val),
-    ("test", Split::Test),
-    ("testing", Split::Test),
-    ("testset", Split::Test),
-    ("testingset", Split::Test),
+const WORDS: [(&str, FolderSplit); 15] = [
+    ("train", FolderSplit::Train),
+    ("training", FolderSplit::Train),
+    ("trainset", FolderSplit::Train),
+    ("trainingset", FolderSplit::Train),
+    ("val", FolderSplit::Val),
+    ("valid", FolderSplit::Val),
+    ("validate", FolderSplit::Val),
+    ("validation", FolderSplit::Val),
+    ("valset", FolderSplit::Val),
+    ("validset", FolderSplit::Val),
+    ("validationset", FolderSplit::Val),
+    ("test", FolderSplit::Test),
+    ("testing", FolderSplit::Test),
+    ("testset", FolderSplit::Test),
+    ("testingset", FolderSplit::Test),
 ];
 
-/// Words that say nothing of what images show.
+/// Words that say nothing about the content of images.
 const GENERIC: [&str; 19] = [
     "set", "data", "dataset", "image", "images", "img", "imgs", "jpg", "jpeg", "png", "picture",
     "pictures", "photo", "photos", "split", "folder", "seg", "raw", "resized",
 ];
 
-/// Words for what comes with images.
+/// Words for files that accompany images.
 const BESIDE: [&str; 9] =
     ["label", "labels", "annotation", "annotations", "mask", "masks", "csv", "metadata", "meta"];
 
-/// The words of a name, in lower case: `Training_Set` and `trainingSet` are `training`, `set`.
-/// Digits at the end of a word are left out.
+/// The words of a name in lower case: `Training_Set` and `trainingSet` are `training`, `set`.
+/// Trailing digits of a word are dropped.
 fn words(name: &OsStr) -> Vec<String> {
     let name = name.to_string_lossy();
     let mut words = vec![String::new()];
@@ -59,20 +59,20 @@ fn words(name: &OsStr) -> Vec<String> {
     trimmed.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-fn known(word: &str) -> Option<Split> {
+fn known(word: &str) -> Option<FolderSplit> {
     WORDS.iter().find(|(known, _)| *known == word).map(|&(_, split)| split)
 }
 
-/// What a folder is for, if its name says nothing else: `train`, `Training_Set`, `valid`, `test1`.
-pub(crate) fn split_of(name: &OsStr) -> Option<Split> {
+/// The split of a folder with a plain split name: `train`, `Training_Set`, `valid`, `test1`.
+pub(crate) fn split_of(name: &OsStr) -> Option<FolderSplit> {
     let words = words(name);
     let mut rest = words.iter().filter(|word| !GENERIC.contains(&word.as_str()));
     let split = known(rest.next()?)?;
     rest.next().is_none().then_some(split)
 }
 
-/// The same of a list of labels: `train_labels`, `trainLabels`, `Training_set`.
-pub(crate) fn split_of_list(name: &OsStr) -> Option<Split> {
+/// The split of a list of labels: `train_labels`, `trainLabels`, `Training_set`.
+pub(crate) fn split_of_list(name: &OsStr) -> Option<FolderSplit> {
     let words = words(name);
     let besides =
         |word: &&String| !GENERIC.contains(&word.as_str()) && !BESIDE.contains(&word.as_str());
@@ -81,14 +81,14 @@ pub(crate) fn split_of_list(name: &OsStr) -> Option<Split> {
     rest.next().is_none().then_some(split)
 }
 
-/// Whether a name says nothing of what images show: `images`, `data`, `masks`.
+/// Whether a name says nothing about the content of images: `images`, `data`, `masks`.
 pub(crate) fn is_generic(name: &OsStr) -> bool {
     let words = words(name);
     words.iter().all(|word| GENERIC.contains(&word.as_str()) || BESIDE.contains(&word.as_str()))
         && !words.is_empty()
 }
 
-/// Folders by what they are for.
+/// Folders by their split.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Splits {
     pub(crate) train: Option<OsString>,
@@ -98,25 +98,25 @@ pub(crate) struct Splits {
 }
 
 impl Splits {
-    /// Sorts names.
+    /// Assigns names to splits.
     ///
     /// # Errors
-    /// Two that are for the same.
+    /// Two names for the same split.
     pub(crate) fn of(names: &[OsString]) -> Result<Splits, [OsString; 2]> {
-        let exact: Vec<Option<Split>> = names.iter().map(|name| split_of(name)).collect();
+        let exact: Vec<Option<FolderSplit>> = names.iter().map(|name| split_of(name)).collect();
         let found = if exact.iter().any(Option::is_some) { exact } else { paired(names) };
         let mut splits = Splits::default();
         for (name, split) in names.iter().zip(found) {
-            let place = match split {
+            let slot = match split {
                 None => {
                     splits.others.push(name.clone());
                     continue;
                 }
-                Some(Split::Train) => &mut splits.train,
-                Some(Split::Val) => &mut splits.val,
-                Some(Split::Test) => &mut splits.test,
+                Some(FolderSplit::Train) => &mut splits.train,
+                Some(FolderSplit::Val) => &mut splits.val,
+                Some(FolderSplit::Test) => &mut splits.test,
             };
-            if let Some(first) = place.replace(name.clone()) {
+            if let Some(first) = slot.replace(name.clone()) {
                 return Err([first, name.clone()]);
             }
         }
@@ -124,10 +124,10 @@ impl Splits {
     }
 }
 
-/// `asl_alphabet_train` goes with `asl_alphabet_test`: a word for a split at either end, and the
-/// rest alike.
-fn paired(names: &[OsString]) -> Vec<Option<Split>> {
-    let read = |name: &OsString| -> Option<(Split, Vec<String>)> {
+/// Recognises names such as `asl_alphabet_train` and `asl_alphabet_test`: a split word at the start
+/// or end, with the same rest.
+fn paired(names: &[OsString]) -> Vec<Option<FolderSplit>> {
+    let read = |name: &OsString| -> Option<(FolderSplit, Vec<String>)> {
         let mut words = words(name);
         if let Some(split) = known(words.first()?) {
             words.remove(0);
@@ -138,15 +138,15 @@ fn paired(names: &[OsString]) -> Vec<Option<Split>> {
         Some((split, words))
     };
     let read: Vec<_> = names.iter().map(read).collect();
-    let mut groups: BTreeMap<&[String], Vec<Split>> = BTreeMap::new();
+    let mut groups: BTreeMap<&[String], Vec<FolderSplit>> = BTreeMap::new();
     for (split, rest) in read.iter().flatten() {
         groups.entry(rest).or_default().push(*split);
     }
-    let is_whole = |group: &Vec<Split>| {
-        group.contains(&Split::Train)
-            && (group.contains(&Split::Val) || group.contains(&Split::Test))
+    let is_whole = |group: &Vec<FolderSplit>| {
+        group.contains(&FolderSplit::Train)
+            && (group.contains(&FolderSplit::Val) || group.contains(&FolderSplit::Test))
     };
-    let pick = |read: &Option<(Split, Vec<String>)>| {
+    let pick = |read: &Option<(FolderSplit, Vec<String>)>| {
         let (split, rest) = read.as_ref()?;
         groups.get(&rest[..]).is_some_and(is_whole).then_some(*split)
     };
@@ -157,12 +157,12 @@ fn paired(names: &[OsString]) -> Vec<Option<Split>> {
 mod tests {
     use super::*;
 
-    fn named(name: &str) -> Option<Split> {
+    fn named(name: &str) -> Option<FolderSplit> {
         split_of(OsStr::new(name))
     }
 
     #[test]
-    fn usual_names_of_splits() {
+    fn common_split_names_are_recognised() {
         for name in [
             "train",
             "Train",
@@ -180,13 +180,13 @@ mod tests {
             "Training_Data",
             "train2017",
         ] {
-            assert_eq!(named(name), Some(Split::Train), "{name}");
+            assert_eq!(named(name), Some(FolderSplit::Train), "{name}");
         }
         for name in ["val", "valid", "Validation", "VAL", "val_set", "validation_set", "val2017"] {
-            assert_eq!(named(name), Some(Split::Val), "{name}");
+            assert_eq!(named(name), Some(FolderSplit::Val), "{name}");
         }
         for name in ["test", "Testing", "test_set", "TEST", "test1", "test_images", "testset"] {
-            assert_eq!(named(name), Some(Split::Test), "{name}");
+            assert_eq!(named(name), Some(FolderSplit::Test), "{name}");
         }
         for name in [
             "trainer",
@@ -208,12 +208,12 @@ mod tests {
         }
         let lists = ["train.csv", "trainLabels", "train_labels", "Training_set", "train"];
         for list in lists.map(OsStr::new) {
-            assert_eq!(split_of_list(list), Some(Split::Train), "{list:?}");
+            assert_eq!(split_of_list(list), Some(FolderSplit::Train), "{list:?}");
         }
     }
 
     #[test]
-    fn names_go_together_or_are_refused() {
+    fn names_form_pairs_or_are_rejected() {
         let sorted =
             |names: &[&str]| Splits::of(&names.iter().map(OsString::from).collect::<Vec<_>>());
         let splits = sorted(&["Test", "Training", "extra"]).unwrap();

@@ -1,33 +1,40 @@
-//! Tables of labels: CSV, or the same with tabs or semicolons.
+//! Tables of labels in CSV, with commas, tabs or semicolons.
 
-use super::splits::{Split, split_of};
+use super::splits::{FolderSplit, split_of};
 use crate::formats::may_be_image;
 use std::ffi::OsStr;
 use std::path::Path;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    /// From 1, the header among them.
+pub(super) struct TableRow {
+    /// The line number from 1, including the header.
     pub(super) line: u64,
-    /// A file's name, its path, or its name without ending.
+    /// A file name, a path, or a file stem.
     pub(super) image: String,
-    /// Empty: none.
+    /// Empty if there is none.
     pub(super) label: String,
-    pub(super) split: Option<Split>,
+    pub(super) split: Option<FolderSplit>,
 }
 
-/// Columns by their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Columns {
+/// The columns requested by the user, by name or by number from 1.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ColumnNames<'a> {
+    pub(super) image: Option<&'a str>,
+    pub(super) label: Option<&'a str>,
+}
+
+/// Indices of columns.
+#[derive(Debug)]
+struct TableColumns {
     image: usize,
     label: usize,
     split: Option<usize>,
-    /// Whether the first row is names.
+    /// Whether the first row has column names.
     header: bool,
 }
 
-/// Names of columns, the most telling first; in lower case, letters and digits only.
+/// Known column names by decreasing priority; only letters and digits, in lower case.
 const IMAGE: [&str; 26] = [
     "filename",
     "filenames",
@@ -85,15 +92,15 @@ const LABEL: [&str; 24] = [
 const SPLIT: [&str; 8] =
     ["split", "set", "subset", "dataset", "datasplit", "partition", "usage", "phase"];
 
-/// Reads a table; `wanted` are the columns of images and of labels, if they were named.
+/// Parses a table; `wanted` are the columns that the user named.
 ///
 /// # Errors
-/// A sentence: no table, columns that are not there or cannot be told, rows of other lengths.
+/// A message: not a table, missing or ambiguous columns, or rows of different lengths.
 pub(super) fn read(
     text: &[u8],
     is_tsv: bool,
-    wanted: (Option<&str>, Option<&str>),
-) -> Result<Vec<Row>, String> {
+    wanted: ColumnNames<'_>,
+) -> Result<Vec<TableRow>, String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let records = records(text, separator(text, is_tsv))?;
     let Some((_, first)) = records.first() else { return Err("it is empty".into()) };
@@ -101,7 +108,7 @@ pub(super) fn read(
     let body = &records[usize::from(columns.header)..];
     if let Some((line, fields)) = body.iter().find(|(_, fields)| fields.len() != first.len()) {
         return Err(format!(
-            "line {line} has {} fields, and the first has {}",
+            "line {line} has {} fields, but the first has {}",
             fields.len(),
             first.len()
         ));
@@ -112,20 +119,20 @@ pub(super) fn read(
             .all(|(_, fields)| fields[*column].is_empty() || split(fields, *column).is_some())
     };
     columns.split = columns.split.filter(is_split);
-    let row = |(line, fields): &(u64, Vec<String>)| Row {
+    let row = |(line, fields): &(u64, Vec<String>)| TableRow {
         line: *line,
         image: fields[columns.image].clone(),
         label: fields[columns.label].clone(),
         split: columns.split.and_then(|column| split(fields, column)),
     };
     if body.is_empty() {
-        Err("it has names of columns, and no row".into())
+        Err("it has column names, but no rows".into())
     } else {
         Ok(body.iter().map(row).collect())
     }
 }
 
-/// What stands between fields, by the first line.
+/// The field separator, according to the first line.
 fn separator(text: &[u8], is_tsv: bool) -> u8 {
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let has = |byte: u8| first.contains(&byte);
@@ -154,15 +161,12 @@ fn records(text: &[u8], separator: u8) -> Result<Vec<(u64, Vec<String>)>, String
     Ok(records)
 }
 
-/// A column's name without case, blanks and signs.
+/// A column name in lower case without blanks and punctuation.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-fn columns(
-    first: &[String],
-    (image, label): (Option<&str>, Option<&str>),
-) -> Result<Columns, String> {
+fn columns(first: &[String], wanted: ColumnNames<'_>) -> Result<TableColumns, String> {
     let names: Vec<String> = first.iter().map(|name| plain(name)).collect();
     let of = |known: &[&str]| -> Vec<usize> {
         known.iter().filter_map(|word| names.iter().position(|name| name == word)).collect()
@@ -183,17 +187,17 @@ fn columns(
     let is_file =
         |name: &String| Path::new(name).extension().is_some() && may_be_image(Path::new(name));
     let known_image = of(&IMAGE).first().copied();
-    let image = match image {
+    let image = match wanted.image {
         Some(wanted) => named(wanted)?,
         None => match (known_image, first.iter().position(is_file)) {
             (Some(column), _) => (column, true),
-            (None, Some(column)) => (column, false), // no names: the first row is an image's
+            (None, Some(column)) => (column, false), // no header: the first row is an image
             (None, None) => {
-                return Err(format!("none of its columns ({}) is known to name images", all()));
+                return Err(format!("none of its columns ({}) has a known name for images", all()));
             }
         },
     };
-    let label = match label {
+    let label = match wanted.label {
         Some(wanted) => named(wanted)?,
         None => {
             let header = image.1;
@@ -205,7 +209,7 @@ fn columns(
                 ([one], _) | ([], [one]) => (*one, header),
                 ([], _) => {
                     return Err(format!(
-                        "none of its columns ({}) is known to be the label",
+                        "none of its columns ({}) has a known name for labels",
                         all()
                     ));
                 }
@@ -220,7 +224,7 @@ fn columns(
         return Err(format!("column `{}` cannot be both image and label", first[image.0]));
     }
     let header = image.1 || label.1 || !first.iter().any(is_file);
-    Ok(Columns { image: image.0, label: label.0, split: split.filter(|_| header), header })
+    Ok(TableColumns { image: image.0, label: label.0, split: split.filter(|_| header), header })
 }
 
 #[cfg(test)]
@@ -228,12 +232,12 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        let rows = read(text.as_bytes(), false, (None, None)).unwrap();
+        let rows = read(text.as_bytes(), false, ColumnNames::default()).unwrap();
         rows.into_iter().map(|row| (row.image, row.label)).collect()
     }
 
     #[test]
-    fn columns_are_found_by_their_names() {
+    fn columns_are_found_by_known_names() {
         for text in [
             "id,breed\na,x\nb,y\n",
             "filename,label\r\na,x\r\nb,y\r\n",
@@ -251,13 +255,17 @@ mod tests {
     }
 
     #[test]
-    fn columns_can_be_named() {
+    fn columns_can_be_chosen() {
         let text = b"id,healthy,rust\na,1,0\n";
-        let read = |image, label| read(text, false, (image, label));
+        let read = |image, label| read(text, false, ColumnNames { image, label });
         assert_eq!(read(None, Some("rust")).unwrap()[0].label, "0");
         assert_eq!(read(None, Some("2")).unwrap()[0].label, "1");
         for (image, label, said) in [
-            (None, None, "none of its columns (`id`, `healthy`, `rust`) is known to be the label"),
+            (
+                None,
+                None,
+                "none of its columns (`id`, `healthy`, `rust`) has a known name for labels",
+            ),
             (None, Some("scab"), "there is no column `scab`, only `id`"),
             (Some("4"), None, "there is no column `4`"),
             (Some("id"), Some("id"), "both image and label"),
@@ -268,28 +276,31 @@ mod tests {
     }
 
     #[test]
-    fn tables_that_cannot_be_read() {
+    fn invalid_tables_are_rejected() {
         for (text, said) in [
             ("", "empty"),
             ("id,label\n", "no row"),
             ("id,label\na,b,c\n", "line 2 has 3 fields"),
             ("id,label,class\na,b,c\n", "`label` and `class` may both"),
-            ("x,y,z\n1,2,3\n", "known to name images"),
+            ("x,y,z\n1,2,3\n", "known name for images"),
         ] {
-            let error = read(text.as_bytes(), false, (None, None)).unwrap_err();
+            let error = read(text.as_bytes(), false, ColumnNames::default()).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");
         }
-        assert!(read(b"id,label\n\xff\xfe,b\n", false, (None, None)).is_err());
+        assert!(read(b"id,label\n\xff\xfe,b\n", false, ColumnNames::default()).is_err());
     }
 
     #[test]
-    fn a_column_may_tell_what_images_are_for() {
+    fn a_column_may_assign_images_to_splits() {
         let text = b"file,label,data set\na,x,train\nb,x,valid\nc,x,test\nd,x,\n";
-        let rows = read(text, false, (None, None)).unwrap();
+        let rows = read(text, false, ColumnNames::default()).unwrap();
         let splits: Vec<_> = rows.iter().map(|row| row.split).collect();
-        assert_eq!(splits, [Some(Split::Train), Some(Split::Val), Some(Split::Test), None]);
+        assert_eq!(
+            splits,
+            [Some(FolderSplit::Train), Some(FolderSplit::Val), Some(FolderSplit::Test), None]
+        );
         let text = b"file,label,set\na,x,red\nb,x,train\n";
-        let rows = read(text, false, (None, None)).unwrap();
+        let rows = read(text, false, ColumnNames::default()).unwrap();
         assert!(rows.iter().all(|row| row.split.is_none()));
     }
 }

@@ -1,6 +1,6 @@
 //! Layouts as people download them: the right classes and images, or a message.
 
-use super::tree::Disk;
+use super::tree::DiskTree;
 use super::*;
 use crate::scratch_dir::ScratchDir;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ fn made(files: &[&str]) -> ScratchDir {
 }
 
 fn arranged(folder: &ScratchDir, below: &str) -> Result<Arranged> {
-    arrange(&Disk::new(&folder.path().join(below)), &Labelling::default())
+    arrange(&DiskTree::new(&folder.path().join(below)), &Labelling::default())
 }
 
 fn said(folder: &ScratchDir) -> String {
@@ -91,7 +91,7 @@ fn several_folders_for_the_same_are_refused() {
         }
         let said = said(&folder);
         let both = two.iter().all(|name| said.contains(&format!("`{name}`")));
-        assert!(both && said.contains("are for the same"), "{said}");
+        assert!(both && said.contains("are the same split"), "{said}");
     }
 }
 
@@ -133,7 +133,7 @@ fn what_is_no_split_is_not_taken_for_one() {
     let folder = made(&["bus/1.jpg", "car/1.jpg", "train/1.jpg", "train/2.jpg"]);
     let found = arranged(&folder, "").unwrap();
     assert_eq!(ids(&found), ["bus", "car", "train"]);
-    assert!(found.notes[0].contains("it is taken for a class"), "{:?}", found.notes);
+    assert!(found.notes[0].contains("it is used as a class"), "{:?}", found.notes);
     let folder = made(&["bullet train/1.jpg", "test tube/1.jpg", "latest/1.jpg"]);
     assert_eq!(ids(&arranged(&folder, "").unwrap()), ["bullet train", "latest", "test tube"]);
 }
@@ -148,7 +148,7 @@ fn images_to_test_on_and_none_to_train_on() {
         folder.write("cat/1.jpg", b"");
         folder.write("dog/1.jpg", b"");
         let text = said(&folder);
-        assert!(text.contains("may be a class, as `cat`, or images to test on"), "{text}");
+        assert!(text.contains("may be a class, like `cat`, or the test images"), "{text}");
     }
 }
 
@@ -161,7 +161,7 @@ fn flat_folders_are_told_how_to_state_labels() {
     ] {
         let text = said(&made(files));
         assert!(text.contains("images and no folders of classes"), "{text}");
-        assert!(text.contains("--labels FILE.csv") && text.contains("--label-from"), "{text}");
+        assert!(text.contains("a table of labels") && text.contains("label-from"), "{text}");
         assert!(text.contains(&format!("{at}: ")), "{text}");
     }
 }
@@ -199,7 +199,7 @@ fn folders_of_folders_are_refused() {
         let text = said(&folder);
         assert!(text.contains("contains only folders"), "{text}");
         let labelling = Labelling { from: Some("^([^/]+)/".into()), ..Labelling::default() };
-        let found = arrange(&Disk::new(folder.path()), &labelling).unwrap();
+        let found = arrange(&DiskTree::new(folder.path()), &labelling).unwrap();
         let all = found.train.len() + found.test.len();
         assert!(all >= files.len(), "the message's remedy works: {found:?}");
     }
@@ -257,12 +257,12 @@ fn what_is_skipped_is_counted_and_named() {
         "1 HEIC file was skipped",
         "train/cat/a.heic: convert to JPEG",
         "1 AVIF file was skipped",
-        "1 file that is no image was skipped, e.g. ",
+        "1 file that is not an image was skipped, e.g. ",
         "train/dog/notes.txt",
         "4 files skipped: ",
         "1 images outside the folders of classes (such as train/stray.png)",
         "1 hidden images (such as val/dog/.hidden.jpg)",
-        "1 links that lead nowhere (such as train/dog/gone.jpg)",
+        "1 dangling links (such as train/dog/gone.jpg)",
         "1 links to folders",
     ] {
         assert!(note.contains(part), "{part}: {note}");
@@ -304,7 +304,7 @@ fn names_that_become_equal_are_refused() {
     for two in [["Cat", "cat"], ["caf\u{e9}", "cafe\u{301}"], ["dog", "dog "]] {
         let files = two.map(|name| format!("{name}/1.jpg"));
         let text = said(&made(&files.each_ref().map(|name| &name[..])));
-        assert!(text.contains("equal but for case or encoding"), "{text}");
+        assert!(text.contains("differ only in case or encoding"), "{text}");
     }
     use std::os::unix::ffi::OsStrExt;
     let folder = ScratchDir::new();
@@ -313,7 +313,7 @@ fn names_that_become_equal_are_refused() {
         std::fs::create_dir(&name).unwrap();
         std::fs::write(name.join("1.jpg"), b"").unwrap();
     }
-    assert!(said(&folder).contains("both shown as `a\u{fffd}`"));
+    assert!(said(&folder).contains("the same displayed name `a\u{fffd}`"));
     // Names of one set in another case than the other's.
     let folder = made(&["train/Cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "val/dog/1.jpg"]);
     let text = said(&folder);
@@ -331,7 +331,7 @@ fn classes_that_are_tested_and_not_trained_or_empty() {
     assert!(said(&folder).contains("cow: no image in this class's folder"));
     let folder = made(&files[..2]);
     std::fs::create_dir(folder.path().join("val")).unwrap();
-    assert!(said(&folder).contains("val: no image to test on"));
+    assert!(said(&folder).contains("val: no test image"));
     let folder = made(&["val/cat/1.jpg", "val/dog/1.jpg"]);
     std::fs::create_dir(folder.path().join("train")).unwrap();
     assert!(said(&folder).contains("train: no image to train on"));
@@ -413,13 +413,13 @@ fn kaggles_imagenet_with_something_missing() {
     let text = said(&folder);
     assert!(text.contains("no LOC_val_solution.csv") && text.contains("CLS-LOC/val"), "{text}");
     for (line, wanted) in [
-        ("ILSVRC2012_val_00000001,", "line 2 states no class"),
-        ("ILSVRC2012_val_00000001,cat 1 2 3 4", "line 2 states no class"),
+        ("ILSVRC2012_val_00000001,", "line 2 has no class"),
+        ("ILSVRC2012_val_00000001,cat 1 2 3 4", "line 2 has no class"),
         ("ILSVRC2012_val_00000001,n99999999 1 2 3 4", "of class n99999999, which"),
         ("ILSVRC2012_val_00000009,n01440764 1 2 3 4", "names no image in"),
         (
             "ILSVRC2012_val_00000001,n01440764 1\nILSVRC2012_val_00000001,n02012849 1",
-            "line 3: ILSVRC2012_val_00000001 has another class before",
+            "line 3: ILSVRC2012_val_00000001 has another class on an earlier line",
         ),
     ] {
         let text = format!("ImageId,PredictionString\n{line}\n");

@@ -1,4 +1,4 @@
-//! Folders and files as layouts see them, on disk or in an archive.
+//! Folders and files on disk or in an archive.
 
 use crate::bounded::{self, LONGEST_TEXT};
 use crate::formats::may_be_image;
@@ -9,24 +9,23 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Folders and files below a root. Paths are relative to the root, which is the empty path.
-pub(crate) trait Tree {
-    /// What a folder holds, in the order of names; [junk](is_junk) and hidden folders are left
-    /// out.
+pub(crate) trait FileTree {
+    /// The entries of a folder, sorted by name, without [junk](is_junk) and hidden folders.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    fn list(&self, folder: &Path) -> Result<Vec<Entry>>;
+    fn list(&self, folder: &Path) -> Result<Vec<TreeEntry>>;
 
-    /// The contents of a text file.
+    /// The content of a text file.
     ///
     /// # Errors
     /// If it cannot be read, or is longer than [`LONGEST_TEXT`].
     fn read(&self, file: &Path) -> Result<Vec<u8>>;
 
-    /// What to call a path in messages.
+    /// The path for messages.
     fn full(&self, path: &Path) -> PathBuf;
 
-    /// The same for a folder that can be reached by several paths.
+    /// A unique path of a folder, which may be reachable through several.
     fn identity(&self, folder: &Path) -> PathBuf {
         folder.to_owned()
     }
@@ -53,21 +52,21 @@ pub(crate) trait Tree {
         let parent = path.parent().unwrap_or(Path::new(""));
         self.has_folder(parent)
             && self.list(parent).is_ok_and(|entries| {
-                entries.iter().any(|entry| entry.kind == EntryKind::File && entry.name == name)
+                entries.iter().any(|entry| entry.kind == TreeEntryKind::File && entry.name == name)
             })
     }
 }
 
 /// A file or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct TreeEntry {
     pub(crate) name: OsString,
-    pub(crate) kind: EntryKind,
+    pub(crate) kind: TreeEntryKind,
 }
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EntryKind {
+pub(crate) enum TreeEntryKind {
     Folder,
     /// A symbolic link to a folder.
     FolderLink,
@@ -76,25 +75,25 @@ pub(crate) enum EntryKind {
     File,
     /// A file whose name begins with a dot.
     Hidden,
-    /// A symbolic link that leads nowhere.
+    /// A dangling symbolic link.
     Broken,
     /// A pipe, a socket or a device.
     Special,
 }
 
-impl Entry {
-    /// Whether it is a folder that can be entered.
+impl TreeEntry {
+    /// Whether it is a folder or a link to one.
     pub(crate) fn is_folder(&self) -> bool {
-        matches!(self.kind, EntryKind::Folder | EntryKind::FolderLink)
+        matches!(self.kind, TreeEntryKind::Folder | TreeEntryKind::FolderLink)
     }
 
-    /// Whether it is a file that may be an image by its name.
+    /// Whether it is a file whose extension may be an image's.
     pub(crate) fn is_image(&self) -> bool {
-        self.kind == EntryKind::File && may_be_image(Path::new(&self.name))
+        self.kind == TreeEntryKind::File && may_be_image(Path::new(&self.name))
     }
 }
 
-/// Whether a name is one that systems and programs leave behind: never a class, never an image.
+/// Whether this is the name of a file that systems and programs leave behind.
 pub(crate) fn is_junk(name: &OsStr) -> bool {
     const JUNK: [&str; 11] = [
         "__macosx",
@@ -114,51 +113,51 @@ pub(crate) fn is_junk(name: &OsStr) -> bool {
 }
 
 /// A folder on disk.
-pub(crate) struct Disk {
+pub(crate) struct DiskTree {
     root: PathBuf,
 }
 
-impl Disk {
-    pub(crate) fn new(root: &Path) -> Disk {
-        Disk { root: root.to_owned() }
+impl DiskTree {
+    pub(crate) fn new(root: &Path) -> DiskTree {
+        DiskTree { root: root.to_owned() }
     }
 
-    fn kind(&self, path: &Path, entry: &fs::DirEntry) -> EntryKind {
+    fn kind(&self, path: &Path, entry: &fs::DirEntry) -> TreeEntryKind {
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         let kind = match entry.file_type() {
             Ok(kind) => kind,
-            Err(_) => return EntryKind::Broken,
+            Err(_) => return TreeEntryKind::Broken,
         };
         if kind.is_dir() {
-            return EntryKind::Folder;
+            return TreeEntryKind::Folder;
         }
         let kind = match kind.is_symlink().then(|| fs::metadata(path)) {
             None => kind,
-            Some(Err(_)) => return EntryKind::Broken,
+            Some(Err(_)) => return TreeEntryKind::Broken,
             Some(Ok(about)) if about.is_dir() => return link_kind(path),
             Some(Ok(about)) => about.file_type(),
         };
         if !kind.is_file() {
-            EntryKind::Special
+            TreeEntryKind::Special
         } else if is_hidden {
-            EntryKind::Hidden
+            TreeEntryKind::Hidden
         } else {
-            EntryKind::File
+            TreeEntryKind::File
         }
     }
 }
 
 /// Whether a link to a folder leads to one that contains the link.
-fn link_kind(path: &Path) -> EntryKind {
-    let place = path.parent().map(fs::canonicalize);
-    match (place, fs::canonicalize(path)) {
-        (Some(Ok(place)), Ok(target)) if !place.starts_with(&target) => EntryKind::FolderLink,
-        _ => EntryKind::Loop,
+fn link_kind(path: &Path) -> TreeEntryKind {
+    let parent = path.parent().map(fs::canonicalize);
+    match (parent, fs::canonicalize(path)) {
+        (Some(Ok(parent)), Ok(target)) if !parent.starts_with(&target) => TreeEntryKind::FolderLink,
+        _ => TreeEntryKind::Loop,
     }
 }
 
-impl Tree for Disk {
-    fn list(&self, folder: &Path) -> Result<Vec<Entry>> {
+impl FileTree for DiskTree {
+    fn list(&self, folder: &Path) -> Result<Vec<TreeEntry>> {
         let full = self.full(folder);
         let io = |error| Error::io(&full, &error);
         let mut entries = Vec::new();
@@ -170,8 +169,8 @@ impl Tree for Disk {
             }
             let kind = self.kind(&entry.path(), &entry);
             let is_hidden = name.as_encoded_bytes().starts_with(b".");
-            if !is_hidden || kind == EntryKind::Hidden {
-                entries.push(Entry { name, kind });
+            if !is_hidden || kind == TreeEntryKind::Hidden {
+                entries.push(TreeEntry { name, kind });
             }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -199,14 +198,14 @@ impl Tree for Disk {
     }
 }
 
-/// The contents of a text file on disk.
+/// The content of a text file on disk.
 pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>> {
     bounded::read(path, LONGEST_TEXT).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => {
             let problem = format!("longer than {} MiB", LONGEST_TEXT >> 20);
-            Error::layout(path, problem, "name the list of labels or names")
+            Error::layout(path, problem, "give the list of labels or names")
         }
-        ErrorKind::InvalidInput => Error::layout(path, error.to_string(), "name a text file"),
+        ErrorKind::InvalidInput => Error::layout(path, error.to_string(), "give a text file"),
         _ => Error::io(path, &error),
     })
 }

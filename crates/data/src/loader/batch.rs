@@ -1,31 +1,31 @@
-//! What a loader delivers.
+//! A batch of images in host memory.
 
-use super::patience::AtHand;
-use super::{Pass, Plan};
+use super::stall::ReadClock;
+use super::{LoaderMode, LoaderPlan};
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::{ColorShift, Resizer, View};
 use random::{Purpose, Stream};
 
-/// The label of a row that takes no part: padding, or an image that could not be read.
+/// The label of a row that does not count: padding, or an unreadable image.
 pub const IGNORED: u32 = u32::MAX;
 
-/// How many images are tried in place of a bad one. They are drawn by seed, epoch and image, so
-/// that every run takes the same.
+/// How many replacements of an unreadable image are tried. They are drawn by seed, epoch and image,
+/// so that every run takes the same.
 const REPLACEMENTS: usize = 32;
 
-/// Rows that an image takes at most.
-const MOST_VIEWS: usize = 10;
+/// The largest number of rows of an image.
+const MAX_VIEWS: usize = 10;
 
-/// A batch in host memory, or the [part](Plan::part) of it that is delivered: rows of crops and
-/// what the network must know about them.
+/// A batch in host memory, or the delivered [part](LoaderPlan::part) of it: rows of crops and their
+/// labels and transforms.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are
     /// zero.
     pub pixels: Vec<u8>,
-    /// For each row: top and left of the crop in the centre square, which the mean image is of;
-    /// and 1 where it is to be mirrored. Crops of whole images may leave the square: then the
-    /// nearest place inside.
+    /// For each row: top and left of the crop in the centre square, which is the area of the mean
+    /// image; and 1 if it is to be mirrored. A crop outside the square has the nearest position
+    /// inside.
     pub views: Vec<[u32; 3]>,
     /// For each row: gain, red, green, blue; `x <- (x - mean) * gain + color`.
     pub tints: Vec<[f32; 4]>,
@@ -33,24 +33,24 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// For each row: its image's index in the source; [`IGNORED`] in padding.
     pub samples: Vec<u32>,
-    /// Rows that are no padding (with ten views, ten for each image).
+    /// Rows without padding (with ten views: ten per image).
     pub images: usize,
-    /// Counted from 0.
+    /// The epoch, from 0.
     pub epoch: u32,
-    /// Which batch of its epoch, counted from 0.
+    /// The position of the batch in its epoch, from 0.
     pub position: usize,
 }
 
-/// What a worker keeps from batch to batch, so that reading allocates nothing new.
+/// A worker's memory, reused so that reading does not allocate.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct Scratch {
     buffer: ReadBuffer,
-    /// From a rectangle to the crop's size.
+    /// Resizes rectangles to the crop's size.
     resizer: Resizer,
 }
 
 impl Batch {
-    pub(super) fn new(plan: &Plan) -> Batch {
+    pub(super) fn new(plan: &LoaderPlan) -> Batch {
         let rows = plan.own_rows();
         Batch {
             pixels: vec![0; rows * plan.crop.0 * plan.crop.1 * 3],
@@ -64,32 +64,36 @@ impl Batch {
         }
     }
 
-    /// Fills in everything but the tints. Images that could not be read are added to `bad`; `hand`
-    /// always knows the image at hand.
+    /// Fills everything but the tints with batch `position` of epoch `epoch`. Errors of unreadable
+    /// images are added to `bad`; `clock` shows the current image.
     pub(super) fn fill(
         &mut self,
         source: &dyn Source,
-        plan: &Plan,
+        plan: &LoaderPlan,
         (epoch, position): (u32, usize),
-        desk: &mut Desk,
+        scratch: &mut Scratch,
         bad: &mut Vec<(u32, Error)>,
-        hand: &AtHand,
+        clock: &ReadClock,
     ) -> Result<()> {
         let views = plan.views_per_image();
         let samples = plan.samples(source.len(), epoch, position);
         (self.epoch, self.position, self.images) = (epoch, position, samples.len() * views);
         for (image, sample) in samples.enumerate() {
-            let mut others = Stream::new(plan.seed, Purpose::Replace, epoch, sample as u32);
+            let mut replacements = Stream::new(plan.seed, Purpose::Replace, epoch, sample as u32);
             let (mut at, mut tries) = (sample, 0);
             loop {
-                hand.begin(at);
-                let read = self.fill_rows(source, plan, image * views, at, desk);
+                clock.begin(at);
+                let read = self.fill_rows(source, plan, image * views, at, scratch);
                 let read = read.inspect_err(|error| bad.push((at as u32, error.clone())));
                 tries += 1;
-                match (read, plan.pass) {
-                    (Err(error), Pass::Training) if tries > REPLACEMENTS => return Err(error),
-                    (Err(_), Pass::Training) => at = others.below(source.len() as u32) as usize,
-                    (Ok(()), _) | (Err(_), Pass::Testing) => break,
+                match (read, plan.mode) {
+                    (Err(error), LoaderMode::Training) if tries > REPLACEMENTS => {
+                        return Err(error);
+                    }
+                    (Err(_), LoaderMode::Training) => {
+                        at = replacements.below(source.len() as u32) as usize
+                    }
+                    (Ok(()), _) | (Err(_), LoaderMode::Testing) => break,
                 }
             }
         }
@@ -97,18 +101,18 @@ impl Batch {
         Ok(())
     }
 
-    /// The rows from `first` on that image `sample` takes; if it cannot be read, they are ignored.
+    /// Fills the rows of image `sample` from `first` on; if it cannot be read, they are ignored.
     fn fill_rows(
         &mut self,
         source: &dyn Source,
-        plan: &Plan,
+        plan: &LoaderPlan,
         first: usize,
         sample: usize,
-        desk: &mut Desk,
+        scratch: &mut Scratch,
     ) -> Result<()> {
         let (epoch, drawn_for) = (self.epoch, sample as u32);
         let (square, whole) = (source.size(), source.size_of(sample));
-        let mut views = [View { top: 0, left: 0, mirror: false }; MOST_VIEWS];
+        let mut views = [View { top: 0, left: 0, mirror: false }; MAX_VIEWS];
         let views = &mut views[..plan.views_per_image()];
         let rows = first..first + views.len();
         for (number, (view, row)) in views.iter_mut().zip(rows.clone()).enumerate() {
@@ -119,7 +123,7 @@ impl Batch {
         self.samples[rows.clone()].fill(drawn_for);
         let bytes = plan.crop.0 * plan.crop.1 * 3;
         let to = &mut self.pixels[first * bytes..rows.end * bytes];
-        let Desk { buffer, resizer } = desk;
+        let Scratch { buffer, resizer } = scratch;
         let read = match plan.rectangle(epoch, drawn_for, square) {
             None => source.read_crops(sample, views, plan.crop, to, buffer),
             Some(part) => source
@@ -139,7 +143,7 @@ impl Batch {
         Ok(())
     }
 
-    fn clear_from(&mut self, row: usize, plan: &Plan) {
+    fn clear_from(&mut self, row: usize, plan: &LoaderPlan) {
         self.pixels[row * plan.crop.0 * plan.crop.1 * 3..].fill(0);
         self.views[row..].fill([0; 3]);
         self.labels[row..].fill(IGNORED);
@@ -157,7 +161,7 @@ impl Batch {
     }
 }
 
-/// A view of a whole image as a place in the square in its centre.
+/// The position of a view of a whole image in its centre square.
 fn in_square(
     view: &View,
     whole: (usize, usize),

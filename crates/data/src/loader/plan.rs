@@ -1,109 +1,128 @@
-//! Which images a loader delivers, in which order, seen how.
+//! The images of each batch, their order and their crops.
 
 use augment::{Jitter, Rectangle, ResizedCrop, View, nine_crop, ten_crop};
 use random::Permutation;
 
-/// Which images come, in which order, seen how.
+/// The images of each batch, their order and their crops.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
-    /// Rows of a batch. With ten or nine views an image takes as many rows.
+pub struct LoaderPlan {
+    /// Rows of a batch. With ten or nine views, an image takes as many rows.
     pub rows: usize,
-    /// Which of how many equal parts of every batch is delivered; the others are not looked at.
+    /// The delivered part of every batch and the number of equal parts, such as (rank, ranks). The
+    /// other parts are not read.
     pub part: (usize, usize),
-    /// Height and width of what the network sees.
+    /// Height and width of the network's input.
     pub crop: (usize, usize),
-    /// The seed of order and views.
+    /// The seed of the order and of the views.
     pub seed: u64,
     /// Training or testing.
-    pub pass: Pass,
-    /// How each image is seen.
-    pub views: Views,
-    /// How the crop's colours are changed, before anything else happens to them.
+    pub mode: LoaderMode,
+    /// The crops of each image.
+    pub views: CropMode,
+    /// Colour jitter of the crops, applied first.
     pub jitter: Option<Jitter>,
 }
 
-/// The order of the images, and what happens to one that cannot be read.
+/// The order of the images, and how unreadable images are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// Every epoch all images in a new order, without end. A bad image is replaced by another,
-    /// drawn at random.
+pub enum LoaderMode {
+    /// All images in a new order every epoch, without end. An unreadable image is replaced by a
+    /// random one.
     Training,
-    /// All images once, in their own order. A bad image's rows are marked
+    /// All images once, in the source's order. The rows of an unreadable image are marked
     /// [`IGNORED`](super::IGNORED).
     Testing,
 }
 
-/// How an image is seen.
+/// The crops of an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Views {
-    /// One view; place and reflection are drawn anew each epoch where asked for, else centred and
-    /// plain.
+pub enum CropMode {
+    /// One crop. Its position and reflection are random and drawn every epoch where enabled, else
+    /// centred and not mirrored.
     One {
-        /// Crop anywhere.
+        /// Random position.
         random_place: bool,
-        /// Mirror every other image.
+        /// Mirror half of the images.
         mirror: bool,
     },
-    /// One view, whose place, size and shape are drawn anew each epoch, and which is then resized
-    /// to the crop.
+    /// One rectangle whose position, size and aspect ratio are drawn every epoch, resized to the
+    /// crop's size.
     Resized {
-        /// Which rectangles of the stored image.
+        /// The distribution of the rectangles.
         crop: ResizedCrop,
-        /// Mirror every other image.
+        /// Mirror half of the images.
         mirror: bool,
     },
-    /// Four corners and the centre, and their reflections: ten rows, one after another.
+    /// Four corners, the centre and their reflections: ten consecutive rows.
     Ten,
-    /// A grid of three by three, not mirrored: nine rows, one after another.
+    /// A grid of three by three, not mirrored: nine consecutive rows.
     Nine,
 }
 
-impl Plan {
-    /// Training: random places, mirrored half the time.
-    pub fn training(rows: usize, crop: (usize, usize), seed: u64) -> Plan {
-        let views = Views::One { random_place: true, mirror: true };
-        Plan { rows, part: (0, 1), crop, seed, pass: Pass::Training, views, jitter: None }
+impl LoaderPlan {
+    /// Training on random crops, mirrored half the time.
+    pub fn training(rows: usize, crop: (usize, usize), seed: u64) -> LoaderPlan {
+        let views = CropMode::One { random_place: true, mirror: true };
+        LoaderPlan {
+            rows,
+            part: (0, 1),
+            crop,
+            seed,
+            mode: LoaderMode::Training,
+            views,
+            jitter: None,
+        }
     }
 
-    /// Testing on the centre of each image.
-    pub fn testing(rows: usize, crop: (usize, usize)) -> Plan {
-        let views = Views::One { random_place: false, mirror: false };
-        Plan { rows, part: (0, 1), crop, seed: 0, pass: Pass::Testing, views, jitter: None }
+    /// Testing on the centre crop of each image.
+    pub fn testing(rows: usize, crop: (usize, usize)) -> LoaderPlan {
+        let views = CropMode::One { random_place: false, mirror: false };
+        LoaderPlan {
+            rows,
+            part: (0, 1),
+            crop,
+            seed: 0,
+            mode: LoaderMode::Testing,
+            views,
+            jitter: None,
+        }
     }
 
     /// Testing on ten views of each image.
-    pub fn ten_views(rows: usize, crop: (usize, usize)) -> Plan {
-        Plan { views: Views::Ten, ..Plan::testing(rows, crop) }
+    pub fn ten_views(rows: usize, crop: (usize, usize)) -> LoaderPlan {
+        LoaderPlan { views: CropMode::Ten, ..LoaderPlan::testing(rows, crop) }
     }
 
-    /// Testing on nine views of each image, the 2012 source's way with CIFAR.
-    pub fn nine_views(rows: usize, crop: (usize, usize)) -> Plan {
-        Plan { views: Views::Nine, ..Plan::testing(rows, crop) }
+    /// Testing on nine views of each image, as the 2012 source does with CIFAR.
+    pub fn nine_views(rows: usize, crop: (usize, usize)) -> LoaderPlan {
+        LoaderPlan { views: CropMode::Nine, ..LoaderPlan::testing(rows, crop) }
     }
 
-    /// The same batches, of which only part `which` of `of` is delivered: the rows that it has in
-    /// the whole batch, and no others. Parts are equal; so those of one batch, one after another,
-    /// are the batch.
+    /// The same batches, of which only part `index` of `count` is delivered. Parts are equal and
+    /// consecutive: joined in order, they are the whole batch.
     ///
     /// # Panics
-    /// If a full batch has not `of` equal parts, or there is no such part.
-    pub fn part(self, (which, of): (usize, usize)) -> Plan {
+    /// If the images of a batch cannot be divided into `count` equal parts, or `index` is not less.
+    pub fn part(self, (index, count): (usize, usize)) -> LoaderPlan {
         let images = self.images_per_batch();
-        assert!(which < of, "part {which} of {of}");
-        assert!(images.is_multiple_of(of), "{images} images a batch have not {of} equal parts");
-        Plan { part: (which, of), ..self }
+        assert!(index < count, "part {index} of {count}");
+        assert!(
+            images.is_multiple_of(count),
+            "{images} images per batch are not divisible by {count}"
+        );
+        LoaderPlan { part: (index, count), ..self }
     }
 
     /// Rows that each image takes.
     pub fn views_per_image(&self) -> usize {
         match self.views {
-            Views::One { .. } | Views::Resized { .. } => 1,
-            Views::Ten => 10,
-            Views::Nine => 9,
+            CropMode::One { .. } | CropMode::Resized { .. } => 1,
+            CropMode::Ten => 10,
+            CropMode::Nine => 9,
         }
     }
 
-    /// Rows that are delivered of a batch.
+    /// Rows of the delivered part of a batch.
     pub fn own_rows(&self) -> usize {
         self.rows / self.part.1
     }
@@ -113,40 +132,40 @@ impl Plan {
         self.rows / self.views_per_image()
     }
 
-    /// Batches in an epoch over `len` images; the last may be short.
+    /// Batches in an epoch over `len` images; the last may be partial.
     pub fn batches(&self, len: usize) -> usize {
         len.div_ceil(self.images_per_batch())
     }
 
-    /// The images of a batch that are delivered, in order.
+    /// The images of the delivered part of a batch, in order.
     pub(super) fn samples(
         &self,
         len: usize,
         epoch: u32,
         batch: usize,
     ) -> impl ExactSizeIterator<Item = usize> + use<> {
-        let (which, of) = self.part;
-        let own = self.images_per_batch() / of;
-        let first = len.min(batch * self.images_per_batch() + which * own);
+        let (index, count) = self.part;
+        let own = self.images_per_batch() / count;
+        let first = len.min(batch * self.images_per_batch() + index * own);
         let positions = first..len.min(first + own);
-        let (pass, order) = (self.pass, Permutation::new(self.seed, epoch, len as u64));
-        positions.map(move |position| match pass {
-            Pass::Testing => position,
-            Pass::Training => order.at(position as u64) as usize,
+        let (mode, order) = (self.mode, Permutation::new(self.seed, epoch, len as u64));
+        positions.map(move |position| match mode {
+            LoaderMode::Testing => position,
+            LoaderMode::Training => order.at(position as u64) as usize,
         })
     }
 
-    /// The view in row `row` of those that an image takes; of a rectangle that is resized, the part
-    /// of the mean image that is subtracted: its centre.
+    /// The view in row `row` of an image. For a resized rectangle: the part of the mean image that
+    /// is subtracted, its centre.
     pub(super) fn view(&self, epoch: u32, sample: u32, size: (usize, usize), row: usize) -> View {
         match self.views {
-            Views::Ten => ten_crop(size, self.crop)[row],
-            Views::Nine => nine_crop(size, self.crop)[row],
-            Views::Resized { mirror, .. } => {
+            CropMode::Ten => ten_crop(size, self.crop)[row],
+            CropMode::Nine => nine_crop(size, self.crop)[row],
+            CropMode::Resized { mirror, .. } => {
                 let drawn = View::draw(self.seed, epoch, sample, size, self.crop);
                 View { mirror: mirror && drawn.mirror, ..View::centre(size, self.crop) }
             }
-            Views::One { random_place, mirror } => {
+            CropMode::One { random_place, mirror } => {
                 let drawn = View::draw(self.seed, epoch, sample, size, self.crop);
                 let centre = View::centre(size, self.crop);
                 let place = if random_place { drawn } else { centre };
@@ -154,7 +173,7 @@ impl Plan {
             }
         }
     }
-    /// The rectangle of an image that is resized to the crop, if the plan wants one.
+    /// The rectangle of an image that is resized to the crop's size, with [`CropMode::Resized`].
     pub(super) fn rectangle(
         &self,
         epoch: u32,
@@ -162,8 +181,8 @@ impl Plan {
         size: (usize, usize),
     ) -> Option<Rectangle> {
         match self.views {
-            Views::Resized { crop, .. } => Some(crop.draw(self.seed, epoch, sample, size)),
-            Views::One { .. } | Views::Ten | Views::Nine => None,
+            CropMode::Resized { crop, .. } => Some(crop.draw(self.seed, epoch, sample, size)),
+            CropMode::One { .. } | CropMode::Ten | CropMode::Nine => None,
         }
     }
 }
@@ -178,18 +197,23 @@ mod tests {
 
     const CROP: (usize, usize) = (20, 24);
 
-    fn resized() -> Plan {
-        let views = Views::Resized { crop: ResizedCrop::default(), mirror: true };
-        Plan { views, ..Plan::training(6, CROP, 7) }
+    fn resized() -> LoaderPlan {
+        let views = CropMode::Resized { crop: ResizedCrop::default(), mirror: true };
+        LoaderPlan { views, ..LoaderPlan::training(6, CROP, 7) }
     }
 
-    fn batches(source: Arc<dyn Source>, plan: Plan, workers: usize, count: usize) -> Vec<Batch> {
+    fn batches(
+        source: Arc<dyn Source>,
+        plan: LoaderPlan,
+        workers: usize,
+        count: usize,
+    ) -> Vec<Batch> {
         let mut loader = Loader::new(source, plan, workers, 0);
         (0..count).map(|_| loader.next_batch().unwrap().unwrap().clone()).collect()
     }
 
     #[test]
-    fn every_pixel_of_a_resized_crop_is_the_rectangles() {
+    fn a_resized_crop_has_the_pixels_of_its_rectangle() {
         let source = Shapes::train(Shapes::SEED, 32, 20);
         let mut buffer = ReadBuffer::default();
         let got = batches(Arc::new(Shapes::train(Shapes::SEED, 32, 20)), resized(), 2, 8);
@@ -207,7 +231,7 @@ mod tests {
                 Resizer::default().resize(&cut, CROP.0, CROP.1, &mut wanted);
                 let bytes = CROP.0 * CROP.1 * 3;
                 assert_eq!(batch.pixels[row * bytes..][..bytes], wanted.pixels);
-                // The centre of the mean image, and the reflection that any other crop would have.
+                // The centre of the mean image, and the same reflection as any other crop.
                 let mirror = View::draw(7, batch.epoch, sample, size, CROP).mirror;
                 assert_eq!(batch.views[row], [6, 4, u32::from(mirror)]);
                 mirrored += u32::from(mirror);
@@ -217,12 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn jitter_changes_the_crop_as_drawn_and_nothing_else() {
+    fn jitter_changes_only_the_colors_of_the_crop() {
         let jitter = Jitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
         let source: Arc<dyn Source> = Arc::new(Shapes::train(Shapes::SEED, 32, 20));
-        for plan in [resized(), Plan::training(6, CROP, 7)] {
+        for plan in [resized(), LoaderPlan::training(6, CROP, 7)] {
             let plain = batches(source.clone(), plan, 1, 5);
-            let with = batches(source.clone(), Plan { jitter: Some(jitter), ..plan }, 3, 5);
+            let with = batches(source.clone(), LoaderPlan { jitter: Some(jitter), ..plan }, 3, 5);
             for (mut plain, with) in plain.into_iter().zip(with) {
                 assert_ne!(plain.pixels, with.pixels);
                 let crops = plain.pixels.chunks_exact_mut(CROP.0 * CROP.1 * 3);
@@ -235,9 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn nine_views_take_nine_rows_of_an_image() {
+    fn nine_views_are_nine_rows_of_an_image() {
         let source = Fake::new(5, 24, 2);
-        let plan = Plan::nine_views(20, (16, 16));
+        let plan = LoaderPlan::nine_views(20, (16, 16));
         assert_eq!((plan.images_per_batch(), plan.batches(5)), (2, 3));
         let got = batches(Arc::new(Fake::new(5, 24, 2)), plan, 2, 3);
         assert_eq!(got.iter().map(|batch| batch.images).collect::<Vec<_>>(), [18, 18, 9]);

@@ -1,139 +1,136 @@
-//! The batches that go round between the workers and the caller.
+//! The batches that circulate between the workers and the caller.
 
-use super::batch::Desk;
-use super::patience::AtHand;
-use super::{Batch, Plan};
+use super::batch::Scratch;
+use super::stall::ReadClock;
+use super::{Batch, LoaderPlan};
 use crate::{Error, Result, Source};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// What came of filling a batch: the images that could not be read, and why there is no batch, if
-/// there is none.
-type Outcome = (Vec<(u32, Error)>, Result<()>);
+/// The result of filling a batch: the unreadable images, and the error if the batch failed.
+type Filled = (Vec<(u32, Error)>, Result<()>);
 
-/// A batch to fill: its place in the order of all epochs, and the start it belongs to.
-struct Task {
+/// A batch to fill, its sequence number over all epochs, and the generation it belongs to.
+struct FillJob {
     batch: Batch,
-    place: u64,
-    round: u64,
+    sequence: u64,
+    generation: u64,
 }
 
-struct State {
+struct RingState {
     empty: Vec<Batch>,
-    /// Full batches; [`slot`](State::slot) says where.
-    full: Vec<Option<(Batch, Outcome)>>,
-    /// Batches that workers are filling.
-    in_work: usize,
-    /// The next place to fill, and the next to hand out.
+    /// Full batches, at the index given by [`slot`](RingState::slot).
+    full: Vec<Option<(Batch, Filled)>>,
+    /// The number of batches that workers are filling.
+    filling: usize,
+    /// The next sequence numbers to fill and to hand out.
     to_fill: u64,
     to_take: u64,
-    /// Counts restarts: what was begun before the last one is thrown away.
-    round: u64,
+    /// The number of restarts; batches of earlier generations are discarded.
+    generation: u64,
     stop: bool,
-    /// Workers that have gone home.
-    gone: usize,
+    /// The number of workers that have ended.
+    ended: usize,
 }
 
-impl State {
-    /// Where the batch for a place lies from when it is full until it is handed out. Places under
-    /// way follow one another and are no more than there are batches, so no two meet.
-    fn slot(&mut self, place: u64) -> &mut Option<(Batch, Outcome)> {
+impl RingState {
+    /// The slot of a full batch. The sequence numbers in progress are consecutive and at most as
+    /// many as there are batches, so that no two share a slot.
+    fn slot(&mut self, sequence: u64) -> &mut Option<(Batch, Filled)> {
         let slots = self.full.len() as u64;
-        &mut self.full[(place % slots) as usize]
+        &mut self.full[(sequence % slots) as usize]
     }
 }
 
 pub(super) struct Ring {
-    state: Mutex<State>,
-    /// Something to do, or the end: for workers.
+    state: Mutex<RingState>,
+    /// Signals workers: an empty batch, or the stop.
     work: Condvar,
-    /// A batch is full, or a worker has gone: for the caller.
+    /// Signals the caller: a full batch, or the end of a worker.
     filled: Condvar,
-    /// What each worker is reading.
-    pub(super) hands: Vec<AtHand>,
-    /// Batches in all, if there is an end.
-    last: Option<u64>,
+    /// The current read of each worker.
+    pub(super) clocks: Vec<ReadClock>,
+    /// The number of batches, if it is finite.
+    end: Option<u64>,
 }
 
 impl Ring {
-    /// How often whoever waits for a batch looks up.
+    /// How often a waiting caller checks for stalls.
     const TICK: Duration = Duration::from_millis(50);
 
     pub(super) fn new(
         batches: impl Iterator<Item = Batch>,
-        last: Option<u64>,
+        end: Option<u64>,
         workers: usize,
     ) -> Ring {
         let empty: Vec<Batch> = batches.collect();
-        let state = State {
+        let state = RingState {
             full: empty.iter().map(|_| None).collect(),
             empty,
-            in_work: 0,
+            filling: 0,
             to_fill: 0,
             to_take: 0,
-            round: 0,
+            generation: 0,
             stop: false,
-            gone: 0,
+            ended: 0,
         };
-        let hands = (0..workers).map(|_| AtHand::new()).collect();
+        let clocks = (0..workers).map(|_| ReadClock::new()).collect();
         let (work, filled) = (Condvar::new(), Condvar::new());
-        Ring { state: Mutex::new(state), work, filled, hands, last }
+        Ring { state: Mutex::new(state), work, filled, clocks, end }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock but the caller's own mistake below, which leaves
-        // it whole.
+    fn lock(&self) -> MutexGuard<'_, RingState> {
+        // The only panic under this lock is the assertion in `take`, which leaves the state valid.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn is_past_end(&self, place: u64) -> bool {
-        self.last.is_some_and(|last| place >= last)
+    fn is_past_end(&self, sequence: u64) -> bool {
+        self.end.is_some_and(|end| sequence >= end)
     }
 
-    /// For a worker: an empty batch and the place it is for. `None`: it is time to go.
-    fn begin(&self) -> Option<Task> {
+    /// For a worker: an empty batch and its sequence number. `None`: the worker ends.
+    fn begin(&self) -> Option<FillJob> {
         let mut state = self.lock();
         loop {
             if state.stop {
                 return None;
             }
             if !self.is_past_end(state.to_fill) {
-                // Both together, under one lock: the batch that is due next is always in someone's
-                // hands.
+                // Under the same lock, so that the next batch due always has a worker.
                 if let Some(batch) = state.empty.pop() {
-                    let (place, round) = (state.to_fill, state.round);
+                    let (sequence, generation) = (state.to_fill, state.generation);
                     state.to_fill += 1;
-                    state.in_work += 1;
-                    return Some(Task { batch, place, round });
+                    state.filling += 1;
+                    return Some(FillJob { batch, sequence, generation });
                 }
             }
             state = self.work.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 
-    fn finish(&self, task: Task, outcome: Outcome) {
+    fn finish(&self, job: FillJob, filled: Filled) {
         let mut state = self.lock();
-        state.in_work -= 1;
-        if task.round == state.round {
-            *state.slot(task.place) = Some((task.batch, outcome));
+        state.filling -= 1;
+        if job.generation == state.generation {
+            *state.slot(job.sequence) = Some((job.batch, filled));
             self.filled.notify_all();
         } else {
-            state.empty.push(task.batch);
+            state.empty.push(job.batch);
             self.work.notify_one();
         }
     }
 
-    /// For the caller: the batch that is due, once it is full. `None`: there are no more, or
-    /// `wait`, which is asked every now and then until it is, said not to go on.
+    /// For the caller: the next batch, once it is full. `None` after the last batch, or if `wait`,
+    /// which is called several times a second meanwhile, returns `false`.
     ///
     /// # Errors
-    /// Those of `wait`.
+    /// The errors of `wait`.
     pub(super) fn take(
         &self,
         mut wait: impl FnMut() -> Result<bool>,
-    ) -> Result<Option<(Batch, Outcome)>> {
+    ) -> Result<Option<(Batch, Filled)>> {
         let mut state = self.lock();
         loop {
             let due = state.to_take;
@@ -144,7 +141,7 @@ impl Ring {
             if self.is_past_end(due) {
                 return Ok(None);
             }
-            let coming = state.in_work + state.empty.len();
+            let coming = state.filling + state.empty.len();
             assert!(coming > 0, "the caller holds all batches of the loader: none is left to fill");
             let woken = self.filled.wait_timeout(state, Self::TICK);
             let (next, tick) = woken.unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -164,12 +161,12 @@ impl Ring {
         self.work.notify_one();
     }
 
-    /// Goes on from another place.
-    pub(super) fn restart(&self, place: u64) {
+    /// Continues with another sequence number.
+    pub(super) fn restart(&self, sequence: u64) {
         let mut state = self.lock();
-        state.round += 1;
-        (state.to_fill, state.to_take) = (place, place);
-        let State { empty, full, .. } = &mut *state;
+        state.generation += 1;
+        (state.to_fill, state.to_take) = (sequence, sequence);
+        let RingState { empty, full, .. } = &mut *state;
         empty.extend(full.iter_mut().filter_map(Option::take).map(|(batch, _)| batch));
         self.work.notify_all();
     }
@@ -178,17 +175,17 @@ impl Ring {
         self.lock().full.iter().flatten().count()
     }
 
-    /// Sends the workers home and waits until they are, but for those that have been reading one
-    /// image for longer than `patience`. Returns whether all have gone.
-    pub(super) fn stop(&self, patience: Duration) -> bool {
+    /// Stops the workers and waits until they have ended, except for those that have been reading
+    /// one image for longer than `grace`. Returns whether all have ended.
+    pub(super) fn stop(&self, grace: Duration) -> bool {
         let mut state = self.lock();
         state.stop = true;
         self.work.notify_all();
         loop {
-            let stuck = self.hands.iter().filter_map(AtHand::waited);
-            let stuck = stuck.filter(|&waited| waited >= patience).count();
-            if state.gone + stuck >= self.hands.len() {
-                return state.gone == self.hands.len();
+            let stuck = self.clocks.iter().filter_map(ReadClock::waited);
+            let stuck = stuck.filter(|&waited| waited >= grace).count();
+            if state.ended + stuck >= self.clocks.len() {
+                return state.ended == self.clocks.len();
             }
             let woken = self.filled.wait_timeout(state, Self::TICK);
             state = woken.unwrap_or_else(std::sync::PoisonError::into_inner).0;
@@ -196,39 +193,38 @@ impl Ring {
     }
 }
 
-/// Tells, however a worker ends, that it has.
-struct Gone<'a>(&'a Ring);
+/// Counts a worker as ended when it is dropped, even by a panic.
+struct EndGuard<'a>(&'a Ring);
 
-impl Drop for Gone<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
-        self.0.lock().gone += 1;
+        self.0.lock().ended += 1;
         self.0.filled.notify_all();
     }
 }
 
-/// A worker's life.
-pub(super) fn work(ring: &Ring, number: usize, source: &dyn Source, plan: &Plan) {
-    let _gone = Gone(ring);
-    let hand = &ring.hands[number];
-    let mut desk = Desk::default();
+/// The main loop of a worker.
+pub(super) fn work(ring: &Ring, number: usize, source: &dyn Source, plan: &LoaderPlan) {
+    let _guard = EndGuard(ring);
+    let clock = &ring.clocks[number];
+    let mut scratch = Scratch::default();
     let batches = plan.batches(source.len()) as u64;
-    while let Some(mut task) = ring.begin() {
-        let place = ((task.place / batches) as u32, (task.place % batches) as usize);
+    while let Some(mut job) = ring.begin() {
+        let position = ((job.sequence / batches) as u32, (job.sequence % batches) as usize);
         let mut bad = Vec::new();
-        // A panic must reach the caller as an error: a worker that merely vanished would leave it
-        // waiting.
+        // The caller must receive a panic as an error, or it would wait forever.
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            task.batch.fill(source, plan, place, &mut desk, &mut bad, hand)
+            job.batch.fill(source, plan, position, &mut scratch, &mut bad, clock)
         }));
-        hand.end();
+        clock.end();
         let filled = filled.unwrap_or_else(|panic| {
-            desk = Desk::default();
-            let at = hand.image();
+            scratch = Scratch::default();
+            let at = clock.image();
             let name = catch_unwind(AssertUnwindSafe(|| source.name(at)));
             let name = name.unwrap_or_else(|_| format!("image {at}"));
             Err(Error::Panic { name, message: message_of(&*panic) })
         });
-        ring.finish(task, (bad, filled));
+        ring.finish(job, (bad, filled));
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::faulty::Faulty;
 use crate::{Fake, ReadBuffer};
-use augment::{ColorForm, View, ten_crop};
+use augment::{ColorFormula, View, ten_crop};
 use random::{Permutation, Purpose, Stream};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,15 +15,19 @@ const CROP: (usize, usize) = (6, 4);
 const LEN: usize = 23;
 
 const COLOR: ColorShift = ColorShift {
-    form: ColorForm::Source,
+    formula: ColorFormula::Source,
     noise: 0.1,
     variances: [900.0, 90.0, 9.0],
     components: [[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]],
 };
 
 /// Training, testing and ten views; the last batch of each is short.
-fn plans() -> [Plan; 3] {
-    [Plan::training(4, CROP, 7), Plan::testing(5, CROP), Plan::ten_views(25, CROP)]
+fn plans() -> [LoaderPlan; 3] {
+    [
+        LoaderPlan::training(4, CROP, 7),
+        LoaderPlan::testing(5, CROP),
+        LoaderPlan::ten_views(25, CROP),
+    ]
 }
 
 fn sound() -> Arc<dyn Source> {
@@ -65,7 +69,7 @@ fn epoch(loader: &mut Loader) -> Vec<Batch> {
 }
 
 /// A loader with as few threads as can be.
-fn simple(source: Arc<dyn Source>, plan: Plan) -> Loader {
+fn simple(source: Arc<dyn Source>, plan: LoaderPlan) -> Loader {
     Loader::new(source, plan, 1, 1)
 }
 
@@ -103,7 +107,7 @@ fn any_position_is_resumed() {
             let mut loader = Loader::new(sound(), plan, 2, 3);
             loader.set_color(Some(COLOR));
             let in_epoch = loader.batches_per_epoch();
-            let epochs = if plan.pass == Pass::Training { 3 } else { 1 };
+            let epochs = if plan.mode == LoaderMode::Training { 3 } else { 1 };
             let whole: Vec<_> = (0..epochs).flat_map(|_| epoch(&mut loader)).collect();
             // Now near, now far; some batches are taken before the next jump.
             for start in (0..whole.len()).map(|n| n * 7 % whole.len()) {
@@ -153,7 +157,7 @@ fn what_is_under_way_at_a_restart_is_thrown_away() {
 #[test]
 fn a_test_ends_until_it_is_started_again() {
     in_time(|| {
-        for plan in [Plan::testing(5, CROP), Plan::ten_views(25, CROP)] {
+        for plan in [LoaderPlan::testing(5, CROP), LoaderPlan::ten_views(25, CROP)] {
             let mut loader = Loader::new(sound(), plan, 2, 0);
             let first = epoch(&mut loader);
             assert_eq!(samples(&first).len(), LEN * plan.views_per_image());
@@ -173,8 +177,8 @@ fn a_test_ends_until_it_is_started_again() {
 #[test]
 fn parts_are_the_batch_and_read_nothing_else() {
     in_time(|| {
-        let whole_plans = [Plan::training(8, CROP, 7), Plan::testing(8, CROP)];
-        for plan in whole_plans.into_iter().chain([Plan::ten_views(40, CROP)]) {
+        let whole_plans = [LoaderPlan::training(8, CROP, 7), LoaderPlan::testing(8, CROP)];
+        for plan in whole_plans.into_iter().chain([LoaderPlan::ten_views(40, CROP)]) {
             let load = |source: Arc<dyn Source>, plan| {
                 let mut loader = Loader::new(source, plan, 2, 1);
                 loader.set_color(Some(COLOR));
@@ -193,7 +197,8 @@ fn parts_are_the_batch_and_read_nothing_else() {
                         source.on_read = Some(Box::new(move |index| {
                             to.lock().unwrap().insert(index as u32);
                         }));
-                        let testing = plan.pass == Pass::Testing; // training goes on past an epoch
+                        // Training continues past the end of an epoch.
+                        let testing = plan.mode == LoaderMode::Testing;
                         let part = load(Arc::new(source), plan.part((which, of)));
                         let own: BTreeSet<u32> = samples(&part).into_iter().collect();
                         let seen = seen.lock().unwrap();
@@ -230,7 +235,7 @@ fn training_takes_every_image_once_an_epoch_in_another_order() {
     in_time(|| {
         let mut orders = BTreeSet::new();
         for seed in [7, 8] {
-            let mut loader = Loader::new(sound(), Plan::training(4, CROP, seed), 2, 0);
+            let mut loader = Loader::new(sound(), LoaderPlan::training(4, CROP, seed), 2, 0);
             for number in 0..3 {
                 let batches = epoch(&mut loader);
                 for (position, batch) in batches.iter().enumerate() {
@@ -252,7 +257,7 @@ fn training_takes_every_image_once_an_epoch_in_another_order() {
 #[test]
 fn a_test_takes_the_images_in_their_own_order() {
     in_time(|| {
-        let batches = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
+        let batches = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
         assert_eq!(samples(&batches), Vec::from_iter(0..LEN as u32));
     });
 }
@@ -309,8 +314,8 @@ fn a_row_is_its_image_at_its_view() {
     in_time(|| {
         let source = Arc::new(Faulty::new(LEN, SIZE));
         for (random_place, mirror) in [(true, true), (true, false), (false, true), (false, false)] {
-            let views = Views::One { random_place, mirror };
-            let plan = Plan { views, ..Plan::training(4, CROP, 7) };
+            let views = CropMode::One { random_place, mirror };
+            let plan = LoaderPlan { views, ..LoaderPlan::training(4, CROP, 7) };
             let mut loader = Loader::new(source.clone(), plan, 2, 0);
             let mut seen = BTreeSet::new();
             for _ in 0..2 * loader.batches_per_epoch() {
@@ -337,7 +342,7 @@ fn ten_views_take_ten_rows() {
     in_time(|| {
         let source = Arc::new(Faulty::new(LEN, SIZE));
         let views = ten_crop(SIZE, CROP);
-        let mut loader = Loader::new(source.clone(), Plan::ten_views(25, CROP), 2, 0);
+        let mut loader = Loader::new(source.clone(), LoaderPlan::ten_views(25, CROP), 2, 0);
         for (position, batch) in epoch(&mut loader).iter().enumerate() {
             check_rows(batch, &source, |row, _| views[row % 10]);
             for row in 0..batch.images {
@@ -350,7 +355,7 @@ fn ten_views_take_ten_rows() {
 #[test]
 fn tints_belong_to_seed_epoch_and_image() {
     in_time(|| {
-        let mut loader = Loader::new(sound(), Plan::training(4, CROP, 7), 2, 4);
+        let mut loader = Loader::new(sound(), LoaderPlan::training(4, CROP, 7), 2, 4);
         let plain = next(&mut loader).unwrap();
         assert_eq!(plain.tints, [ColorShift::NONE; 4]);
         loader.set_color(Some(COLOR)); // holds for batches that were ready before, too
@@ -368,8 +373,8 @@ fn tints_belong_to_seed_epoch_and_image() {
 #[test]
 fn a_batch_on_loan_stays_as_it_is() {
     in_time(|| {
-        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
-        let mut loader = Loader::new(sound(), Plan::testing(5, CROP), 2, 3);
+        let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
+        let mut loader = Loader::new(sound(), LoaderPlan::testing(5, CROP), 2, 3);
         let mut loan = |_| loader.next_batch().unwrap().unwrap();
         let (first, second) = (loan(0), loan(1));
         let rest: Vec<Batch> = (2..5).map(|position| loan(position).clone()).collect();
@@ -385,7 +390,7 @@ fn workers_read_no_further_ahead_than_the_ring_is_deep() {
     in_time(|| {
         let source = Arc::new(Faulty::new(LEN, SIZE));
         let (rows, depth) = (2, 4);
-        let mut loader = Loader::new(source.clone(), Plan::training(rows, CROP, 7), 3, depth);
+        let mut loader = Loader::new(source.clone(), LoaderPlan::training(rows, CROP, 7), 3, depth);
         for taken in 0..30 {
             while loader.ready() < depth {
                 std::thread::yield_now();
@@ -413,7 +418,7 @@ fn training_replaces_bad_images() {
     in_time(|| {
         let bad = [2, 3, 11, 12, 19];
         let source = Arc::new(Faulty::new(LEN, SIZE).with_bad(bad));
-        let plan = Plan::training(4, CROP, 7);
+        let plan = LoaderPlan::training(4, CROP, 7);
         let (mut whole, mut loader) =
             (simple(sound(), plan), Loader::new(source.clone(), plan, 2, 0));
         let mut replacements = BTreeSet::new();
@@ -441,7 +446,7 @@ fn training_replaces_bad_images() {
 fn testing_marks_bad_images() {
     in_time(|| {
         let source = Arc::new(Faulty::new(LEN, SIZE).with_bad([0, 7, 22]));
-        for plan in [Plan::testing(5, CROP), Plan::ten_views(25, CROP)] {
+        for plan in [LoaderPlan::testing(5, CROP), LoaderPlan::ten_views(25, CROP)] {
             let mut loader = Loader::new(source.clone(), plan, 2, 0);
             let bytes = CROP.0 * CROP.1 * 3;
             for (wanted, got) in epoch(&mut simple(sound(), plan)).iter().zip(epoch(&mut loader)) {
@@ -473,10 +478,10 @@ fn more_bad_images_than_the_limit_are_an_error() {
     in_time(|| {
         let few = Arc::new(Faulty::new(40, SIZE).with_bad(10..20));
         let many = Arc::new(Faulty::new(40, SIZE).with_bad(10..21));
-        let mut loader = Loader::new(few, Plan::testing(4, CROP), 2, 0);
+        let mut loader = Loader::new(few, LoaderPlan::testing(4, CROP), 2, 0);
         assert_eq!((epoch(&mut loader).len(), loader.bad().len()), (10, 10));
 
-        let mut loader = Loader::new(many.clone(), Plan::testing(4, CROP), 2, 0);
+        let mut loader = Loader::new(many.clone(), LoaderPlan::testing(4, CROP), 2, 0);
         let outcomes: Vec<bool> = (0..10).map(|_| loader.next_batch().is_ok()).collect();
         assert_eq!(outcomes, [true, true, true, true, true, false, false, false, false, false]);
         assert!(loader.next_batch().unwrap().is_none());
@@ -485,7 +490,7 @@ fn more_bad_images_than_the_limit_are_an_error() {
         let wanted = Error::TooManyBad { count: 11, len: 40, limit: 10, first };
         assert_eq!(loader.next_batch().err(), Some(wanted.clone()));
 
-        let mut loader = Loader::new(many, Plan::training(4, CROP, 7), 2, 0);
+        let mut loader = Loader::new(many, LoaderPlan::training(4, CROP, 7), 2, 0);
         let first_error = (0..).find_map(|_| loader.next_batch().err()).unwrap();
         assert_eq!((first_error, loader.bad().len()), (wanted, 11));
     });
@@ -497,12 +502,12 @@ fn more_bad_images_than_the_limit_are_an_error() {
 fn nothing_but_bad_images() {
     in_time(|| {
         let source = |len| Arc::new(Faulty::new(len, SIZE).with_bad(0..len));
-        let mut loader = Loader::new(source(1000), Plan::training(4, CROP, 7), 2, 0);
+        let mut loader = Loader::new(source(1000), LoaderPlan::training(4, CROP, 7), 2, 0);
         let error = loader.next_batch().err().unwrap();
         assert!(matches!(error, Error::TooManyBad { count: 11.., limit: 10, .. }), "{error}");
 
         // Too few for that.
-        let mut loader = Loader::new(source(5), Plan::training(4, CROP, 7), 2, 0);
+        let mut loader = Loader::new(source(5), LoaderPlan::training(4, CROP, 7), 2, 0);
         let error = loader.next_batch().err().unwrap();
         assert!(matches!(error, Error::Image { .. }), "{error}");
         assert_eq!(loader.bad().len(), 5);
@@ -515,7 +520,7 @@ fn a_panic_is_an_error_and_the_loader_goes_on() {
     in_time(|| {
         let source = Arc::new(Faulty::new(LEN, SIZE).with_bad([6]).with_deadly([7, 16]));
         for workers in [1, 3] {
-            for plan in [Plan::testing(5, CROP), Plan::ten_views(50, CROP)] {
+            for plan in [LoaderPlan::testing(5, CROP), LoaderPlan::ten_views(50, CROP)] {
                 let wanted = epoch(&mut simple(sound(), plan));
                 let mut loader = Loader::new(source.clone(), plan, workers, 0);
                 for (position, deadly) in [None, Some(7), None, Some(16), None].iter().enumerate() {
@@ -541,7 +546,7 @@ fn a_panic_is_an_error_and_the_loader_goes_on() {
 fn a_panic_in_training_names_its_image_each_epoch() {
     in_time(|| {
         let source = Arc::new(Faulty::new(LEN, SIZE).with_deadly([5]));
-        let mut loader = Loader::new(source, Plan::training(4, CROP, 7), 2, 0);
+        let mut loader = Loader::new(source, LoaderPlan::training(4, CROP, 7), 2, 0);
         let count = 4 * loader.batches_per_epoch();
         let errors: Vec<Error> = (0..count).filter_map(|_| loader.next_batch().err()).collect();
         assert_eq!(errors.len(), 4);
@@ -552,9 +557,10 @@ fn a_panic_in_training_names_its_image_each_epoch() {
 #[test]
 fn a_caller_with_all_batches_is_told() {
     in_time(|| {
-        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
-        let mut loader = Loader::new(sound(), Plan::testing(5, CROP), 2, 2);
-        let mut held: Vec<Loaded> = (0..2).map(|_| loader.next_batch().unwrap().unwrap()).collect();
+        let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
+        let mut loader = Loader::new(sound(), LoaderPlan::testing(5, CROP), 2, 2);
+        let mut held: Vec<LoadedBatch> =
+            (0..2).map(|_| loader.next_batch().unwrap().unwrap()).collect();
         let panic = catch_unwind(AssertUnwindSafe(|| loader.next_batch().is_ok())).unwrap_err();
         let message = panic.downcast_ref::<&str>().unwrap();
         assert!(message.contains("the caller holds all batches"), "{message}");
@@ -563,8 +569,8 @@ fn a_caller_with_all_batches_is_told() {
             assert!(next(&mut loader).as_ref() == Some(wanted));
         }
         // At the end there is nothing to wait for, whoever holds the batches.
-        let mut loader = Loader::new(sound(), Plan::testing(5, CROP), 2, 5);
-        let held: Vec<Option<Loaded>> = (0..5).map(|_| loader.next_batch().unwrap()).collect();
+        let mut loader = Loader::new(sound(), LoaderPlan::testing(5, CROP), 2, 5);
+        let held: Vec<Option<LoadedBatch>> = (0..5).map(|_| loader.next_batch().unwrap()).collect();
         assert!(held.iter().all(Option::is_some));
         assert!(next(&mut loader).is_none());
     });
@@ -587,11 +593,14 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 #[test]
 fn a_stalled_read_is_told_and_then_goes_on() {
     in_time(|| {
-        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
+        let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
         for workers in [1, 3] {
             let (source, gate) = behind_a_gate();
-            let mut loader = Loader::new(source, Plan::testing(5, CROP), workers, 0);
-            loader.set_patience(Patience { notice: 100 * MILLISECOND, ..Patience::default() });
+            let mut loader = Loader::new(source, LoaderPlan::testing(5, CROP), workers, 0);
+            loader.set_timeouts(ReadTimeouts {
+                notice: 100 * MILLISECOND,
+                ..ReadTimeouts::default()
+            });
             let (mut told, mut asked, mut batches) = (Vec::new(), 0, Vec::new());
             while let Some(batch) = loader
                 .next_batch_watched(&mut |stalled| {
@@ -619,8 +628,8 @@ fn a_stalled_read_is_told_and_then_goes_on() {
 fn a_read_that_never_comes_back_ends_the_wait_and_holds_nobody() {
     in_time(|| {
         let (source, gate) = behind_a_gate();
-        let mut loader = Loader::new(source.clone(), Plan::testing(5, CROP), 2, 0);
-        loader.set_patience(Patience { notice: MILLISECOND, limit: 200 * MILLISECOND });
+        let mut loader = Loader::new(source.clone(), LoaderPlan::testing(5, CROP), 2, 0);
+        loader.set_timeouts(ReadTimeouts { notice: MILLISECOND, limit: 200 * MILLISECOND });
         assert!(next(&mut loader).is_some());
         let error = loader.next_batch().err().unwrap();
         assert_eq!(error, Error::Stalled { name: "noise 6".into(), seconds: 0 });
@@ -637,8 +646,8 @@ fn a_read_that_never_comes_back_ends_the_wait_and_holds_nobody() {
 fn whoever_waits_can_be_called_away() {
     in_time(|| {
         let (source, gate) = behind_a_gate();
-        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
-        let mut loader = Loader::new(source, Plan::testing(5, CROP), 2, 0);
+        let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
+        let mut loader = Loader::new(source, LoaderPlan::testing(5, CROP), 2, 0);
         assert!(next(&mut loader).as_ref() == Some(&wanted[0]));
         let mut asked = 0;
         let called_away = loader.next_batch_watched(&mut |stalled| {
@@ -654,45 +663,45 @@ fn whoever_waits_can_be_called_away() {
 
 #[test]
 fn what_it_was_made_of_can_be_asked() {
-    let loader = Loader::new(sound(), Plan::ten_views(25, CROP), 1, 0);
-    assert_eq!((*loader.plan(), loader.source().len()), (Plan::ten_views(25, CROP), LEN));
+    let loader = Loader::new(sound(), LoaderPlan::ten_views(25, CROP), 1, 0);
+    assert_eq!((*loader.plan(), loader.source().len()), (LoaderPlan::ten_views(25, CROP), LEN));
     assert_eq!(loader.batches_per_epoch(), 12);
 }
 
 #[test]
 #[should_panic(expected = "a source without images")]
 fn no_image() {
-    simple(Arc::new(Faulty::new(0, SIZE)), Plan::testing(1, CROP));
+    simple(Arc::new(Faulty::new(0, SIZE)), LoaderPlan::testing(1, CROP));
 }
 
 #[test]
 #[should_panic(expected = "4294967295 images: too many to number")]
 fn more_images_than_indices() {
-    simple(Arc::new(Fake::new(IGNORED as usize, 1, 2)), Plan::testing(1, (1, 1)));
+    simple(Arc::new(Fake::new(IGNORED as usize, 1, 2)), LoaderPlan::testing(1, (1, 1)));
 }
 
 #[test]
 #[should_panic(expected = "a crop of (9, 8) pixels does not fit images of (9, 7)")]
 fn a_crop_wider_than_the_images() {
-    simple(sound(), Plan::testing(1, (9, 8)));
+    simple(sound(), LoaderPlan::testing(1, (9, 8)));
 }
 
 #[test]
 #[should_panic(expected = "a crop of (10, 7) pixels does not fit images of (9, 7)")]
 fn a_crop_higher_than_the_images() {
-    simple(sound(), Plan::testing(1, (10, 7)));
+    simple(sound(), LoaderPlan::testing(1, (10, 7)));
 }
 
 #[test]
-#[should_panic(expected = "9 rows hold no image's views")]
+#[should_panic(expected = "9 rows cannot hold the views of an image")]
 fn too_few_rows_for_ten_views() {
-    simple(sound(), Plan::ten_views(9, CROP));
+    simple(sound(), LoaderPlan::ten_views(9, CROP));
 }
 
 #[test]
 #[should_panic(expected = "batch 6 of an epoch of 6")]
 fn a_start_past_the_epoch() {
-    simple(sound(), Plan::training(4, CROP, 7)).start_at(0, 6);
+    simple(sound(), LoaderPlan::training(4, CROP, 7)).start_at(0, 6);
 }
 
 #[test]
@@ -707,12 +716,12 @@ fn a_caller_need_not_wait_for_a_source_that_stalls() {
         };
         let mut source = Faulty::new(LEN, SIZE);
         source.on_read = Some(Box::new(on_read));
-        let mut loader = simple(Arc::new(source), Plan::training(4, CROP, 7));
+        let mut loader = simple(Arc::new(source), LoaderPlan::training(4, CROP, 7));
         let begun = std::time::Instant::now();
         let mut late = |_: Option<&_>| begun.elapsed() <= Duration::from_millis(20);
         assert!(loader.next_batch_watched(&mut late).unwrap().is_none());
         stalled.store(false, Ordering::SeqCst);
         // The batch that was not waited for comes next.
-        assert_eq!(next(&mut loader), next(&mut simple(sound(), Plan::training(4, CROP, 7))));
+        assert_eq!(next(&mut loader), next(&mut simple(sound(), LoaderPlan::training(4, CROP, 7))));
     });
 }

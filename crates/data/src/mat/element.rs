@@ -1,8 +1,8 @@
-//! A tag of type and length, and so many bytes.
+//! A data element: a tag with type and length, and its bytes.
 
-use super::Broken;
+use super::MatError;
 
-/// What an element's bytes are.
+/// Data types of elements.
 pub(super) mod kind {
     pub const I8: u32 = 1;
     pub const U8: u32 = 2;
@@ -21,7 +21,7 @@ pub(super) mod kind {
     pub const UTF32: u32 = 18;
 }
 
-/// What a matrix holds. Numbers are `DOUBLE..=U64`, whatever they are stored as.
+/// Array types of matrices. Numeric arrays are `DOUBLE..=U64`, whatever type they are stored as.
 pub(super) mod class {
     pub const CELL: u8 = 1;
     pub const STRUCT: u8 = 2;
@@ -30,14 +30,14 @@ pub(super) mod class {
     pub const U64: u8 = 15;
 }
 
-/// Bytes not read yet, and their order.
+/// The remaining bytes, and their byte order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bytes<'a> {
     rest: &'a [u8],
     big_endian: bool,
 }
 
-/// An element; its bytes are in its file's order.
+/// An element; its bytes are in the file's byte order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element<'a> {
     pub(super) kind: u32,
@@ -45,24 +45,24 @@ pub(super) struct Element<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    /// What follows a file's header of 128 bytes.
-    pub(super) fn of_file(file: &'a [u8]) -> Result<Bytes<'a>, Broken> {
+    /// The bytes after a file's header of 128 bytes.
+    pub(super) fn of_file(file: &'a [u8]) -> Result<Bytes<'a>, MatError> {
         let Some((header, rest)) = file.split_first_chunk::<128>() else {
-            return Err(Broken::Header(": it is shorter than a header"));
+            return Err(MatError::Header(": it is shorter than a header"));
         };
-        // The letters MI as the number 0x4D49, and the version 0x0100 before it.
+        // The letters MI as the integer 0x4D49, after the version 0x0100.
         let big_endian = match &header[124..] {
             [0x00, 0x01, b'I', b'M'] => false,
             [0x01, 0x00, b'M', b'I'] => true,
             [0x00, 0x02, b'I', b'M'] => {
-                return Err(Broken::Header(" but of 7.3; save it with MATLAB's option -v7"));
+                return Err(MatError::Header(" but of 7.3; save it with MATLAB's option -v7"));
             }
-            _ => return Err(Broken::Header("")),
+            _ => return Err(MatError::Header("")),
         };
         Ok(Bytes { rest, big_endian })
     }
 
-    /// Other bytes in the same order.
+    /// Other bytes in the same byte order.
     pub(super) fn within<'b>(&self, bytes: &'b [u8]) -> Bytes<'b> {
         Bytes { rest: bytes, big_endian: self.big_endian }
     }
@@ -72,18 +72,18 @@ impl<'a> Bytes<'a> {
     }
 
     /// The next element.
-    pub(super) fn element(&mut self) -> Result<Element<'a>, Broken> {
+    pub(super) fn element(&mut self) -> Result<Element<'a>, MatError> {
         let word = self.take_u32()?;
-        // Up to four bytes of contents share the tag's eight.
+        // Up to four bytes of data are stored in the tag's eight.
         let small = (word >> 16) as usize;
         if small > 0 {
             let data = self.take(4)?.get(..small);
-            let data = data.ok_or(Broken::Element("a small element of more than four bytes"))?;
+            let data = data.ok_or(MatError::Element("a small element of more than four bytes"))?;
             return Ok(Element { kind: word & 0xFFFF, data });
         }
         let len = self.take_u32()? as usize;
         let data = self.take(len)?;
-        // Compressed elements have no padding, and the last of a file may lack it.
+        // Compressed elements have no padding, and the last element of a file may lack it.
         if word != kind::COMPRESSED {
             let padding = len.next_multiple_of(8) - len;
             self.rest = &self.rest[padding.min(self.rest.len())..];
@@ -91,40 +91,40 @@ impl<'a> Bytes<'a> {
         Ok(Element { kind: word, data })
     }
 
-    /// The next element, if it is of one of these kinds.
+    /// The next element, if its type is one of `kinds`.
     pub(super) fn expect(
         &mut self,
         kinds: &[u32],
         otherwise: &'static str,
-    ) -> Result<Element<'a>, Broken> {
+    ) -> Result<Element<'a>, MatError> {
         let element = self.element()?;
-        kinds.contains(&element.kind).then_some(element).ok_or(Broken::Element(otherwise))
+        kinds.contains(&element.kind).then_some(element).ok_or(MatError::Element(otherwise))
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Broken> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Broken::Truncated)?;
+    fn take(&mut self, len: usize) -> Result<&'a [u8], MatError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(MatError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn take_u32(&mut self) -> Result<u32, Broken> {
+    fn take_u32(&mut self) -> Result<u32, MatError> {
         let bytes = self.take(4)?;
         Ok(if self.big_endian { big(bytes) } else { little(bytes) } as u32)
     }
 }
 
 impl<'a> Element<'a> {
-    /// The first number, of those that are 32 bits wide.
+    /// The first 32-bit integer.
     pub(super) fn first_word(&self, order: &Bytes) -> Option<u32> {
         let bytes = self.data.get(..4)?;
         Some(if order.big_endian { big(bytes) } else { little(bytes) } as u32)
     }
 
-    /// All numbers, whatever their type.
+    /// All numbers of any type.
     pub(super) fn numbers(
         &self,
         order: &Bytes,
-    ) -> Result<impl ExactSizeIterator<Item = f64> + use<'a>, Broken> {
+    ) -> Result<impl ExactSizeIterator<Item = f64> + use<'a>, MatError> {
         let (width, convert): (usize, fn(u64) -> f64) = match self.kind {
             kind::I8 => (1, |bits| f64::from(bits as i8)),
             kind::U8 => (1, |bits| bits as f64),
@@ -136,27 +136,27 @@ impl<'a> Element<'a> {
             kind::DOUBLE => (8, f64::from_bits),
             kind::I64 => (8, |bits| bits as i64 as f64),
             kind::U64 => (8, |bits| bits as f64),
-            _ => return Err(Broken::Element("numbers of no known type")),
+            _ => return Err(MatError::Element("numbers of an unknown type")),
         };
         if !self.data.len().is_multiple_of(width) {
-            return Err(Broken::Element("half a number"));
+            return Err(MatError::Element("an incomplete number"));
         }
         let bits = if order.big_endian { big } else { little };
         Ok(self.data.chunks_exact(width).map(move |bytes| convert(bits(bytes))))
     }
 
-    /// The text, and how many units of its encoding it takes.
-    pub(super) fn text(&self, order: &Bytes) -> Result<(String, usize), Broken> {
+    /// The text, and its length in code units.
+    pub(super) fn text(&self, order: &Bytes) -> Result<(String, usize), MatError> {
         let bits = if order.big_endian { big } else { little };
         let units = |width: usize| {
             let whole = self.data.len().is_multiple_of(width);
-            whole.then(|| self.data.chunks_exact(width).map(bits)).ok_or(HALF_A_LETTER)
+            whole.then(|| self.data.chunks_exact(width).map(bits)).ok_or(INCOMPLETE)
         };
         match self.kind {
             kind::I8 | kind::U8 | kind::UTF8 => {
                 let text = match std::str::from_utf8(self.data) {
                     Ok(text) => text.to_owned(),
-                    // Older programs wrote Latin-1, whose letters are the first of Unicode.
+                    // Older programs wrote Latin-1, whose codes equal the first ones of Unicode.
                     Err(_) => self.data.iter().map(|&byte| char::from(byte)).collect(),
                 };
                 Ok((text, self.data.len()))
@@ -171,12 +171,12 @@ impl<'a> Element<'a> {
                 let text = letters.map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER));
                 Ok((text.collect(), self.data.len() / 4))
             }
-            _ => Err(Broken::Element("a text of no known encoding")),
+            _ => Err(MatError::Element("text of an unknown encoding")),
         }
     }
 }
 
-const HALF_A_LETTER: Broken = Broken::Element("half a letter");
+const INCOMPLETE: MatError = MatError::Element("an incomplete character");
 
 fn little(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))

@@ -13,14 +13,14 @@ fn forms() -> Vec<MatFormat> {
 }
 
 /// What a reader should make of what was written.
-fn expected(written: &Written) -> Value {
+fn expected(written: &Written) -> MatValue {
     match written {
-        Written::Numbers(numbers) => Value::Numbers(numbers.clone()),
-        Written::Text(text) => Value::Text(text.clone()),
-        Written::Cell(values) => Value::Cell(values.iter().map(expected).collect()),
+        Written::Numbers(numbers) => MatValue::Numbers(numbers.clone()),
+        Written::Text(text) => MatValue::Text(text.clone()),
+        Written::Cell(values) => MatValue::Cell(values.iter().map(expected).collect()),
         Written::Struct(fields, rows) => {
             let values = rows.iter().flatten().map(expected).collect();
-            Value::Struct(Struct { fields: fields.clone(), values })
+            MatValue::Struct(MatStruct { fields: fields.clone(), values })
         }
     }
 }
@@ -32,28 +32,31 @@ fn number(value: f64) -> Written {
 #[test]
 fn synsets_are_read_as_scipy_wrote_them() {
     for bytes in [PLAIN, PACKED] {
-        let Some(Value::Struct(synsets)) = variable(bytes, "synsets").unwrap() else {
+        let Some(MatValue::Struct(synsets)) = variable(bytes, "synsets").unwrap() else {
             panic!("no struct");
         };
         assert_eq!(synsets.fields[..2], ["ILSVRC2012_ID", "WNID"]);
         assert_eq!(synsets.field("num_train_images"), Some(7));
-        let rows: Vec<&[Value]> = synsets.rows().collect();
+        let rows: Vec<&[MatValue]> = synsets.rows().collect();
         assert_eq!(rows.len(), 3);
         assert_eq!((rows[0][0].number(), rows[0][1].text()), (Some(1.0), Some("n02119789")));
         assert_eq!(
             (rows[1][2].text(), rows[1][7].number()),
             (Some("tench, Tinca tinca"), Some(2.0))
         );
-        assert_eq!(rows[1][5], Value::Numbers(vec![]));
+        assert_eq!(rows[1][5], MatValue::Numbers(vec![]));
         assert_eq!(rows[2][3].text(), Some("that which is perceived — é"));
-        assert_eq!(rows[2][5], Value::Numbers(vec![1.0, 2.0]));
+        assert_eq!(rows[2][5], MatValue::Numbers(vec![1.0, 2.0]));
 
         let read = |name| variable(bytes, name).unwrap();
-        assert_eq!(read("note"), Some(Value::Text("hello".into())));
-        assert_eq!(read("big"), Some(Value::Numbers(vec![1.5, -2.0])));
-        assert_eq!(read("bits"), Some(Value::Numbers(vec![1.0, 0.0, 3.0])));
-        let columns_first = Value::Numbers(vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        assert_eq!(read("cell"), Some(Value::Cell(vec![Value::Text("a".into()), columns_first])));
+        assert_eq!(read("note"), Some(MatValue::Text("hello".into())));
+        assert_eq!(read("big"), Some(MatValue::Numbers(vec![1.5, -2.0])));
+        assert_eq!(read("bits"), Some(MatValue::Numbers(vec![1.0, 0.0, 3.0])));
+        let columns_first = MatValue::Numbers(vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(
+            read("cell"),
+            Some(MatValue::Cell(vec![MatValue::Text("a".into()), columns_first]))
+        );
         assert_eq!(read("none"), None);
     }
 }
@@ -114,9 +117,9 @@ fn numbers_of_every_type() {
         assert_eq!(one(kind, big, true), Ok(value), "type {kind}");
         assert_eq!(one(kind, &little, false), Ok(value), "type {kind}");
     }
-    assert!(matches!(one(8, &[0; 8], false), Err(Broken::Element(_))));
-    assert!(matches!(one(9, &[0; 7], false), Err(Broken::Element(_))));
-    assert!(matches!(one(2, &[0; 2], false), Err(Broken::Element(_))));
+    assert!(matches!(one(8, &[0; 8], false), Err(MatError::Element(_))));
+    assert!(matches!(one(9, &[0; 7], false), Err(MatError::Element(_))));
+    assert!(matches!(one(2, &[0; 2], false), Err(MatError::Element(_))));
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn a_file_cut_anywhere_is_an_error_or_has_nothing_yet() {
         let whole = file(&[("other", number(1.0)), ("synsets", synsets.clone())], form);
         for length in 0..whole.len() {
             match variable(&whole[..length], "synsets") {
-                Err(Broken::Header(_) | Broken::Truncated | Broken::Compressed(_)) => {}
+                Err(MatError::Header(_) | MatError::Truncated | MatError::Compressed(_)) => {}
                 Ok(None) => {} // cut between two variables
                 // Nothing but padding is lacking.
                 other => {
@@ -149,7 +152,7 @@ fn a_file_cut_anywhere_is_an_error_or_has_nothing_yet() {
 fn what_is_no_mat_file() {
     let said = |bytes: &[u8]| variable(bytes, "x").unwrap_err().to_string();
     assert!(said(b"short").contains("shorter than a header"));
-    assert!(said(&[b'x'; 200]).starts_with("this is no MAT-file of version 5"));
+    assert!(said(&[b'x'; 200]).starts_with("this is not a MAT-file of version 5"));
     let mut newer = file(&[], MatFormat::default());
     newer[124..128].copy_from_slice(&[0, 2, b'I', b'M']);
     assert!(said(&newer).contains("-v7"), "{}", said(&newer));
@@ -163,9 +166,9 @@ fn limits_hold() {
     let read =
         |written: &Written| variable(&file(&[("x", written.clone())], MatFormat::default()), "x");
     assert_eq!(read(&nested(DEEPEST)), Ok(Some(expected(&nested(DEEPEST)))));
-    assert_eq!(read(&nested(DEEPEST + 1)), Err(Broken::Limit("layers")));
+    assert_eq!(read(&nested(DEEPEST + 1)), Err(MatError::Limit("nested levels")));
     // Far deeper than any stack.
-    assert_eq!(read(&nested(3_000)), Err(Broken::Limit("layers")));
+    assert_eq!(read(&nested(3_000)), Err(MatError::Limit("nested levels")));
 }
 
 /// Small files that claim or unpack to much.
@@ -173,26 +176,26 @@ fn limits_hold() {
 fn bombs_are_refused_in_time() {
     let start = std::time::Instant::now();
     let packed = MatFormat { compressed: true, ..MatFormat::default() };
-    let zeros = Written::Numbers(vec![0.0; MOST_NUMBERS + 1]);
+    let zeros = Written::Numbers(vec![0.0; MAX_ELEMENTS + 1]);
     let bomb = file(&[("a", zeros)], packed);
     assert!(bomb.len() < 8_000, "{}", bomb.len());
-    assert_eq!(variable(&bomb, "a"), Err(Broken::Limit("numbers")));
+    assert_eq!(variable(&bomb, "a"), Err(MatError::Limit("elements")));
 
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    std::io::copy(&mut std::io::repeat(0).take(MOST_UNPACKED + 1), &mut zlib).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take(MAX_UNPACKED + 1), &mut zlib).unwrap();
     let zlib = zlib.finish().unwrap();
     let mut bomb = file(&[], MatFormat::default());
     bomb.extend([&15u32.to_le_bytes()[..], &(zlib.len() as u32).to_le_bytes(), &zlib].concat());
-    assert_eq!(variable(&bomb, "a"), Err(Broken::Limit("compressed bytes")));
+    assert_eq!(variable(&bomb, "a"), Err(MatError::Limit("compressed bytes")));
 
     // A struct of four billion rows in 200 bytes.
     let empty = Written::Struct(vec!["f".into()], vec![]);
     let mut claims = file(&[("x", empty)], MatFormat::default());
     let rows = claims.windows(8).position(|w| w == [5, 0, 0, 0, 8, 0, 0, 0]).unwrap() + 8;
     claims[rows..rows + 8].copy_from_slice(&[255, 255, 255, 127, 255, 255, 255, 127]);
-    assert_eq!(variable(&claims, "x"), Err(Broken::Truncated));
+    assert_eq!(variable(&claims, "x"), Err(MatError::Truncated));
     claims[rows + 3] = 255;
-    assert_eq!(variable(&claims, "x"), Err(Broken::Truncated));
+    assert_eq!(variable(&claims, "x"), Err(MatError::Truncated));
     assert!(start.elapsed().as_secs() < 10);
 }
 
@@ -201,7 +204,7 @@ fn bombs_are_refused_in_time() {
 fn a_matrix_without_a_body_is_empty() {
     let mut bytes = file(&[], MatFormat::default());
     bytes.extend([14, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(variable(&bytes, ""), Ok(Some(Value::Numbers(vec![]))));
+    assert_eq!(variable(&bytes, ""), Ok(Some(MatValue::Numbers(vec![]))));
     assert_eq!(variable(&bytes, "x"), Ok(None));
 }
 

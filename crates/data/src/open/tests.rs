@@ -1,7 +1,7 @@
 use super::*;
 use crate::scratch_dir::ScratchDir;
 
-fn opened(what: &Path, options: &Options) -> Result<Dataset> {
+fn opened(what: &Path, options: &DatasetOptions) -> Result<Dataset> {
     open(what.to_str().unwrap(), options, &|_, _| ())
 }
 
@@ -23,7 +23,7 @@ fn folder() -> ScratchDir {
 
 #[test]
 fn shapes_need_no_file() {
-    let options = Options { shapes: (20, 10), ..Options::with_side(16) };
+    let options = DatasetOptions { shapes: (20, 10), ..DatasetOptions::with_side(16) };
     let set = opened(Path::new("shapes"), &options).unwrap();
     assert_eq!((set.train.len(), set.test.len(), set.train.size()), (20, 10, (16, 16)));
     assert_eq!(set.train.classes(), set.test.classes());
@@ -32,8 +32,10 @@ fn shapes_need_no_file() {
 #[test]
 fn a_folder_reads_alike_from_memory_and_from_disk() {
     let folder = folder();
-    let near = opened(folder.path(), &Options::with_side(8)).unwrap();
-    let far = opened(folder.path(), &Options { memory_limit: 0, ..Options::with_side(8) }).unwrap();
+    let near = opened(folder.path(), &DatasetOptions::with_side(8)).unwrap();
+    let far =
+        opened(folder.path(), &DatasetOptions { memory_limit: 0, ..DatasetOptions::with_side(8) })
+            .unwrap();
     let (mut a, mut b) = (ReadBuffer::default(), ReadBuffer::default());
     for index in 0..40 {
         assert_eq!(near.train.read(index, &mut a), far.train.read(index, &mut b));
@@ -44,8 +46,8 @@ fn a_folder_reads_alike_from_memory_and_from_disk() {
 #[test]
 fn a_watch_changes_nothing() {
     let folder = folder();
-    let (what, options) = (folder.path().to_str().unwrap(), Options::with_side(8));
-    let set = open_watched(what, &options, Patience::default(), &mut |_, _| true);
+    let (what, options) = (folder.path().to_str().unwrap(), DatasetOptions::with_side(8));
+    let set = open_watched(what, &options, ReadTimeouts::default(), &mut |_, _| true);
     let (watched, plain) = (set.unwrap().unwrap(), opened(folder.path(), &options).unwrap());
     for (a, b) in [(watched.train, plain.train), (watched.test, plain.test)] {
         assert_eq!(crate::fingerprint(&*a), crate::fingerprint(&*b));
@@ -55,7 +57,7 @@ fn a_watch_changes_nothing() {
 #[test]
 fn progress_reaches_the_end() {
     let furthest = std::sync::Mutex::new((0, 0));
-    let options = Options::with_side(8);
+    let options = DatasetOptions::with_side(8);
     let tell = |done, all| {
         let mut furthest = furthest.lock().unwrap();
         *furthest = (done, all).max(*furthest);
@@ -67,7 +69,7 @@ fn progress_reaches_the_end() {
 #[test]
 fn what_is_no_data_set_is_told_what_one_is() {
     let folder = ScratchDir::new();
-    let options = Options::with_side(8);
+    let options = DatasetOptions::with_side(8);
     let said = message(opened(&folder.path().join("nowhere"), &options));
     assert!(said.contains("nothing of this name") && said.contains("`shapes`"), "{said}");
     let file = folder.write("file", b"");
@@ -84,7 +86,7 @@ fn mnist_is_known_by_its_files() {
     folder.write("train-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 0, 1]);
     folder.write("t10k-images-idx3-ubyte", &[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 5]);
     folder.write("t10k-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 1, 1]);
-    let set = opened(folder.path(), &Options::with_side(1)).unwrap();
+    let set = opened(folder.path(), &DatasetOptions::with_side(1)).unwrap();
     assert_eq!((set.train.len(), set.test.len(), set.test.label(0)), (2, 1, 1));
     assert_eq!(set.train.read(1, &mut ReadBuffer::default()).unwrap(), [9; 3]);
     assert_eq!(stored_side(folder.path().to_str().unwrap()), Ok(Some(1)));
@@ -96,7 +98,7 @@ fn mnist_is_known_by_its_files() {
     std::fs::rename(folder.path(), above.path().join("data/MNIST/raw")).unwrap();
     for below in ["data", "data/MNIST"] {
         let place = above.path().join(below);
-        let set = opened(&place, &Options::with_side(1)).unwrap();
+        let set = opened(&place, &DatasetOptions::with_side(1)).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.test.label(0)), (2, 1, 1));
         assert!(set.notes[0].contains("MNIST/raw: this folder is used"), "{:?}", set.notes);
         assert_eq!(stored_side(place.to_str().unwrap()), Ok(Some(1)));
@@ -111,18 +113,18 @@ fn classes_have_names_besides_their_ids() {
             folder.png(&format!("{part}/{wnid}/1.png"), (8, 8), [1, 2, 3]);
         }
     }
-    let names = |options: &Options| opened(folder.path(), options).unwrap().class_names;
-    let options = Options::with_side(8);
+    let names = |options: &DatasetOptions| opened(folder.path(), options).unwrap().class_names;
+    let options = DatasetOptions::with_side(8);
     assert!(names(&options).is_empty());
     folder.write("words.txt", b"n02012849\tcrane\nn01440764\ttench, Tinca tinca\n");
     assert_eq!(names(&options), ["tench, Tinca tinca", "crane"]);
     let file = folder.write("mine.txt", b"one\ntwo\n");
     let labelling = Labelling { class_names: Some(file), ..Labelling::default() };
-    let mut options = Options { labelling, ..options };
+    let mut options = DatasetOptions { labelling, ..options };
     assert_eq!(names(&options), ["one", "two"]);
     folder.write("mine.txt", b"one\ntwo\nthree\n");
     let said = message(opened(folder.path(), &options));
-    assert!(said.contains("mine.txt: 3 names, and there are 2 classes"), "{said}");
+    assert!(said.contains("mine.txt: 3 names for 2 classes"), "{said}");
     options.labelling.class_names = Some("no such file".into());
     assert!(message(opened(folder.path(), &options)).contains("no such file"));
 }
@@ -141,7 +143,7 @@ fn tiny_imagenet_trains_as_it_is() {
     folder.write("t/val/val_annotations.txt", b"val_0.JPEG\tn02124075\t0\t32\t44\t62\n");
     folder.write("t/words.txt", b"n01443537\tgoldfish\n");
     for below in ["", "t"] {
-        let set = opened(&folder.path().join(below), &Options::with_side(8)).unwrap();
+        let set = opened(&folder.path().join(below), &DatasetOptions::with_side(8)).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.test.label(0)), (6, 1, 1));
         assert_eq!(set.class_names, ["goldfish", ""]);
         let notes = set.notes.join("\n");
@@ -153,7 +155,7 @@ fn tiny_imagenet_trains_as_it_is() {
 fn a_few_bad_files_are_noted_and_many_are_refused() {
     let folder = folder();
     folder.write("train/a/7.png", b"no image");
-    let options = Options::with_side(8);
+    let options = DatasetOptions::with_side(8);
     let set = opened(folder.path(), &options).unwrap();
     assert!(set.notes[0].contains("1 of 40 images cannot be read"), "{:?}", set.notes);
     assert!(set.notes[0].contains("7.png"), "{:?}", set.notes);
@@ -172,7 +174,7 @@ fn a_folder_without_any_readable_image() {
         folder.write(name, b"no image");
     }
     for memory_limit in [0, 1 << 30] {
-        let options = Options { memory_limit, ..Options::with_side(8) };
+        let options = DatasetOptions { memory_limit, ..DatasetOptions::with_side(8) };
         let said = message(opened(folder.path(), &options));
         assert!(said.contains("none of 2 images can be read"), "{said}");
     }

@@ -1,35 +1,35 @@
-//! From a collection of image files to shards.
+//! Packs a collection of image files into shards.
 //!
-//! Every image is read, decoded, and resized so that its shorter side is as asked (Pillow's
-//! bilinear filter, bit for bit: see [`augment::Resizer`]; the 2012 source averaged areas instead);
-//! its centre square is kept, or all of it; it is encoded anew, or stored as pixels. Training
-//! images are written in an order shuffled once for all (Philox, seed 0), so that whoever reads
-//! them one after another meets the classes mixed; test images in their own order.
+//! Every image is decoded and resized so that its shorter side is as requested (with Pillow's
+//! bilinear filter, bit-identical: see [`augment::Resizer`]; the 2012 source averaged areas
+//! instead). The centre square or the whole image is encoded anew or stored as pixels. Training
+//! images are written in a fixed shuffled order (Philox, seed 0), so that sequential readers get
+//! mixed classes; test images in their own order.
 //!
-//! Threads do the work on single images; one writes what they made, in order. What lies between is
-//! bounded. After each shard the sums for the statistics go to `prepare.state`: from there a run
-//! that was cut off goes on, and ends with the same bytes.
+//! Threads process images; one thread writes the results in order. The number of results in between
+//! is bounded. After each shard, the sums for the statistics are saved in `prepare.state`: an
+//! interrupted run resumes from there and produces the same bytes.
 
 mod encode;
-mod line;
+mod ordered;
 mod state;
 
-use crate::collection::{Class, Collection, Item};
+use crate::collection::{Class, Collection, LabelledFile};
 use crate::decode::{DECODER_VERSION, ExifMode};
 use crate::parallel::thread_count;
 use crate::shards::{
-    About, Form, Keep, Part, Parts, ShardWriter, first_decoder, is_first_decoder, write_durably,
-    write_error,
+    Encoding, Keep, Manifest, ManifestFields, SetCounts, ShardWriter, first_decoder,
+    is_first_decoder, write_durably, write_error,
 };
 use crate::{Error, Result, bad_limit};
-use encode::{Encoder, Made};
+use encode::{EncodedImage, Encoder};
 use random::Permutation;
 use serde::{Deserialize, Serialize};
-use state::{Bad, State};
+use state::{BadFile, PrepareState};
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
-/// What is to be made of a collection.
+/// How a collection is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrepareOptions {
     /// Shorter side of every image, in pixels.
@@ -37,139 +37,142 @@ pub struct PrepareOptions {
     /// The centre square, or the whole image.
     pub keep: Keep,
     /// JPEG or pixels.
-    pub form: Form,
-    /// Images in a shard; the last has fewer.
+    pub encoding: Encoding,
+    /// Images per shard; the last has fewer.
     pub images_per_shard: usize,
-    /// Threads that decode and encode; 0: one for each core.
+    /// Threads that decode and encode; 0: one per core.
     pub threads: usize,
-    /// What is done about the EXIF orientation of the files.
+    /// How the EXIF orientation of the files is handled.
     pub exif: ExifMode,
 }
 
 impl Default for PrepareOptions {
-    /// Centre squares of 256 pixels, JPEG of quality 95, as in the 2012 source; 10,000 in a shard,
+    /// Centre squares of 256 pixels, JPEG of quality 95, as in the 2012 source; 10,000 per shard,
     /// about 300 MB.
     fn default() -> PrepareOptions {
-        let (keep, form) = (Keep::Centre, Form::Jpeg { quality: 95 });
+        let (keep, encoding) = (Keep::Centre, Encoding::Jpeg { quality: 95 });
         let exif = ExifMode::Ignore;
-        PrepareOptions { side: 256, keep, form, images_per_shard: 10_000, threads: 0, exif }
+        PrepareOptions { side: 256, keep, encoding, images_per_shard: 10_000, threads: 0, exif }
     }
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Images that have been dealt with, training first, those of earlier runs among them.
+pub struct PrepareProgress {
+    /// Images processed, training first, including those of earlier runs.
     pub done: usize,
-    /// Images in all.
+    /// The number of images.
     pub total: usize,
-    /// Bytes of stored images written by this run.
+    /// Bytes of images written by this run.
     pub bytes: u64,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
-    /// What `dataset.json` says; `None`: the run was stopped, and the same call goes on with it.
-    pub about: Option<About>,
-    /// Training and test images that are stored so far.
+pub struct PrepareSummary {
+    /// The manifest; `None` if the run was stopped, in which case the same call resumes it.
+    pub manifest: Option<Manifest>,
+    /// The numbers of training and test images stored so far.
     pub images: [usize; 2],
-    /// Files that could not be read so far; `bad.jsonl` names them.
+    /// The number of unreadable files so far; they are listed in `bad.jsonl`.
     pub bad: usize,
 }
 
-/// What decides on the bytes that are written.
+/// The settings that determine the written bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Task {
+struct PrepareSettings {
     side: usize,
     keep: Keep,
-    form: Form,
+    #[serde(rename = "form")]
+    encoding: Encoding,
     images_per_shard: usize,
-    /// SHA-256 over the files' names, labels and lengths.
+    /// SHA-256 of the files' names, labels and lengths.
     collection: String,
     #[serde(default, skip_serializing_if = "ExifMode::is_ignore")]
     exif: ExifMode,
-    /// Of the program that began: another may go on, and what it does not decode as well counts.
+    /// The version that started the run; it may be resumed by another one.
     #[serde(default = "first_decoder", skip_serializing_if = "is_first_decoder")]
     decoder: u32,
 }
 
 const BAD_FILE: &str = "bad.jsonl";
 
-/// Writes the shards of `collection` into `out_dir`, going on where an earlier run stopped.
+/// Writes the shards of `collection` to `out_dir`, resuming an interrupted run.
 ///
-/// Files that are no images are left out and named in `bad.jsonl`. `progress` hears after every
-/// image how far it is; `stop` is asked before every image whether to end early.
+/// Files that are not images are left out and listed in `bad.jsonl`. `progress` is called after
+/// every image; `stop` is called before every image and ends the run early if it returns `true`.
 ///
 /// # Errors
-/// If options make no sense, `out_dir` holds something else, another run is writing there, more
-/// than [`bad_limit`] files of a set are no images, or the disk fails.
+/// If an option is invalid, `out_dir` contains something else, another run is writing there, more
+/// than [`bad_limit`] files of a set are not images, or writing fails.
 pub fn prepare(
     collection: &Collection,
     out_dir: &Path,
     options: &PrepareOptions,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(PrepareProgress),
     stop: &(dyn Fn() -> bool + Sync),
-) -> Result<Summary> {
+) -> Result<PrepareSummary> {
     check_options(options, out_dir)?;
     check_collection(collection)?;
     fs::create_dir_all(out_dir).map_err(|error| write_error(out_dir, &error))?;
     let _locked = lock(out_dir)?;
-    let task = Task {
+    let settings = PrepareSettings {
         side: options.side,
         keep: options.keep,
-        form: options.form,
+        encoding: options.encoding,
         images_per_shard: options.images_per_shard,
         collection: state::digest(collection),
         exif: options.exif,
         decoder: DECODER_VERSION,
     };
-    if let Some(done) = finished(out_dir, &task, collection)? {
+    if let Some(done) = finished(out_dir, &settings, collection)? {
         return Ok(done);
     }
-    let mut state = State::open(out_dir, &task)?;
-    state::sweep(out_dir);
+    let mut state = PrepareState::open(out_dir, &settings)?;
+    state::remove_temporary_files(out_dir);
     let sets = [("train", &collection.train), ("val", &collection.test)];
-    let mut told =
-        Progress { total: sets.iter().map(|(_, set)| set.len()).sum(), ..Progress::default() };
-    for (part, (name, items)) in sets.into_iter().enumerate() {
-        let run = Run { collection, items, name, part, options, out_dir, stop };
-        if !run.write(&mut state, &mut told, progress)? {
+    let mut total = PrepareProgress {
+        total: sets.iter().map(|(_, set)| set.len()).sum(),
+        ..PrepareProgress::default()
+    };
+    for (part, (name, files)) in sets.into_iter().enumerate() {
+        let run = SetWriter { collection, files, name, part, options, out_dir, stop };
+        if !run.write(&mut state, &mut total, progress)? {
             return Ok(summary(&state, None));
         }
     }
-    let part = |part: usize| Part {
+    let part = |part: usize| SetCounts {
         images: state.images[part],
         shards: state.shards[part],
         bad: state.bad.iter().filter(|bad| bad.set == sets[part].0).count(),
     };
-    let about = About::write(
+    let manifest = Manifest::write(
         out_dir,
-        &Parts {
+        &ManifestFields {
             side: options.side,
             keep: options.keep,
-            form: options.form,
+            encoding: options.encoding,
             images_per_shard: options.images_per_shard,
             train: part(0),
             val: part(1),
-            collection: &task.collection,
+            collection: &settings.collection,
             classes: &collection.classes,
             decoder: state.decoder(),
             exif: options.exif,
             statistics: &state.sums.statistics(),
         },
     )?;
-    State::remove(out_dir);
-    Ok(summary(&state, Some(about)))
+    PrepareState::remove(out_dir);
+    Ok(summary(&state, Some(manifest)))
 }
 
-/// Whether an earlier run has finished a shard in `out_dir`.
+/// Whether an earlier run has started in `out_dir`.
 pub fn has_begun(out_dir: &Path) -> bool {
-    State::is_at(out_dir) || About::is_at(out_dir)
+    PrepareState::is_at(out_dir) || Manifest::is_at(out_dir)
 }
 
-fn summary(state: &State, about: Option<About>) -> Summary {
-    Summary { about, images: state.images, bad: state.bad.len() }
+fn summary(state: &PrepareState, manifest: Option<Manifest>) -> PrepareSummary {
+    PrepareSummary { manifest, images: state.images, bad: state.bad.len() }
 }
 
 fn check_options(options: &PrepareOptions, out_dir: &Path) -> Result<()> {
@@ -178,11 +181,13 @@ fn check_options(options: &PrepareOptions, out_dir: &Path) -> Result<()> {
         PrepareOptions { side, .. } if !(1..=4096).contains(&side) => {
             wrong(format!("images of side {side}"), "choose a side of 1 to 4096 pixels")
         }
-        PrepareOptions { form: Form::Jpeg { quality }, .. } if !(1..=100).contains(&quality) => {
+        PrepareOptions { encoding: Encoding::Jpeg { quality }, .. }
+            if !(1..=100).contains(&quality) =>
+        {
             wrong(format!("JPEG of quality {quality}"), "choose a quality of 1 to 100")
         }
         PrepareOptions { images_per_shard: 0, .. } => {
-            wrong("shards without images".to_owned(), "choose one image in a shard at least")
+            wrong("shards without images".to_owned(), "choose at least one image per shard")
         }
         _ => Ok(()),
     }
@@ -190,24 +195,24 @@ fn check_options(options: &PrepareOptions, out_dir: &Path) -> Result<()> {
 
 fn check_collection(collection: &Collection) -> Result<()> {
     let wrong = |problem: String| {
-        let remedy = "name a folder or archives with images of two classes at least";
+        let remedy = "open a folder or archives with images of at least two classes";
         Err(Error::layout(Path::new(&collection.name), problem, remedy))
     };
     let classes = collection.classes.len();
-    let mut items = collection.train.iter().chain(&collection.test);
+    let mut files = collection.train.iter().chain(&collection.test);
     if collection.train.is_empty() || classes < 2 {
         let count = collection.train.len();
         return wrong(format!("{count} training images of {classes} classes"));
     }
-    match items.find(|item| item.label as usize >= classes) {
-        Some(Item { name, label, .. }) => {
-            wrong(format!("{name}: class {label}, and there are {classes}"))
+    match files.find(|file| file.label as usize >= classes) {
+        Some(LabelledFile { name, label, .. }) => {
+            wrong(format!("{name}: class {label}, but there are {classes}"))
         }
         None => Ok(()),
     }
 }
 
-/// Keeps other runs out of the folder until it is dropped, or the process ends in any way.
+/// Locks the folder against other runs until the file is dropped or the process ends.
 fn lock(out_dir: &Path) -> Result<File> {
     let dir = File::open(out_dir).map_err(|error| Error::io(out_dir, &error))?;
     match dir.try_lock() {
@@ -216,47 +221,52 @@ fn lock(out_dir: &Path) -> Result<File> {
             let problem = "another process is preparing images in this folder";
             Err(Error::layout(out_dir, problem, "wait for it, or choose another folder"))
         }
-        // Some network disks know no locks; then nobody is kept out.
+        // Some network file systems have no locks.
         Err(TryLockError::Error(_)) => Ok(dir),
     }
 }
 
-/// What an earlier run brought to its end.
-fn finished(out_dir: &Path, task: &Task, collection: &Collection) -> Result<Option<Summary>> {
-    if !About::is_at(out_dir) {
+/// The result of an earlier run that finished.
+fn finished(
+    out_dir: &Path,
+    settings: &PrepareSettings,
+    collection: &Collection,
+) -> Result<Option<PrepareSummary>> {
+    if !Manifest::is_at(out_dir) {
         return Ok(None);
     }
-    let about = About::read(out_dir)?;
-    let there = Task {
-        side: about.side,
-        keep: about.keep,
-        form: about.form,
-        images_per_shard: about.images_per_shard,
-        collection: about.collection.clone(),
-        exif: about.exif,
-        decoder: about.decoder,
+    let manifest = Manifest::read(out_dir)?;
+    let there = PrepareSettings {
+        side: manifest.side,
+        keep: manifest.keep,
+        encoding: manifest.encoding,
+        images_per_shard: manifest.images_per_shard,
+        collection: manifest.collection.clone(),
+        exif: manifest.exif,
+        decoder: manifest.decoder,
     };
-    state::agree(&out_dir.join("dataset.json"), &there, task)?;
-    if !same_classes(&about.classes, &collection.classes) {
+    state::check_same(&out_dir.join("dataset.json"), &there, settings)?;
+    if !same_classes(&manifest.classes, &collection.classes) {
         let path = out_dir.join("dataset.json");
         return Err(Error::layout(&path, "other classes", "choose another folder"));
     }
-    state::sweep(out_dir);
-    State::remove(out_dir); // the earlier run may have been cut off right before this
-    let (images, bad) = ([about.train.images, about.val.images], about.train.bad + about.val.bad);
-    Ok(Some(Summary { about: Some(about), images, bad }))
+    state::remove_temporary_files(out_dir);
+    PrepareState::remove(out_dir); // the earlier run may have been interrupted right before this
+    let (images, bad) =
+        ([manifest.train.images, manifest.val.images], manifest.train.bad + manifest.val.bad);
+    Ok(Some(PrepareSummary { manifest: Some(manifest), images, bad }))
 }
 
-/// Whether classes are the same; what they are called in words may have been found since.
+/// Whether classes are the same; their names in words may differ.
 fn same_classes(a: &[Class], b: &[Class]) -> bool {
     let ids = |class: &Class| (class.id.clone(), class.devkit_id);
     a.iter().map(ids).eq(b.iter().map(ids))
 }
 
-/// The work on one of the two sets.
-struct Run<'a> {
+/// Writes one of the two sets.
+struct SetWriter<'a> {
     collection: &'a Collection,
-    items: &'a [Item],
+    files: &'a [LabelledFile],
     name: &'static str,
     part: usize,
     options: &'a PrepareOptions,
@@ -264,52 +274,52 @@ struct Run<'a> {
     stop: &'a (dyn Fn() -> bool + Sync),
 }
 
-impl Run<'_> {
-    /// Writes the shards that are missing; `false`: it was told to stop.
+impl SetWriter<'_> {
+    /// Writes the missing shards; returns `false` if it was stopped.
     fn write(
         &self,
-        state: &mut State,
-        told: &mut Progress,
-        progress: &mut dyn FnMut(Progress),
+        state: &mut PrepareState,
+        total: &mut PrepareProgress,
+        progress: &mut dyn FnMut(PrepareProgress),
     ) -> Result<bool> {
         let per_shard = self.options.images_per_shard;
-        let first = (state.shards[self.part] * per_shard).min(self.items.len());
-        told.done += first;
-        // An order of its own, apart from those of the epochs.
-        let order = Permutation::new(0, u32::MAX, self.items.len() as u64);
-        let item = |position: usize| match self.part {
-            0 if !self.collection.in_order => &self.items[order.at(position as u64) as usize],
-            _ => &self.items[position],
+        let first = (state.shards[self.part] * per_shard).min(self.files.len());
+        total.done += first;
+        // The epoch `u32::MAX` differs from those of training.
+        let order = Permutation::new(0, u32::MAX, self.files.len() as u64);
+        let file = |position: usize| match self.part {
+            0 if !self.collection.in_order => &self.files[order.at(position as u64) as usize],
+            _ => &self.files[position],
         };
-        let make = |encoder: &mut Encoder, position: usize, made: &mut Made| {
-            encoder.make(self.collection, item(position), made);
+        let make = |encoder: &mut Encoder, position: usize, made: &mut EncodedImage| {
+            encoder.make(self.collection, file(position), made);
         };
         let prepare = || Encoder::new(self.options);
         let threads = thread_count(self.options.threads);
         let mut writer: Option<ShardWriter> = None;
         let mut bad = Vec::new();
         let mut images = 0;
-        line::in_order(threads, first..self.items.len(), self.stop, prepare, make, |at, made| {
+        ordered::for_each(threads, first..self.files.len(), self.stop, prepare, make, |at, made| {
             if writer.is_none() {
                 writer = Some(ShardWriter::create(self.out_dir, self.name, at / per_shard)?);
             }
             let shard = writer.as_mut().expect("just made");
             match &made.failed {
                 None => {
-                    let number = (at as u64, self.options.form.ending());
-                    shard.add(number, &made.stored, item(at).label, made.size)?;
-                    told.bytes += made.stored.len() as u64;
+                    let ending = self.options.encoding.extension();
+                    shard.add(at as u64, ending, &made.stored, file(at).label, made.size)?;
+                    total.bytes += made.stored.len() as u64;
                     images += 1;
                     if self.part == 0 {
                         state.sums.add(&made.square);
                     }
                 }
                 Some(error) => {
-                    bad.push(Bad::new(self.name, at, &item(at).name, error));
+                    bad.push(BadFile::new(self.name, at, &file(at).name, error));
                     self.check_bad(state, &bad)?;
                 }
             }
-            if (at + 1).is_multiple_of(per_shard) || at + 1 == self.items.len() {
+            if (at + 1).is_multiple_of(per_shard) || at + 1 == self.files.len() {
                 writer.take().expect("a shard is open").finish()?;
                 state.shards[self.part] += 1;
                 state.images[self.part] += std::mem::take(&mut images);
@@ -317,24 +327,24 @@ impl Run<'_> {
                 write_durably(&self.out_dir.join(BAD_FILE), &state.bad_lines(&[]))?;
                 state.save(self.out_dir)?;
             }
-            told.done += 1;
-            progress(*told);
+            total.done += 1;
+            progress(*total);
             Ok(())
         })
     }
 
-    fn check_bad(&self, state: &State, new: &[Bad]) -> Result<()> {
+    fn check_bad(&self, state: &PrepareState, new: &[BadFile]) -> Result<()> {
         let mut bad = state.bad.iter().filter(|bad| bad.set == self.name).chain(new);
-        let (count, len) = (bad.clone().count(), self.items.len());
+        let (count, len) = (bad.clone().count(), self.files.len());
         let (limit, all) = (bad_limit(len), count == len);
         if count <= limit && !all {
             return Ok(());
         }
         write_durably(&self.out_dir.join(BAD_FILE), &state.bad_lines(new))?;
-        let first = bad.next().expect("one at least").error();
+        let first = bad.next().expect("count is above the limit").error();
         if all {
             let problem = format!("none of {len} {} files is an image: {first}", self.name);
-            return Err(Error::layout(self.out_dir, problem, "look at what was to be prepared"));
+            return Err(Error::layout(self.out_dir, problem, "check the collection"));
         }
         Err(Error::TooManyBad { count, len, limit, first: Box::new(first) })
     }

@@ -1,13 +1,13 @@
-//! What a run must know to go on after it was cut off: `prepare.state`.
+//! The saved state of an interrupted run: `prepare.state`.
 //!
-//! A line of JSON, then the sums of the training images in little-endian words, then the CRC-32C
-//! of all before. It is replaced after each shard, which is thereby done.
+//! It contains a line of JSON, the sums of the training images as little-endian 64-bit integers,
+//! and the CRC-32C of everything before. It is replaced after each shard.
 
-use super::Task;
+use super::PrepareSettings;
 use crate::bounded;
 use crate::collection::Collection;
 use crate::decode::Reason;
-use crate::shards::{Index, file_names, hex, write_durably};
+use crate::shards::{ShardIndex, file_names, hex, write_durably};
 use crate::statistics::Sums;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -16,22 +16,22 @@ use std::fs;
 use std::path::Path;
 
 const FILE: &str = "prepare.state";
-/// Its bytes at most: eight for each of the sums, and a line for each file that is no image.
+/// The size limit of the file: eight bytes per sum, and a line per bad file.
 const LONGEST: u64 = 4 << 30;
 
-/// How far a folder is prepared.
-pub(super) struct State {
-    task: Task,
-    /// Shards that are done, and images in them: training, test.
+/// The finished shards of a folder.
+pub(super) struct PrepareState {
+    settings: PrepareSettings,
+    /// The numbers of finished shards, and of images in them: training, test.
     pub(super) shards: [usize; 2],
     pub(super) images: [usize; 2],
-    pub(super) bad: Vec<Bad>,
+    pub(super) bad: Vec<BadFile>,
     pub(super) sums: Sums,
 }
 
-/// A file that is no image.
+/// A file that is not an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Bad {
+pub(super) struct BadFile {
     /// `train` or `val`.
     pub(super) set: String,
     number: usize,
@@ -40,20 +40,21 @@ pub(super) struct Bad {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
-    task: Task,
+struct StateHeader {
+    #[serde(rename = "task")]
+    settings: PrepareSettings,
     shards: [usize; 2],
     images: [usize; 2],
-    bad: Vec<Bad>,
+    bad: Vec<BadFile>,
 }
 
-impl Bad {
-    pub(super) fn new(set: &str, number: usize, name: &str, error: &Error) -> Bad {
+impl BadFile {
+    pub(super) fn new(set: &str, number: usize, name: &str, error: &Error) -> BadFile {
         let reason = match error {
             Error::Image { reason, .. } => reason.to_string(),
             other => other.to_string(),
         };
-        Bad { set: set.to_owned(), number, name: name.to_owned(), reason }
+        BadFile { set: set.to_owned(), number, name: name.to_owned(), reason }
     }
 
     pub(super) fn error(&self) -> Error {
@@ -61,82 +62,88 @@ impl Bad {
     }
 }
 
-impl State {
-    /// Whether a run has left one.
+impl PrepareState {
+    /// Whether a folder has a saved state.
     pub(super) fn is_at(out_dir: &Path) -> bool {
         bounded::is_there(&out_dir.join(FILE))
     }
 
-    /// Where an earlier run stopped, or the beginning.
-    pub(super) fn open(out_dir: &Path, task: &Task) -> Result<State> {
+    /// The saved state of an earlier run, or an initial one.
+    pub(super) fn open(out_dir: &Path, settings: &PrepareSettings) -> Result<PrepareState> {
         let path = out_dir.join(FILE);
-        let sums = Sums::zero(task.side * task.side);
-        let beginning =
-            State { task: task.clone(), shards: [0; 2], images: [0; 2], bad: Vec::new(), sums };
+        let sums = Sums::zero(settings.side * settings.side);
+        let initial = PrepareState {
+            settings: settings.clone(),
+            shards: [0; 2],
+            images: [0; 2],
+            bad: Vec::new(),
+            sums,
+        };
         let bytes = match bounded::read(&path, LONGEST) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 check_empty(out_dir)?;
-                beginning.save(out_dir)?;
-                return Ok(beginning);
+                initial.save(out_dir)?;
+                return Ok(initial);
             }
             Err(error) => return Err(Error::io(&path, &error)),
         };
-        let state = State::from_bytes(&bytes).ok_or_else(|| {
-            let remedy = "remove what is in the folder, and prepare it again";
-            Error::layout(&path, "the state of an earlier run, damaged", remedy)
+        let state = PrepareState::from_bytes(&bytes).ok_or_else(|| {
+            let remedy = "empty the folder, and prepare it again";
+            Error::layout(&path, "the saved state of an earlier run is damaged", remedy)
         })?;
-        agree(&path, &state.task, task)?;
+        check_same(&path, &state.settings, settings)?;
         for (part, shards) in ["train", "val"].into_iter().zip(state.shards) {
             (0..shards).try_for_each(|shard| check_shard(out_dir, part, shard))?;
         }
         Ok(state)
     }
 
-    /// The decoder of the program that began.
+    /// The decoder version of the program that started the run.
     pub(super) fn decoder(&self) -> u32 {
-        self.task.decoder
+        self.settings.decoder
     }
 
-    /// Writes it: what it says is then done.
+    /// Saves the state, after which its shards count as finished.
     pub(super) fn save(&self, out_dir: &Path) -> Result<()> {
-        let (task, bad) = (self.task.clone(), self.bad.clone());
-        let line = Line { task, shards: self.shards, images: self.images, bad };
+        let (settings, bad) = (self.settings.clone(), self.bad.clone());
+        let line = StateHeader { settings, shards: self.shards, images: self.images, bad };
         let mut bytes = serde_json::to_vec(&line).expect("plain data");
         bytes.push(b'\n');
-        self.sums.words().for_each(|word| bytes.extend(word.to_le_bytes()));
+        self.sums.values().for_each(|sum| bytes.extend(sum.to_le_bytes()));
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
         write_durably(&out_dir.join(FILE), &bytes)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<State> {
+    fn from_bytes(bytes: &[u8]) -> Option<PrepareState> {
         let (body, crc) = bytes.split_last_chunk::<4>()?;
         if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
             return None;
         }
         let end = body.iter().position(|&byte| byte == b'\n')?;
-        let Line { task, shards, images, bad } = serde_json::from_slice(&body[..end]).ok()?;
+        let StateHeader { settings, shards, images, bad } =
+            serde_json::from_slice(&body[..end]).ok()?;
         let (words, rest) = body[end + 1..].as_chunks::<8>();
         let words = words.iter().map(|&word| u64::from_le_bytes(word));
-        let sums = Sums::from_words(task.side * task.side, words)?;
-        rest.is_empty().then_some(State { task, shards, images, bad, sums })
+        let sums = Sums::from_values(settings.side * settings.side, words)?;
+        rest.is_empty().then_some(PrepareState { settings, shards, images, bad, sums })
     }
 
-    /// Forgets it, once there is nothing left to do.
+    /// Removes the saved state of a finished run.
     pub(super) fn remove(out_dir: &Path) {
         let _ = fs::remove_file(out_dir.join(FILE));
     }
 
-    /// The lines of `bad.jsonl`, these and some more.
-    pub(super) fn bad_lines(&self, more: &[Bad]) -> Vec<u8> {
+    /// The lines of `bad.jsonl` for the saved bad files and `more`.
+    pub(super) fn bad_lines(&self, more: &[BadFile]) -> Vec<u8> {
         let lines = self.bad.iter().chain(more);
         let lines = lines.map(|bad| serde_json::to_string(bad).expect("plain data") + "\n");
         lines.collect::<String>().into_bytes()
     }
 }
 
-/// Removes what a run that was killed left under temporary names.
-pub(super) fn sweep(out_dir: &Path) {
+/// Removes temporary files of a killed run.
+pub(super) fn remove_temporary_files(out_dir: &Path) {
     let known = ["train-", "val-", "prepare.", "dataset.", "mean.", "bad."];
     for entry in fs::read_dir(out_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -147,71 +154,75 @@ pub(super) fn sweep(out_dir: &Path) {
     }
 }
 
-/// What is said to be done must be there.
+/// Checks that a finished shard exists.
 fn check_shard(out_dir: &Path, part: &str, shard: usize) -> Result<()> {
     let [tar, index] = file_names(part, shard).map(|name| out_dir.join(name));
     let len = fs::metadata(&tar).map_err(|error| Error::io(&tar, &error))?.len();
-    let stated = Index::read(&index)?.tar_len;
+    let stated = ShardIndex::read(&index)?.tar_len;
     if len != stated {
-        let problem = format!("{len} bytes, where its index says {stated}");
+        let problem = format!("{len} bytes; according to its index {stated}");
         return Err(Error::layout(&tar, problem, "empty the folder, and prepare it again"));
     }
     Ok(())
 }
 
-/// A folder that nobody has begun to prepare must not hold files: they might be anything.
+/// Checks that a folder without a state is empty: other files are not overwritten.
 fn check_empty(out_dir: &Path) -> Result<()> {
     let mut entries = fs::read_dir(out_dir).map_err(|error| Error::io(out_dir, &error))?;
-    let strange = entries.find_map(|entry| match entry {
+    let other = entries.find_map(|entry| match entry {
         Err(error) => Some(Err(Error::io(out_dir, &error))),
         Ok(entry) => {
             let name = entry.file_name().to_string_lossy().into_owned();
-            // Left by a run that was killed before it had begun.
+            // Left by a run that was killed before it saved a state.
             (name != format!("{FILE}.tmp")).then_some(Ok(name))
         }
     });
-    match strange.transpose()? {
+    match other.transpose()? {
         None => Ok(()),
         Some(name) => {
-            let problem = format!("the folder is not empty: it holds `{name}`");
+            let problem = format!("the folder is not empty: it contains `{name}`");
             Err(Error::layout(out_dir, problem, "choose an empty folder, or a new one"))
         }
     }
 }
 
-/// Refuses to mix two kinds of images in a folder.
-pub(super) fn agree(path: &Path, there: &Task, wanted: &Task) -> Result<()> {
+/// Checks that a folder was prepared with the same settings.
+pub(super) fn check_same(
+    path: &Path,
+    there: &PrepareSettings,
+    wanted: &PrepareSettings,
+) -> Result<()> {
     let (a, b) = (there, wanted);
     let differences = [
         (a.side != b.side).then(|| format!("images of side {}, not {}", a.side, b.side)),
         (a.keep != b.keep).then(|| format!("{:?} images, not {:?}", a.keep, b.keep)),
-        (a.form != b.form).then(|| format!("{:?}, not {:?}", a.form, b.form)),
+        (a.encoding != b.encoding).then(|| format!("{:?}, not {:?}", a.encoding, b.encoding)),
         (a.images_per_shard != b.images_per_shard).then(|| {
-            format!("{} images in a shard, not {}", a.images_per_shard, b.images_per_shard)
+            format!("{} images per shard, not {}", a.images_per_shard, b.images_per_shard)
         }),
-        (a.exif != b.exif).then(|| format!("images of --exif {}, not {}", a.exif, b.exif)),
+        (a.exif != b.exif).then(|| format!("images of EXIF mode {}, not {}", a.exif, b.exif)),
         (a.collection != b.collection).then(|| "of another collection of files".to_owned()),
     ];
     let differences: Vec<String> = differences.into_iter().flatten().collect();
     if differences.is_empty() {
         return Ok(());
     }
-    let problem = format!("the folder holds {}", differences.join(", "));
-    Err(Error::layout(path, problem, "give the same options as before, or choose another folder"))
+    let problem = format!("the folder contains {}", differences.join(", "));
+    Err(Error::layout(path, problem, "use the same options as before, or choose another folder"))
 }
 
-/// SHA-256 over the names, labels and lengths of a collection's files, as far as these are known
-/// without looking at every file. Where the collection lies does not matter.
+/// SHA-256 of the names, labels and lengths of a collection's files. Lengths that are not known
+/// without opening a file count as zero. It does not depend on the collection's location.
 pub(super) fn digest(collection: &Collection) -> String {
     let mut hash = Sha256::new();
     for set in [&collection.train, &collection.test] {
         hash.update((set.len() as u64).to_le_bytes());
-        for item in set {
-            let name = item.name.rsplit('/').next().unwrap_or_default();
-            let len = item.place.known_len().unwrap_or(0);
+        for file in set {
+            let name = file.name.rsplit('/').next().unwrap_or_default();
+            let len = file.location.known_len().unwrap_or(0);
             hash.update((name.len() as u64).to_le_bytes());
             hash.update(name);
-            hash.update(item.label.to_le_bytes());
+            hash.update(file.label.to_le_bytes());
             hash.update(len.to_le_bytes());
         }
     }

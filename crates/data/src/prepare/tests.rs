@@ -1,8 +1,8 @@
 use super::*;
-use crate::collection::{Class, Place};
+use crate::collection::{Class, FileLocation};
 use crate::scratch_dir::{ScratchDir, encoded};
-use crate::shards::Index;
-use crate::{Loader, Options, Plan, ReadBuffer, Shards, Source, Statistics, open};
+use crate::shards::ShardIndex;
+use crate::{DatasetOptions, Loader, LoaderPlan, ReadBuffer, Shards, Source, Statistics, open};
 use augment::{Resizer, View, shorter_side_to, ten_crop};
 use image::ImageFormat;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ fn collection(dir: &ScratchDir, train: usize, test: usize) -> Collection {
         let bytes = encoded(&picture(number).into(), ImageFormat::Png);
         let path = dir.write(&format!("in/{number}.png"), &bytes);
         let (name, label) = (path.display().to_string(), number as u32 % 3);
-        Item { name, label, place: Place::File(path) }
+        LabelledFile { name, label, location: FileLocation::File(path) }
     };
     let class = |id: &str| Class { id: id.to_owned(), ..Class::default() };
     let mut collection = Collection::default();
@@ -36,21 +36,21 @@ fn collection(dir: &ScratchDir, train: usize, test: usize) -> Collection {
     collection
 }
 
-fn options(form: Form, keep: Keep) -> PrepareOptions {
+fn options(encoding: Encoding, keep: Keep) -> PrepareOptions {
     let exif = ExifMode::Ignore;
-    PrepareOptions { side: SIDE, keep, form, images_per_shard: 4, threads: 2, exif }
+    PrepareOptions { side: SIDE, keep, encoding, images_per_shard: 4, threads: 2, exif }
 }
 
 const RAW: PrepareOptions = PrepareOptions {
     side: SIDE,
     keep: Keep::Centre,
-    form: Form::Raw,
+    encoding: Encoding::Raw,
     images_per_shard: 4,
     threads: 2,
     exif: ExifMode::Ignore,
 };
 
-fn run(collection: &Collection, out: &Path, options: &PrepareOptions) -> Result<Summary> {
+fn run(collection: &Collection, out: &Path, options: &PrepareOptions) -> Result<PrepareSummary> {
     prepare(collection, out, options, &mut |_| (), &|| false)
 }
 
@@ -63,7 +63,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files.map(read).collect()
 }
 
-fn said(result: Result<Summary>) -> String {
+fn said(result: Result<PrepareSummary>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -121,7 +121,7 @@ fn raw_shards_hold_the_squares_in_shuffled_order() {
     assert_eq!(train.classes(), ["ant", "bee", "cat"]);
     assert_eq!(train.name(9), "train-000002.tar/000000009.rgb");
     // Whole numbers are summed: what is stored is what a measurement finds, to the last bit.
-    let stored = About::read(&out).unwrap().statistics(&out).unwrap();
+    let stored = Manifest::read(&out).unwrap().statistics(&out).unwrap();
     assert_eq!(stored, Statistics::of(&train, 2, None, &|_| ()).unwrap());
 }
 
@@ -130,7 +130,7 @@ fn jpeg_shards_are_close_to_the_squares() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 6, 1);
     let out = dir.path().join("out");
-    run(&set, &out, &options(Form::Jpeg { quality: 95 }, Keep::Centre)).unwrap();
+    run(&set, &out, &options(Encoding::Jpeg { quality: 95 }, Keep::Centre)).unwrap();
     let (train, _) = Shards::open(&out, SIDE).unwrap();
     let mut buffer = ReadBuffer::default();
     for index in 0..6 {
@@ -140,7 +140,7 @@ fn jpeg_shards_are_close_to_the_squares() {
             pixels.iter().zip(&square).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum();
         assert!(difference < 3 * square.len() as u32, "{difference} levels");
     }
-    let stored = About::read(&out).unwrap().statistics(&out).unwrap();
+    let stored = Manifest::read(&out).unwrap().statistics(&out).unwrap();
     let measured = Statistics::of(&train, 1, None, &|_| ()).unwrap();
     for (a, b) in stored.color.iter().zip(measured.color) {
         // In sixteen pixels a rounded coefficient shows; in 256 it is a hundredth of a level.
@@ -155,9 +155,9 @@ fn crops_are_windows_of_the_stored_images() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 9, 2);
     for (number, keep) in [Keep::Centre, Keep::Whole].into_iter().enumerate() {
-        for form in [Form::Raw, Form::Jpeg { quality: 90 }] {
-            let out = dir.path().join(format!("{number}-{}", form.ending()));
-            run(&set, &out, &options(form, keep)).unwrap();
+        for encoding in [Encoding::Raw, Encoding::Jpeg { quality: 90 }] {
+            let out = dir.path().join(format!("{number}-{}", encoding.extension()));
+            run(&set, &out, &options(encoding, keep)).unwrap();
             let (train, _) = Shards::open(&out, SIDE).unwrap();
             for index in 0..9 {
                 let whole = expected(shuffled(index, 9), keep);
@@ -171,7 +171,7 @@ fn crops_are_windows_of_the_stored_images() {
                             index,
                             views,
                             crop,
-                            (form == Form::Raw).then_some(&whole),
+                            (encoding == Encoding::Raw).then_some(&whole),
                         );
                     }
                 }
@@ -211,7 +211,7 @@ fn at_another_side_images_are_resized() {
     let set = collection(&dir, 4, 1);
     for keep in [Keep::Centre, Keep::Whole] {
         let out = dir.path().join(format!("{keep:?}"));
-        run(&set, &out, &options(Form::Raw, keep)).unwrap();
+        run(&set, &out, &options(Encoding::Raw, keep)).unwrap();
         let (train, _) = Shards::open(&out, 8).unwrap();
         assert_eq!(train.size_of(0), (8, 8));
         let mut small = augment::Image::default();
@@ -231,10 +231,10 @@ fn at_another_side_images_are_resized() {
 fn threads_do_not_change_the_bytes() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 13, 5);
-    for form in [Form::Raw, Form::Jpeg { quality: 95 }] {
+    for encoding in [Encoding::Raw, Encoding::Jpeg { quality: 95 }] {
         let made = [1, 2, 7].map(|threads| {
-            let out = dir.path().join(format!("{threads}-{}", form.ending()));
-            let options = PrepareOptions { threads, ..options(form, Keep::Centre) };
+            let out = dir.path().join(format!("{threads}-{}", encoding.extension()));
+            let options = PrepareOptions { threads, ..options(encoding, Keep::Centre) };
             let summary = run(&set, &out, &options).unwrap();
             (contents(&out), summary)
         });
@@ -254,7 +254,7 @@ fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bytes() {
         let asked = AtomicUsize::new(0);
         let stop = || asked.fetch_add(1, Ordering::Relaxed) >= allowed;
         let stopped = prepare(&set, &out, &RAW, &mut |_| (), &stop).unwrap();
-        assert!(stopped.about.is_none() && !out.join("dataset.json").exists());
+        assert!(stopped.manifest.is_none() && !out.join("dataset.json").exists());
         // What a kill at the worst moments leaves besides: halves under temporary names, and a
         // shard that has its name but is not yet in the state.
         for name in ["train-000000.tar.tmp", "train-000002.tar", "val-000001.tar", "val-000001.idx"]
@@ -293,7 +293,7 @@ fn images_that_cannot_be_read_are_left_out_and_named() {
         (2, &"train".into(), &"val".into())
     );
     assert!(lines[0]["name"].as_str().unwrap().ends_with("in/7.png"));
-    assert!(lines[0]["reason"].as_str().unwrap().contains("no whole GIF"));
+    assert!(lines[0]["reason"].as_str().unwrap().contains("incomplete GIF"));
     let (train, _) = Shards::open(&out, SIDE).unwrap();
     assert_eq!(train.len(), 29);
 
@@ -302,7 +302,7 @@ fn images_that_cannot_be_read_are_left_out_and_named() {
     }
     let out = dir.path().join("too many");
     let error = said(run(&set, &out, &RAW));
-    assert!(error.contains("11 of 30") && error.contains("no whole GIF"), "{error}");
+    assert!(error.contains("11 of 30") && error.contains("incomplete GIF"), "{error}");
     let named = fs::read_to_string(out.join("bad.jsonl")).unwrap();
     assert_eq!(named.lines().count(), 11);
 }
@@ -328,7 +328,7 @@ fn a_folder_of_other_things_is_refused_and_left_alone() {
 
     let half = dir.path().join("half");
     prepare(&set, &half, &RAW, &mut |_| (), &|| true).unwrap();
-    let jpeg = options(Form::Jpeg { quality: 95 }, Keep::Centre);
+    let jpeg = options(Encoding::Jpeg { quality: 95 }, Keep::Centre);
     let error = said(run(&set, &half, &jpeg));
     assert!(error.contains("Raw, not Jpeg"), "{error}");
 
@@ -342,7 +342,7 @@ fn a_folder_of_other_things_is_refused_and_left_alone() {
 fn what_makes_no_sense_is_refused_before_anything_is_written() {
     let dir = ScratchDir::new();
     let (set, out) = (collection(&dir, 3, 1), dir.path().join("out"));
-    let jpeg = |quality| options(Form::Jpeg { quality }, Keep::Centre);
+    let jpeg = |quality| options(Encoding::Jpeg { quality }, Keep::Centre);
     for (wrong, what) in [
         (PrepareOptions { side: 0, ..RAW }, "side 0"),
         (jpeg(0), "quality 0"),
@@ -374,9 +374,9 @@ fn a_full_disk_is_told_with_what_to_do() {
 fn damage_is_found_by_its_checksum_and_named() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 6, 1);
-    for form in [Form::Raw, Form::Jpeg { quality: 95 }] {
-        let out = dir.path().join(form.ending());
-        run(&set, &out, &options(form, Keep::Centre)).unwrap();
+    for encoding in [Encoding::Raw, Encoding::Jpeg { quality: 95 }] {
+        let out = dir.path().join(encoding.extension());
+        run(&set, &out, &options(encoding, Keep::Centre)).unwrap();
         let tar = out.join("train-000001.tar");
         let mut bytes = fs::read(&tar).unwrap();
         bytes[512 + 300] ^= 1;
@@ -387,13 +387,13 @@ fn damage_is_found_by_its_checksum_and_named() {
         let view = View { top: 0, left: 0, mirror: false };
         for _ in 0..2 {
             let error = train.read_crops(4, &[view], (12, 12), &mut crop, &mut buffer).unwrap_err();
-            let name = format!("train-000001.tar/000000004.{}: damaged", form.ending());
+            let name = format!("train-000001.tar/000000004.{}: damaged", encoding.extension());
             assert!(error.to_string().starts_with(&name), "{error}");
         }
         assert!(train.read(5, &mut buffer).is_ok());
         fs::write(&tar, &bytes[..5000]).unwrap();
         let error = Shards::open(&out, SIDE).err().unwrap().to_string();
-        assert!(error.contains("5000 bytes, where its index says"), "{error}");
+        assert!(error.contains("5000 bytes; according to its index"), "{error}");
     }
 }
 
@@ -413,7 +413,7 @@ fn a_raw_shard_that_shrinks_under_a_reader_is_an_error() {
     };
     let whole: Vec<_> = (0..2 * count).map(|index| crop(index % count).unwrap()).collect();
     let tar = fs::OpenOptions::new().write(true).open(out.join("train-000000.tar")).unwrap();
-    let index = Index::read(&out.join("train-000000.idx")).unwrap();
+    let index = ShardIndex::read(&out.join("train-000000.idx")).unwrap();
     tar.set_len(index.entries[count / 2].offset).unwrap();
     let last = crop(count - 1).unwrap_err().to_string();
     assert!(last.contains("train-000000.tar/000000039.rgb: failed to fill"), "{last}");
@@ -430,10 +430,11 @@ fn a_prepared_folder_is_recognised_and_its_statistics_are_used() {
     let set = collection(&dir, 8, 3);
     for keep in [Keep::Centre, Keep::Whole] {
         let out = dir.path().join(format!("{keep:?}"));
-        run(&set, &out, &options(Form::Raw, keep)).unwrap();
-        let opened = |side| open(out.to_str().unwrap(), &Options::with_side(side), &|_, _| ());
+        run(&set, &out, &options(Encoding::Raw, keep)).unwrap();
+        let opened =
+            |side| open(out.to_str().unwrap(), &DatasetOptions::with_side(side), &|_, _| ());
         let set = opened(SIDE).unwrap();
-        let stored = About::read(&out).unwrap().statistics(&out).unwrap();
+        let stored = Manifest::read(&out).unwrap().statistics(&out).unwrap();
         assert_eq!(set.statistics.as_ref(), Some(&stored));
         assert_eq!((set.train.len(), set.test.len(), set.notes.len()), (8, 3, 0));
         assert_eq!(stored, Statistics::of(&*set.train, 1, None, &|_| ()).unwrap());
@@ -449,12 +450,12 @@ fn a_prepared_folder_is_recognised_and_its_statistics_are_used() {
 fn a_loader_makes_the_same_batches_whatever_its_workers() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 13, 1);
-    for form in [Form::Raw, Form::Jpeg { quality: 95 }] {
-        let out = dir.path().join(form.ending());
-        run(&set, &out, &options(form, Keep::Whole)).unwrap();
+    for encoding in [Encoding::Raw, Encoding::Jpeg { quality: 95 }] {
+        let out = dir.path().join(encoding.extension());
+        run(&set, &out, &options(encoding, Keep::Whole)).unwrap();
         let load = |workers, depth, start: (u32, usize), count| -> Vec<crate::Batch> {
             let (train, _) = Shards::open(&out, SIDE).unwrap();
-            let plan = Plan::training(4, (12, 12), 7);
+            let plan = LoaderPlan::training(4, (12, 12), 7);
             let mut loader = Loader::new(std::sync::Arc::new(train), plan, workers, depth);
             loader.start_at(start.0, start.1);
             (0..count).map(|_| loader.next_batch().unwrap().unwrap().clone()).collect()

@@ -1,4 +1,4 @@
-//! Generated images of ten kinds of shape, so that anyone can train without a download.
+//! Generated images of ten kinds of shape, for training without a download.
 
 mod outline;
 mod scene;
@@ -11,15 +11,15 @@ use scene::Scene;
 pub const CLASSES: [&str; 10] =
     ["disc", "ring", "square", "triangle", "star", "cross", "moon", "bars", "checker", "dots"];
 
-/// Ten kinds of shape in random colours, sizes, places and rotations, on noisy, textured
-/// backgrounds with scraps of other colours about. Drawn anew at each [`read`](Source::read), from
-/// (seed, index) alone, and by arithmetic that every processor rounds alike.
+/// Ten kinds of shape in random colours, sizes, positions and rotations, on noisy, textured
+/// backgrounds with strokes of other colours. An image is drawn anew by each
+/// [`read`](Source::read), from (seed, index) alone and with arithmetic that is bit-identical on
+/// every processor.
 ///
-/// A network must learn outlines: a shape is lighter than its background, but of any colour,
-/// anywhere, at any angle, so that no pixel by itself says much. A linear classifier on the pixels,
-/// trained on 12,800 images of 32 x 32, errs on 65 % of the held-out ones (guessing: 90 %): a test
-/// holds it to that. A small convolutional network errs on fewer than two in a hundred after five
-/// epochs.
+/// A network must learn outlines: a shape is lighter than its background, but has any colour,
+/// position and rotation, so that a single pixel is hardly informative. A linear classifier on the
+/// pixels, trained on 12,800 images of 32 x 32, has an error rate of 65 % (chance: 90 %), which a
+/// test checks. A small convolutional network has less than 2 % after five epochs.
 #[derive(Clone, Debug)]
 pub struct Shapes {
     classes: Vec<String>,
@@ -30,24 +30,23 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// Images in the training set, unless said otherwise.
+    /// The default number of training images.
     pub const TRAIN: u32 = 12_800;
-    /// Images in the held-out set, unless said otherwise.
+    /// The default number of test images.
     pub const TEST: u32 = 2_560;
-    /// The seed of the images, unless said otherwise: the data stay the same when a run's seed
-    /// changes.
+    /// The default seed; it does not depend on the seed of a run.
     pub const SEED: u64 = 2012;
 
-    /// `len` images of `side` x `side` pixels to train on.
+    /// `len` training images of `side` x `side` pixels.
     ///
     /// # Panics
-    /// If `side` is below 16, where the shapes can no longer be told apart, or `len` exceeds 2^31.
+    /// If `side` is below 16, where shapes are indistinguishable, or `len` exceeds 2^31.
     pub fn train(seed: u64, side: usize, len: u32) -> Shapes {
         Shapes::starting_at(0, seed, side, len)
     }
 
-    /// `len` other images: the held-out set takes its indices from 2^31 on, whatever the training
-    /// set's size.
+    /// `len` test images. Their indices start at 2^31, so that they differ from all training
+    /// images.
     ///
     /// # Panics
     /// As [`train`](Self::train).
@@ -56,8 +55,8 @@ impl Shapes {
     }
 
     fn starting_at(first: u32, seed: u64, side: usize, len: u32) -> Shapes {
-        assert!(side >= 16, "shapes of {side} pixels cannot be told apart: 16 is the least");
-        assert!(len <= 1 << 31, "{len} images do not leave room for the others");
+        assert!(side >= 16, "shapes of {side} pixels are indistinguishable: the minimum is 16");
+        assert!(len <= 1 << 31, "{len} images: the maximum is 2^31");
         Shapes { classes: CLASSES.map(String::from).to_vec(), seed, side, first, len }
     }
 }

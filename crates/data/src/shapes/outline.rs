@@ -1,4 +1,4 @@
-//! The ten outlines, as signed distances.
+//! The ten outlines as signed distance functions.
 
 /// An outline inside the unit circle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Outline {
 }
 
 impl Outline {
-    /// All of them, in the order of their labels.
+    /// All outlines in the order of their labels.
     pub(super) const ALL: [Outline; 10] = [
         Outline::Disc,
         Outline::Ring,
@@ -30,8 +30,8 @@ impl Outline {
         Outline::Dots,
     ];
 
-    /// How far (x, y) lies outside the outline; negative inside. Exact near straight edges and
-    /// arcs, which is where it decides how much of a pixel is covered.
+    /// The distance of (x, y) from the outline; negative inside. It is exact near straight edges
+    /// and arcs, where it determines the coverage of a pixel.
     #[inline]
     pub(super) fn distance(self, x: f32, y: f32) -> f32 {
         match self {
@@ -39,7 +39,7 @@ impl Outline {
             Outline::Ring => (length(x, y) - 0.72).abs() - 0.2,
             Outline::Square => x.abs().max(y.abs()) - 0.7,
             Outline::Triangle => {
-                // Three sides, each half the circumradius from the centre.
+                // Three sides, each at half the circumradius from the centre.
                 let slanted = |sign: f32| sign * 0.866_025_4 * x + 0.5 * y;
                 (-y).max(slanted(1.0)).max(slanted(-1.0)) - 0.5
             }
@@ -54,8 +54,8 @@ impl Outline {
                 to_a_bar.max(y.abs() - 0.75)
             }
             Outline::Checker => {
-                // Three by three cells of half a unit: the middle one is filled, its neighbours are
-                // not.
+                // Three by three cells of half a unit: the centre cell is filled, its neighbours
+                // are not.
                 let (across, down) = (x.abs() - 0.25, y.abs() - 0.25);
                 let apart = across.abs().min(down.abs());
                 let cell = if across * down > 0.0 { -apart } else { apart };
@@ -66,8 +66,8 @@ impl Outline {
     }
 }
 
-/// The directions of a pentagon's sides; the star is what lies inside at least four of them, so
-/// that its points reach the unit circle where two sides of the pentagon, made longer, meet.
+/// The normals of a pentagon's sides. The star is the area inside at least four of the sides; its
+/// tips on the unit circle are the intersections of extended sides.
 const PENTAGON: [(f32, f32); 5] = [
     (0.0, 1.0),
     (0.951_056_5, 0.309_017),

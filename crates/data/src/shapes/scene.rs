@@ -1,46 +1,46 @@
-//! One image: its background, the scraps that lie about, and its shape.
+//! One image: a background, random strokes, and a shape.
 
 use super::Outline;
 use random::{Purpose, Stream};
 
 /// Cells of the background's texture along a side.
 const CELLS: usize = 6;
-/// Scraps at most.
-const SCRAPS: usize = 4;
+/// The number of strokes.
+const STROKES: usize = 4;
 
-type Color = [f32; 3];
+type Rgb = [f32; 3];
 
-/// What an image shows, in lengths of half its side: x and y run from -1 to 1.
+/// The content of an image. The unit of length is half its side: x and y are from -1 to 1.
 pub(super) struct Scene {
-    /// The background at the corners of its cells.
-    texture: [[Color; CELLS + 1]; CELLS + 1],
-    scraps: [Scrap; SCRAPS],
+    /// The background's colours at the corners of the cells.
+    texture: [[Rgb; CELLS + 1]; CELLS + 1],
+    strokes: [Stroke; STROKES],
     shape: Figure,
-    /// The most that noise changes a colour by.
+    /// The amplitude of the noise.
     noise: f32,
-    noise_words: Stream,
+    noise_stream: Stream,
 }
 
-/// A short stroke with round ends, in some colour.
-struct Scrap {
+/// A short stroke with round ends.
+struct Stroke {
     from: (f32, f32),
     along: (f32, f32),
     half_width: f32,
-    color: Color,
+    color: Rgb,
 }
 
-/// The shape that the image is named for.
+/// The shape that determines the class.
 struct Figure {
     outline: Outline,
     centre: (f32, f32),
     radius: f32,
-    /// Cosine and sine of its rotation.
-    turn: (f32, f32),
-    color: Color,
+    /// Cosine and sine of the rotation.
+    rotation: (f32, f32),
+    color: Rgb,
 }
 
 impl Scene {
-    /// Image `index` of the data that belong to `seed`.
+    /// Draws image `index` of the data with seed `seed`.
     pub(super) fn draw(seed: u64, index: u32, outline: Outline) -> Scene {
         let mut stream = Stream::new(seed, Purpose::Generate, 0, index);
         let base = color(&mut stream, 15.0, 150.0);
@@ -58,14 +58,14 @@ impl Scene {
                 }
             }
         }
-        let scraps = std::array::from_fn(|_| Scrap::draw(&mut stream));
+        let strokes = std::array::from_fn(|_| Stroke::draw(&mut stream));
         let shape = Figure::draw(&mut stream, outline, base);
         let noise = stream.between(4.0, 30.0);
-        let noise_words = Stream::new(seed, Purpose::Generate, 1, index);
-        Scene { texture, scraps, shape, noise, noise_words }
+        let noise_stream = Stream::new(seed, Purpose::Generate, 1, index);
+        Scene { texture, strokes, shape, noise, noise_stream }
     }
 
-    /// Paints it `side` pixels high and wide; `row` is room for a row of colours.
+    /// Paints `side` x `side` pixels; `row` is memory for a row of colours.
     pub(super) fn paint(mut self, side: usize, row: &mut Vec<f32>, pixels: &mut [u8]) {
         row.resize(side * 3, 0.0);
         let row = row.as_chunks_mut::<3>().0;
@@ -73,9 +73,9 @@ impl Scene {
         for (line, to) in pixels.chunks_exact_mut(side * 3).enumerate() {
             let y = (line as f32 + 0.5) * pixel - 1.0;
             self.background(y, row);
-            for scrap in &self.scraps {
-                let (low, high) = scrap.columns();
-                cover(row, pixel, low, high, scrap.color, |x| scrap.distance(x, y));
+            for stroke in &self.strokes {
+                let (low, high) = stroke.columns();
+                cover(row, pixel, low, high, stroke.color, |x| stroke.distance(x, y));
             }
             let shape = &self.shape;
             let (left, right) = (shape.centre.0 - shape.radius, shape.centre.0 + shape.radius);
@@ -83,22 +83,22 @@ impl Scene {
                 cover(row, pixel, left, right, shape.color, |x| shape.distance(x, y));
             }
             for (to, color) in to.as_chunks_mut::<3>().0.iter_mut().zip(&*row) {
-                let words = self.noise_words.next().to_le_bytes();
-                for ((to, &channel), word) in to.iter_mut().zip(color).zip(words) {
-                    let noise = self.noise * (f32::from(word) * (2.0 / 255.0) - 1.0);
+                let bytes = self.noise_stream.next().to_le_bytes();
+                for ((to, &channel), byte) in to.iter_mut().zip(color).zip(bytes) {
+                    let noise = self.noise * (f32::from(byte) * (2.0 / 255.0) - 1.0);
                     *to = (channel + noise + 0.5).clamp(0.0, 255.0) as u8;
                 }
             }
         }
     }
 
-    /// The background's row at `y`: between its corners, colours go over smoothly.
-    fn background(&self, y: f32, row: &mut [Color]) {
+    /// The row of the background at `y`, interpolated bilinearly between the corners of the cells.
+    fn background(&self, y: f32, row: &mut [Rgb]) {
         let (cell, down) = cell_of(y);
-        let blend = |a: Color, b: Color, share: f32| -> Color {
+        let blend = |a: Rgb, b: Rgb, share: f32| -> Rgb {
             std::array::from_fn(|c| a[c] + (b[c] - a[c]) * share)
         };
-        let corners: [Color; CELLS + 1] =
+        let corners: [Rgb; CELLS + 1] =
             std::array::from_fn(|x| blend(self.texture[cell][x], self.texture[cell + 1][x], down));
         let width = row.len() as f32;
         for (column, to) in row.iter_mut().enumerate() {
@@ -108,26 +108,26 @@ impl Scene {
     }
 }
 
-/// The texture's cell at a place from -1 to 1, and how far into it that lies.
+/// The texture's cell at a coordinate from -1 to 1, and the offset in it.
 #[inline]
-fn cell_of(place: f32) -> (usize, f32) {
-    let scaled = (place + 1.0) * (CELLS as f32 / 2.0);
+fn cell_of(coordinate: f32) -> (usize, f32) {
+    let scaled = (coordinate + 1.0) * (CELLS as f32 / 2.0);
     let cell = (scaled as usize).min(CELLS - 1);
     (cell, scaled - cell as f32)
 }
 
-/// Paints `color` over the pixels of a row from `left` to `right`, as far as `distance` says they
-/// are covered.
+/// Paints `color` over the pixels of a row from `left` to `right`, weighted by their coverage
+/// according to `distance`.
 #[inline]
 fn cover(
-    row: &mut [Color],
+    row: &mut [Rgb],
     pixel: f32,
     left: f32,
     right: f32,
-    color: Color,
+    color: Rgb,
     distance: impl Fn(f32) -> f32,
 ) {
-    let column = |x: f32| ((x + 1.0) / pixel) as usize; // `as` stops at zero
+    let column = |x: f32| ((x + 1.0) / pixel) as usize; // `as` saturates at zero
     let first = column(left - pixel);
     let end = (column(right + pixel) + 1).min(row.len());
     for (at, to) in row.iter_mut().enumerate().take(end).skip(first) {
@@ -141,12 +141,12 @@ fn cover(
     }
 }
 
-impl Scrap {
-    fn draw(stream: &mut Stream) -> Scrap {
+impl Stroke {
+    fn draw(stream: &mut Stream) -> Stroke {
         let from = (stream.between(-1.0, 1.0), stream.between(-1.0, 1.0));
         let heading = direction(stream);
         let length = stream.between(0.0, 0.5);
-        Scrap {
+        Stroke {
             from,
             along: (heading.0 * length, heading.1 * length),
             half_width: stream.between(0.02, 0.07),
@@ -170,32 +170,32 @@ impl Scrap {
 }
 
 impl Figure {
-    fn draw(stream: &mut Stream, outline: Outline, background: Color) -> Figure {
+    fn draw(stream: &mut Stream, outline: Outline, background: Rgb) -> Figure {
         let radius = stream.between(0.55, 0.85);
-        let reach = 1.0 - radius; // so that all of it is in the image
+        let reach = 1.0 - radius; // keeps the shape inside the image
         Figure {
             outline,
             radius,
             centre: (stream.between(-reach, reach), stream.between(-reach, reach)),
-            turn: direction(stream),
+            rotation: direction(stream),
             color: color_lighter_than(stream, background),
         }
     }
 
     fn distance(&self, x: f32, y: f32) -> f32 {
         let (x, y) = ((x - self.centre.0) / self.radius, (y - self.centre.1) / self.radius);
-        let (cos, sin) = self.turn;
+        let (cos, sin) = self.rotation;
         self.outline.distance(x * cos + y * sin, y * cos - x * sin) * self.radius
     }
 }
 
-/// A colour whose channels lie between two grey levels.
-fn color(stream: &mut Stream, darkest: f32, lightest: f32) -> Color {
+/// A colour with uniform channels between two grey levels.
+fn color(stream: &mut Stream, darkest: f32, lightest: f32) -> Rgb {
     std::array::from_fn(|_| stream.between(darkest, lightest))
 }
 
-/// A colour at least 55 grey levels (mean of the channels) lighter than another.
-fn color_lighter_than(stream: &mut Stream, other: Color) -> Color {
+/// A colour whose mean is at least 55 grey levels above that of another.
+fn color_lighter_than(stream: &mut Stream, other: Rgb) -> Rgb {
     loop {
         let drawn = color(stream, 60.0, 255.0);
         let lighter: f32 = drawn.iter().zip(other).map(|(a, b)| a - b).sum();
@@ -205,8 +205,8 @@ fn color_lighter_than(stream: &mut Stream, other: Color) -> Color {
     }
 }
 
-/// Any direction with equal chance, as a vector of unit length: a point of the disc, made longer.
-/// No sine: the square root is rounded alike everywhere.
+/// A uniformly distributed unit vector, by rejection sampling in the disc. It avoids the sine,
+/// which is not rounded alike on all platforms.
 fn direction(stream: &mut Stream) -> (f32, f32) {
     loop {
         let (x, y) = (stream.between(-1.0, 1.0), stream.between(-1.0, 1.0));

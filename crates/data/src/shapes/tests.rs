@@ -92,13 +92,13 @@ fn outlines_fill_what_their_names_say() {
 }
 
 #[test]
-#[should_panic(expected = "shapes of 15 pixels cannot be told apart")]
+#[should_panic(expected = "shapes of 15 pixels are indistinguishable")]
 fn images_too_small_to_show_a_shape() {
     Shapes::train(1, 15, 10);
 }
 
 #[test]
-#[should_panic(expected = "do not leave room for the others")]
+#[should_panic(expected = "the maximum is 2^31")]
 fn more_images_than_there_are_numbers() {
     Shapes::test(1, 16, (1 << 31) + 1);
 }

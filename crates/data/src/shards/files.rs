@@ -1,20 +1,20 @@
-//! The images of shards as files, to be verified, measured or prepared.
+//! Webdataset's shards as a collection of files, for verifying or preparing.
 
 use super::held_out::hold_out;
-use super::{About, webdataset};
+use super::{Manifest, webdataset};
 use crate::Result;
-use crate::collection::{Class, Collection, Item, Place};
+use crate::collection::{Class, Collection, FileLocation, LabelledFile};
 use std::path::Path;
 
-/// Whether a folder holds tar files in webdataset's layout, and was not made by this program.
+/// Whether a folder has tar files in webdataset's layout that were not written by this program.
 pub(crate) fn is_webdataset(dir: &Path) -> bool {
-    !About::is_at(dir) && webdataset::is_at(dir)
+    !Manifest::is_at(dir) && webdataset::is_at(dir)
 }
 
-/// The images in a folder's tar files, called `train-0.tar/000.jpg`.
+/// The images in a folder's tar files, with names such as `train-0.tar/000.jpg`.
 ///
 /// # Errors
-/// As [`survey`](webdataset::survey), which training goes by, too.
+/// As [`survey`](webdataset::survey).
 pub(crate) fn collection(dir: &Path) -> Result<Collection> {
     let survey = webdataset::survey(dir)?;
     let classes = survey.names.iter().enumerate();
@@ -25,13 +25,13 @@ pub(crate) fn collection(dir: &Path) -> Result<Collection> {
     });
     let mut files = Collection::with_classes(dir, classes.collect());
     let mut parts = [Vec::new(), Vec::new()];
-    for (items, tars) in parts.iter_mut().zip(survey.parts()) {
+    for (files_of, tars) in parts.iter_mut().zip(survey.parts()) {
         for tar in tars {
             let archive = files.add_archive(&tar.path)?;
-            items.extend(tar.samples.iter().map(|sample| Item {
+            files_of.extend(tar.samples.iter().map(|sample| LabelledFile {
                 name: format!("{}/{}", tar.name, sample.image.name),
                 label: sample.label,
-                place: Place::Within {
+                location: FileLocation::ArchiveRange {
                     archive,
                     offset: sample.image.offset,
                     len: sample.image.len,
@@ -41,12 +41,8 @@ pub(crate) fn collection(dir: &Path) -> Result<Collection> {
     }
     let mut notes = survey.notes;
     let [train, test] = parts;
-    let (train, test, said) = if !test.is_empty() {
-        (train, test, Vec::new())
-    } else {
-        hold_out(dir, train, |item| item.label)
-    };
-    notes.extend(said);
+    let (train, test, note) = hold_out(dir, train, test, |file| file.label);
+    notes.extend(note);
     (files.train, files.test) = (train, test);
     files.describe("tar files in webdataset's layout", notes);
     Ok(files)

@@ -1,46 +1,45 @@
-//! Crops of raw pixels, straight from a file.
+//! Crops of raw pixels, read from a file.
 
 use mapped::{Mapped, Rows};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Rows are fetched so many bytes at a time: few enough to be copied out of the cache next to the
-/// core, many enough that the calls cost little.
+/// The number of bytes fetched at once: few enough for the innermost cache, many enough to make the
+/// calls cheap.
 const FETCH: usize = 32 << 10;
 
-/// A crop of an image whose pixels lie in a file, row by row.
+/// A crop of an image whose pixels are stored in a file, row by row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crop {
-    /// The first byte of its first row.
+    /// The offset of the crop's first byte.
     first: u64,
-    /// Bytes of a row of the image, and of the crop.
+    /// Bytes per row of the image, and of the crop.
     row: usize,
     wanted: usize,
 }
 
 impl Crop {
-    /// The crop of `size` (height, width) at `place` (row, column) of an image of `whole` (height,
-    /// width) pixels, whose pixels start at byte `offset`.
+    /// The crop of `size` (height, width) at `position` (row, column) of an image of `whole`
+    /// (height, width) pixels, which start at byte `offset`.
     pub(super) fn new(
         offset: u64,
         whole: (usize, usize),
-        place: (usize, usize),
+        position: (usize, usize),
         size: (usize, usize),
     ) -> Crop {
-        let inside = place.0 + size.0 <= whole.0 && place.1 + size.1 <= whole.1;
-        assert!(inside, "a crop of {size:?} pixels at {place:?} leaves an image of {whole:?}");
+        let inside = position.0 + size.0 <= whole.0 && position.1 + size.1 <= whole.1;
+        assert!(inside, "a crop of {size:?} pixels at {position:?} exceeds an image of {whole:?}");
         let row = whole.1 * 3;
-        Crop { first: offset + (place.0 * row + place.1 * 3) as u64, row, wanted: size.1 * 3 }
+        Crop { first: offset + (position.0 * row + position.1 * 3) as u64, row, wanted: size.1 * 3 }
     }
 
-    /// Copies it, each byte once.
+    /// Copies the crop from a mapped file.
     pub(super) fn copy(&self, file: &Mapped, into: &mut [u8]) -> io::Result<()> {
         file.copy_rows(Rows { first: self.first, step: self.row, len: self.wanted }, into)
     }
 
-    /// Reads it by calls to the system, for files that are not mapped. No row outside the crop is
-    /// read.
+    /// Reads the crop of a file that is not mapped, without the rows outside the crop.
     pub(super) fn read(
         &self,
         file: &File,
@@ -54,7 +53,7 @@ impl Crop {
         let rows_at_once = (FETCH / row).max(1);
         let mut at = first;
         for part in into.chunks_mut(rows_at_once * wanted) {
-            // From the first wanted byte to the last, without the margins before and after.
+            // From the first to the last byte of the crop in these rows.
             let rows = part.len() / wanted;
             buffer.resize((rows - 1) * row + wanted, 0);
             file.read_exact_at(buffer, at)?;

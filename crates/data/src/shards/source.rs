@@ -1,13 +1,13 @@
-//! Shards as a source.
+//! Shards as a source of images.
 
-use super::about::{About, Form, Keep, Part};
 use super::held_out::hold_out;
+use super::manifest::{Encoding, Keep, Manifest, SetCounts};
 use super::rows::Crop;
-use super::{Entry, Index, file_names, webdataset};
+use super::{IndexEntry, ShardIndex, file_names, webdataset};
 use crate::bounded::{self, LONGEST_IMAGE};
 use crate::decode::{ExifMode, Reason};
 use crate::jpeg::Extent;
-use crate::seen::Seen;
+use crate::remarks::ImageRemarks;
 use crate::source::{copy_crops, part_of};
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::{Image, Rectangle, Resizer, View, shorter_side_to};
@@ -18,101 +18,110 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// So many tar files are kept open; more are opened for each read, as a process may hold no more
-/// than a thousand files open unless told otherwise.
+/// At most this many tar files are kept open; others are opened for each read. The default limit of
+/// open files is 1024 per process.
 const KEPT_OPEN: usize = 256;
 
-/// Images in tar files, each of them one positioned read away.
+/// Images in tar files, each read with one positioned read.
 ///
-/// What is read is compared with its checksum, if the tar file has an index: a JPEG each time, raw
-/// pixels the first time, after which crops are copied out of the mapped file without being looked
-/// at. No lock is taken, and nothing is allocated but by the decoder for JPEGs that are not plain.
+/// If the tar file has an index, checksums are verified: those of JPEGs at each read, those of raw
+/// pixels at the first; after that, crops are copied from the mapped file without verification.
+/// Reading takes no lock, and allocates nothing except in the decoder for unusual JPEGs.
 pub struct Shards {
     classes: Vec<String>,
-    files: Arc<[Tar]>,
-    images: Vec<Placed>,
+    files: Arc<[TarFile]>,
+    images: Vec<ImageLocation>,
     side: usize,
-    form: Form,
-    /// Crops may be taken anywhere in the stored images, which have this shorter side.
+    encoding: Encoding,
+    /// Whether crops may be taken anywhere in the stored images, whose shorter side is `side`.
     whole: bool,
-    /// Of raw images: a bit for each whose checksum has been compared.
-    compared: Vec<AtomicU64>,
+    /// For raw images: one bit per image whose checksum has been verified.
+    verified: Vec<AtomicU64>,
     exif: ExifMode,
-    seen: Seen,
+    remarks: ImageRemarks,
 }
 
-/// A training set, a test set, and what should be said about them.
-pub(crate) struct Split {
+/// A training set, a test set, and notes for the user.
+pub(crate) struct WebdatasetSplit {
     pub(crate) train: Shards,
     pub(crate) test: Shards,
-    /// In words; empty where no class has a name.
+    /// Names in words; empty if no class has one.
     pub(crate) class_names: Vec<String>,
     pub(crate) notes: Vec<String>,
 }
 
-struct Tar {
+struct TarFile {
     path: PathBuf,
-    /// As it is called in messages.
+    /// The name in messages.
     name: String,
     file: Option<File>,
-    /// Of raw pixels: the whole file, if it could be mapped.
+    /// The mapped file, for raw pixels, if it could be mapped.
     map: Option<Mapped>,
-    /// The members' names, if they are not those that [`Entry::number`] makes.
+    /// The members' names, unless they derive from [`IndexEntry::number`].
     members: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Placed {
+pub(super) struct ImageLocation {
     pub(super) tar: u32,
-    pub(super) entry: Entry,
+    pub(super) entry: IndexEntry,
 }
 
 impl Shards {
-    /// Whether a folder has been prepared, or holds tar files in webdataset's layout.
+    /// Whether a folder is prepared, or has tar files in webdataset's layout.
     pub fn is_at(dir: &Path) -> bool {
-        About::is_at(dir) || webdataset::is_at(dir)
+        Manifest::is_at(dir) || webdataset::is_at(dir)
     }
 
     /// The training and the test images of a prepared folder, as squares of `side` x `side`. Images
-    /// that were kept whole, with `side` as their shorter side, may be cropped anywhere.
+    /// stored whole, with `side` as their shorter side, may be cropped anywhere.
     ///
     /// # Errors
-    /// If a file is missing, damaged, or of another length.
+    /// If a file is missing, damaged, or of the wrong length.
     pub fn open(dir: &Path, side: usize) -> Result<(Shards, Shards)> {
-        let about = About::read(dir)?;
-        let train = Shards::prepared(dir, &about, "train", about.train, side)?;
-        Ok((train, Shards::prepared(dir, &about, "val", about.val, side)?))
+        let manifest = Manifest::read(dir)?;
+        let train = Shards::prepared(dir, &manifest, "train", manifest.train, side)?;
+        Ok((train, Shards::prepared(dir, &manifest, "val", manifest.val, side)?))
     }
 
-    fn prepared(dir: &Path, about: &About, name: &str, part: Part, side: usize) -> Result<Shards> {
+    fn prepared(
+        dir: &Path,
+        manifest: &Manifest,
+        name: &str,
+        part: SetCounts,
+        side: usize,
+    ) -> Result<Shards> {
         let (mut files, mut images) = (Vec::new(), Vec::new());
         for shard in 0..part.shards {
             let names = file_names(name, shard);
             let [path, index_path] = names.each_ref().map(|name| dir.join(name));
-            let index = Index::read(&index_path)?;
-            let is_raw = about.form == Form::Raw;
-            let (tar, len) = Tar::open(path, names[0].clone(), None, files.len(), is_raw)?;
-            check_shard(about, &tar.path, len, &index)?;
-            images.extend(index.entries.iter().map(|&entry| Placed { tar: shard as u32, entry }));
+            let index = ShardIndex::read(&index_path)?;
+            let is_raw = manifest.encoding == Encoding::Raw;
+            let (tar, len) = TarFile::open(path, names[0].clone(), None, files.len(), is_raw)?;
+            check_shard(manifest, &tar.path, len, &index)?;
+            images.extend(
+                index.entries.iter().map(|&entry| ImageLocation { tar: shard as u32, entry }),
+            );
             files.push(tar);
         }
         if images.len() != part.images {
             let (found, stated) = (images.len(), part.images);
-            let problem = format!("{stated} {name} images are stated, the shards hold {found}");
+            let problem =
+                format!("{stated} {name} images expected, but the shards contain {found}");
             return Err(Error::layout(dir, problem, "prepare the folder again"));
         }
-        let classes = about.classes.iter().map(|class| class.id.clone()).collect();
-        let whole = about.keep == Keep::Whole && about.side == side;
-        Ok(Shards::of(classes, files.into(), images, side, about.form, whole))
+        let classes = manifest.classes.iter().map(|class| class.id.clone()).collect();
+        let whole = manifest.keep == Keep::Whole && manifest.side == side;
+        Ok(Shards::of(classes, files.into(), images, side, manifest.encoding, whole))
     }
 
-    /// The tar files of a folder in webdataset's layout, named for what they are for (`train`,
-    /// `val`, `test`); without test images, a tenth of each class is held out. Classes are called
-    /// by their numbers.
+    /// The tar files of a folder in webdataset's layout, assigned to training or testing by their
+    /// names (`train`, `val`, `test`). Without test images, a tenth of each class is held out. The
+    /// ids of the classes are their numbers.
     ///
     /// # Errors
-    /// If a file cannot be read or is damaged, or what it holds is ambiguous.
-    pub(crate) fn split_webdataset(dir: &Path, side: usize) -> Result<Split> {
+    /// If a file cannot be read or is damaged, or its content is ambiguous.
+    pub(crate) fn split_webdataset(dir: &Path, side: usize) -> Result<WebdatasetSplit> {
         let survey = webdataset::survey(dir)?;
         let (first_test, classes, mut notes) = (survey.train, survey.classes, survey.notes);
         let is_named = survey.names.iter().any(|name| !name.is_empty());
@@ -121,50 +130,46 @@ impl Shards {
         for (number, tar) in survey.tars.into_iter().enumerate() {
             let mut members = Vec::with_capacity(tar.samples.len());
             for sample in tar.samples {
-                let entry = Entry {
+                let entry = IndexEntry {
                     number: members.len() as u64,
                     offset: sample.image.offset,
-                    len: sample.image.len as u32, // longer ones have been refused
+                    len: sample.image.len as u32, // longer ones were rejected
                     label: sample.label,
                     height: 0,
                     width: 0,
                     crc: 0,
                 };
                 members.push(sample.image.name);
-                let placed = Placed { tar: number as u32, entry };
+                let placed = ImageLocation { tar: number as u32, entry };
                 parts[usize::from(number >= first_test)].push(placed);
             }
-            files.push(Tar::open(tar.path, tar.name, Some(members), number, false)?.0);
+            files.push(TarFile::open(tar.path, tar.name, Some(members), number, false)?.0);
         }
         let [train, test] = parts;
-        let (train, test, said) = if !test.is_empty() {
-            (train, test, Vec::new())
-        } else {
-            hold_out(dir, train, |image| image.entry.label)
-        };
-        notes.extend(said);
+        let (train, test, note) = hold_out(dir, train, test, |image| image.entry.label);
+        notes.extend(note);
         let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
-        let (files, form): (Arc<[Tar]>, _) = (files.into(), Form::Jpeg { quality: 0 });
-        let of = |images| Shards::of(classes.clone(), files.clone(), images, side, form, false);
-        Ok(Split { train: of(train), test: of(test), class_names: names, notes })
+        let (files, encoding): (Arc<[TarFile]>, _) = (files.into(), Encoding::Jpeg { quality: 0 });
+        let of = |images| Shards::of(classes.clone(), files.clone(), images, side, encoding, false);
+        Ok(WebdatasetSplit { train: of(train), test: of(test), class_names: names, notes })
     }
 
     fn of(
         classes: Vec<String>,
-        files: Arc<[Tar]>,
-        images: Vec<Placed>,
+        files: Arc<[TarFile]>,
+        images: Vec<ImageLocation>,
         side: usize,
-        form: Form,
+        encoding: Encoding,
         whole: bool,
     ) -> Shards {
-        let words = if form == Form::Raw { images.len().div_ceil(64) } else { 0 };
-        let compared = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let (exif, seen) = (ExifMode::Ignore, Seen::new(images.len()));
-        Shards { classes, files, images, side, form, whole, compared, exif, seen }
+        let words = if encoding == Encoding::Raw { images.len().div_ceil(64) } else { 0 };
+        let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let (exif, remarks) = (ExifMode::Ignore, ImageRemarks::new(images.len()));
+        Shards { classes, files, images, side, encoding, whole, verified, exif, remarks }
     }
 
-    /// The same images with what is done about their EXIF orientation; at first it is ignored.
-    /// Those of prepared shards have none.
+    /// Sets how EXIF orientation is handled; the default is to ignore it. Images in prepared shards
+    /// have none.
     pub(crate) fn with_exif(self, exif: ExifMode) -> Shards {
         Shards { exif, ..self }
     }
@@ -178,7 +183,7 @@ impl Shards {
         Error::image(Path::new(&self.name(index)), reason)
     }
 
-    /// Does `read` with the tar file of image `index`.
+    /// Calls `read` with the tar file of image `index`.
     fn with_file<T>(
         &self,
         index: usize,
@@ -192,34 +197,33 @@ impl Shards {
         read.map_err(|error| self.bad(index, Reason::Unreadable(error.to_string())))
     }
 
-    /// Reads the bytes of image `index` and compares their checksum.
+    /// Reads the bytes of image `index` and verifies their checksum.
     fn load(&self, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
-        let Placed { tar, entry } = self.images[index];
+        let ImageLocation { tar, entry } = self.images[index];
         bytes.resize(entry.len as usize, 0);
         self.with_file(index, |file| file.read_exact_at(bytes, entry.offset))?;
         let has_checksum = self.files[tar as usize].members.is_none();
         if has_checksum && crc32c::crc32c(bytes) != entry.crc {
-            return Err(
-                self.bad(index, Reason::Damaged("damaged: its checksum is another".to_owned()))
-            );
+            return Err(self.bad(index, Reason::Damaged("damaged: wrong checksum".to_owned())));
         }
         Ok(())
     }
 
-    /// Reads image `index` as it is stored into `buffer.decoded`. Only a part may be needed: one of
-    /// images of `size`, if that is what is stored, or else of the centre square.
+    /// Decodes image `index` into `buffer.decoded`; only `part` of it is needed. `part` refers to
+    /// the stored image if that has size `size`, or else to the resized centre square.
     fn decode(
         &self,
         index: usize,
-        (size, part): ((usize, usize), Rectangle),
+        size: (usize, usize),
+        part: Rectangle,
         extent: Extent,
         buffer: &mut ReadBuffer,
     ) -> Result<()> {
-        if self.form == Form::Raw {
-            let Entry { height, width, .. } = self.images[index].entry;
+        if self.encoding == Encoding::Raw {
+            let IndexEntry { height, width, .. } = self.images[index].entry;
             self.load(index, &mut buffer.decoded.pixels)?;
             (buffer.decoded.height, buffer.decoded.width) = (height as usize, width as usize);
-            self.compared[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
+            self.verified[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
         } else {
             self.load(index, &mut buffer.file)?;
             let part = |stored| {
@@ -237,65 +241,62 @@ impl Shards {
                 let reason = format!("its index is wrong: {width} x {height}");
                 return Err(self.bad(index, Reason::Damaged(reason)));
             }
-            if height.min(width) < self.side {
-                self.seen.enlarged(index);
-            }
-            if buffer.is_oriented() {
-                self.seen.oriented(index);
-            }
+            let is_enlarged = height.min(width) < self.side;
+            self.remarks.add(index, buffer.is_oriented(), is_enlarged);
         }
         Ok(())
     }
 
-    /// Whether crops can be copied from where raw image `index` lies.
+    /// Whether crops of image `index` can be copied from the file: raw pixels, already verified.
     fn is_ready(&self, index: usize) -> bool {
-        let Entry { height, width, .. } = self.images[index].entry;
-        self.form == Form::Raw
+        let IndexEntry { height, width, .. } = self.images[index].entry;
+        self.encoding == Encoding::Raw
             && (height as usize, width as usize) == self.size_of(index)
-            && self.compared[index / 64].load(Ordering::Relaxed) >> (index % 64) & 1 == 1
+            && self.verified[index / 64].load(Ordering::Relaxed) >> (index % 64) & 1 == 1
     }
 }
 
-impl Tar {
-    /// Opens the `number`th tar file, and maps it if it is of raw pixels; returns its length, too.
+impl TarFile {
+    /// Opens the `number`th tar file, and maps it if it has raw pixels; also returns its length.
     fn open(
         path: PathBuf,
         name: String,
         members: Option<Vec<String>>,
         number: usize,
         is_raw: bool,
-    ) -> Result<(Tar, u64)> {
+    ) -> Result<(TarFile, u64)> {
         let (file, len) = bounded::open(&path).map_err(|error| Error::io(&path, &error))?;
-        // Where a file cannot be mapped, or is growing, positioned reads are slower and do as well.
+        // A file that cannot be mapped, or is growing, is read with positioned reads, which are
+        // slower.
         let map = is_raw.then(|| Mapped::of(&file).ok()).flatten();
         let map = map.filter(|map| map.len() == len);
         let file = (number < KEPT_OPEN).then_some(file);
-        Ok((Tar { path, name, file, map, members }, len))
+        Ok((TarFile { path, name, file, map, members }, len))
     }
 }
 
-/// What the index says must fit the tar file and the description.
-fn check_shard(about: &About, path: &Path, len: u64, index: &Index) -> Result<()> {
+/// Checks the index against the tar file and the manifest.
+fn check_shard(manifest: &Manifest, path: &Path, len: u64, index: &ShardIndex) -> Result<()> {
     let wrong = |problem: String| Error::layout(path, problem, "prepare the folder again");
     if len != index.tar_len {
-        return Err(wrong(format!("{len} bytes, where its index says {}", index.tar_len)));
+        return Err(wrong(format!("{len} bytes; according to its index {}", index.tar_len)));
     }
     for entry in &index.entries {
         let [height, width] = [entry.height as usize, entry.width as usize];
-        let fits = match about.keep {
-            Keep::Centre => height == about.side && width == about.side,
-            Keep::Whole => height.min(width) == about.side,
+        let fits = match manifest.keep {
+            Keep::Centre => height == manifest.side && width == manifest.side,
+            Keep::Whole => height.min(width) == manifest.side,
         };
         let pixels = height as u64 * width as u64 * 3;
-        let filled = match about.form {
-            Form::Raw => u64::from(entry.len) == pixels,
-            Form::Jpeg { .. } => u64::from(entry.len) <= LONGEST_IMAGE,
+        let filled = match manifest.encoding {
+            Encoding::Raw => u64::from(entry.len) == pixels,
+            Encoding::Jpeg { .. } => u64::from(entry.len) <= LONGEST_IMAGE,
         };
-        if !fits || !filled || entry.label as usize >= about.classes.len() {
-            let Entry { number, label, len, .. } = entry;
+        if !fits || !filled || entry.label as usize >= manifest.classes.len() {
+            let IndexEntry { number, label, len, .. } = entry;
             return Err(wrong(format!(
-                "image {number} ({width} x {height} pixels, {len} bytes, class {label}) is not as \
-                 dataset.json says"
+                "image {number} ({width} x {height} pixels, {len} bytes, class {label}) \
+                 contradicts dataset.json"
             )));
         }
     }
@@ -320,16 +321,16 @@ impl Source for Shards {
     }
 
     fn name(&self, index: usize) -> String {
-        let Placed { tar, entry } = self.images[index];
+        let ImageLocation { tar, entry } = self.images[index];
         let tar = &self.files[tar as usize];
         match &tar.members {
             Some(members) => format!("{}/{}", tar.name, members[entry.number as usize]),
-            None => format!("{}/{:09}.{}", tar.name, entry.number, self.form.ending()),
+            None => format!("{}/{:09}.{}", tar.name, entry.number, self.encoding.extension()),
         }
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
-        self.decode(index, (self.size(), Rectangle::whole(self.size())), Extent::Whole, buffer)?;
+        self.decode(index, self.size(), Rectangle::whole(self.size()), Extent::Whole, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == self.size() {
             return Ok(&buffer.decoded.pixels);
         }
@@ -338,7 +339,7 @@ impl Source for Shards {
     }
 
     fn size_of(&self, index: usize) -> (usize, usize) {
-        let Entry { height, width, .. } = self.images[index].entry;
+        let IndexEntry { height, width, .. } = self.images[index].entry;
         if self.whole {
             shorter_side_to(self.side, (height as usize, width as usize))
         } else {
@@ -356,18 +357,18 @@ impl Source for Shards {
     ) -> Result<()> {
         let whole = self.size_of(index);
         if self.is_ready(index) {
-            let Placed { tar, entry } = self.images[index];
+            let ImageLocation { tar, entry } = self.images[index];
             let map = self.files[tar as usize].map.as_ref();
             for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
                 let crop = Crop::new(entry.offset, whole, (view.top, view.left), size);
-                // A file that has changed under its mapping is read as far as it goes.
+                // Reading works even if the file has changed under its mapping.
                 if map.is_none_or(|map| crop.copy(map, to).is_err()) {
                     self.with_file(index, |file| crop.read(file, to, &mut buffer.file))?;
                 }
             }
             return Ok(());
         }
-        self.decode(index, (whole, part_of(views, size, whole)), Extent::Needed, buffer)?;
+        self.decode(index, whole, part_of(views, size, whole), Extent::Needed, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == whole {
             copy_crops(&buffer.decoded.pixels, whole.1, views, size, into);
         } else {
@@ -377,6 +378,6 @@ impl Source for Shards {
     }
 
     fn remarks(&self) -> Vec<String> {
-        self.seen.remarks(self.side, self.exif, |index| self.name(index))
+        self.remarks.messages(self.side, self.exif, |index| self.name(index))
     }
 }

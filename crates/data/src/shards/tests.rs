@@ -1,28 +1,28 @@
-use super::index::{Entry, Index};
+use super::index::{IndexEntry, ShardIndex};
 use super::rows::Crop;
 use super::webdataset::{Sample, scan, survey};
 use super::{ShardWriter, Shards};
 use crate::scratch_dir::{ScratchDir, encoded};
-use crate::tar::{Member, Members};
-use crate::{Options, ReadBuffer, open};
+use crate::tar::{TarMember, TarMembers};
+use crate::{DatasetOptions, ReadBuffer, open};
 use proptest::prelude::*;
 use std::fs::{self, File};
 use std::path::Path;
 
-fn entry(number: u64) -> Entry {
+fn entry(number: u64) -> IndexEntry {
     let (offset, label) = (512 + 2048 * number, number as u32 % 7);
-    Entry { number, offset, len: 100, label, height: 4, width: 9, crc: 0xABCD + label }
+    IndexEntry { number, offset, len: 100, label, height: 4, width: 9, crc: 0xABCD + label }
 }
 
-fn index() -> Index {
+fn index() -> ShardIndex {
     let entries = (0..3).map(entry).collect();
-    Index { tar_len: 10_240, tar_sha256: [7; 32], entries }
+    ShardIndex { tar_len: 10_240, tar_sha256: [7; 32], entries }
 }
 
 #[test]
 fn an_index_is_read_as_it_was_written_and_no_bit_may_differ() {
     let bytes = index().to_bytes();
-    let read = |bytes: &[u8]| Index::from_bytes(bytes, Path::new("x.idx"));
+    let read = |bytes: &[u8]| ShardIndex::from_bytes(bytes, Path::new("x.idx"));
     assert_eq!(read(&bytes).unwrap(), index());
     for len in 0..bytes.len() {
         assert!(read(&bytes[..len]).is_err(), "{len} bytes");
@@ -32,27 +32,27 @@ fn an_index_is_read_as_it_was_written_and_no_bit_may_differ() {
         wrong[bit / 8] ^= 1 << (bit % 8);
         assert!(read(&wrong).is_err(), "bit {bit}");
     }
-    let outside = Index { tar_len: 4000, ..index() };
+    let outside = ShardIndex { tar_len: 4000, ..index() };
     let said = read(&outside.to_bytes()).unwrap_err().to_string();
-    assert!(said.contains("image 2 lies outside"), "{said}");
+    assert!(said.contains("image 2 is outside"), "{said}");
 }
 
-fn members(path: &Path) -> Vec<Member> {
-    Members::new(&File::open(path).unwrap(), 0..u64::MAX).map(|member| member.unwrap()).collect()
+fn members(path: &Path) -> Vec<TarMember> {
+    TarMembers::new(&File::open(path).unwrap(), 0..u64::MAX).map(|member| member.unwrap()).collect()
 }
 
 #[test]
 fn a_shard_is_a_tar_file_and_its_index_points_into_it() {
     let dir = ScratchDir::new();
     let mut writer = ShardWriter::create(dir.path(), "train", 3).unwrap();
-    writer.add((12, "jpg"), b"first", 7, (2, 3)).unwrap();
-    writer.add((13, "jpg"), &[9; 512], 123, (4, 5)).unwrap();
+    writer.add(12, "jpg", b"first", 7, (2, 3)).unwrap();
+    writer.add(13, "jpg", &[9; 512], 123, (4, 5)).unwrap();
     assert!(!dir.path().join("train-000003.tar").exists());
     let index = writer.finish().unwrap();
     let path = dir.path().join("train-000003.tar");
     let bytes = fs::read(&path).unwrap();
     let found = members(&path);
-    let content = |m: &Member| bytes[m.offset as usize..][..m.len as usize].to_vec();
+    let content = |m: &TarMember| bytes[m.offset as usize..][..m.len as usize].to_vec();
     let found: Vec<_> = found.iter().map(|m| (m.name.as_str(), content(m))).collect();
     let wanted = [
         ("000000012.jpg", b"first".to_vec()),
@@ -62,7 +62,7 @@ fn a_shard_is_a_tar_file_and_its_index_points_into_it() {
     ];
     assert_eq!(found, wanted);
     assert_eq!(bytes.len(), 10_240);
-    let read = Index::read(&dir.path().join("train-000003.idx")).unwrap();
+    let read = ShardIndex::read(&dir.path().join("train-000003.idx")).unwrap();
     assert_eq!(read, index);
     let second = read.entries[1];
     assert_eq!((second.number, second.label, second.height, second.width), (13, 123, 4, 5));
@@ -81,7 +81,7 @@ fn a_shard_is_a_tar_file_and_its_index_points_into_it() {
 fn a_shard_that_is_not_finished_leaves_nothing() {
     let dir = ScratchDir::new();
     let mut writer = ShardWriter::create(dir.path(), "val", 0).unwrap();
-    writer.add((0, "jpg"), b"first", 7, (2, 3)).unwrap();
+    writer.add(0, "jpg", b"first", 7, (2, 3)).unwrap();
     drop(writer);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -161,8 +161,8 @@ fn archives_that_cannot_be_right() {
         assert!(error.starts_with(&path.display().to_string()), "{error}");
         error
     };
-    assert!(said(&good[..1000]).contains("cut off"));
-    assert!(said(&[0x1F; 2000]).contains("no tar header"));
+    assert!(said(&good[..1000]).contains("truncated"));
+    assert!(said(&[0x1F; 2000]).contains("not a tar header"));
     assert!(said(&archive(&[member("a.jpg", b'0', b"x")])).contains("a.jpg has no label"));
     let apart =
         [member("a.jpg", b'0', b"x"), member("b.jpg", b'0', b"y"), good[1536..2560].to_vec()];
@@ -221,7 +221,7 @@ fn a_folder_of_webdatasets_tar_files_is_a_data_set() {
     dir.write("set-train-000001.tar", &shard(10));
     dir.write("ILSVRC2012_img_val.tar", b"passed over");
     let opened = |side, memory_limit| {
-        let options = Options { memory_limit, ..Options::with_side(side) };
+        let options = DatasetOptions { memory_limit, ..DatasetOptions::with_side(side) };
         open(dir.path().to_str().unwrap(), &options, &|_, _| ()).unwrap()
     };
     let set = opened(16, 0);

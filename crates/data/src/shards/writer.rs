@@ -1,27 +1,27 @@
 //! Writes a shard: a tar file and its index.
 
-use super::{Entry, Index, file_names};
+use super::{IndexEntry, ShardIndex, file_names};
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Every member's time: 30 September 2012, the contest's last day. A fixed time makes equal bytes
-/// of equal images, and one long past 1970 spares tar programs a warning.
+/// The modification time of every member: 30 September 2012, the contest's last day. A fixed time
+/// makes archives reproducible; some tar programs warn about times close to 1970.
 const MTIME: u64 = 1_348_963_200;
 const BLOCK: usize = 512;
 /// Tar files end on a multiple of this.
 const RECORD: u64 = 20 * BLOCK as u64;
 
-/// A shard in the making: it lies under a temporary name until it is finished.
+/// A shard that is being written, with a temporary name until it is finished.
 pub(crate) struct ShardWriter {
     paths: [PathBuf; 2],
     temporary: PathBuf,
     out: BufWriter<File>,
     len: u64,
     hash: Sha256,
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
 }
 
 impl ShardWriter {
@@ -37,7 +37,8 @@ impl ShardWriter {
     /// Appends an image (of `size` = height, width) and its label.
     pub(crate) fn add(
         &mut self,
-        (number, ending): (u64, &str),
+        number: u64,
+        ending: &str,
         image: &[u8],
         label: u32,
         size: (usize, usize),
@@ -48,11 +49,11 @@ impl ShardWriter {
         let crc = crc32c::crc32c(image);
         let (height, width) = (size.0 as u32, size.1 as u32);
         let len = image.len() as u32;
-        self.entries.push(Entry { number, offset, len, label, height, width, crc });
+        self.entries.push(IndexEntry { number, offset, len, label, height, width, crc });
         Ok(())
     }
 
-    /// Writes a member; returns where its content starts.
+    /// Writes a member; returns the offset of its content.
     fn member(&mut self, name: &str, content: &[u8]) -> Result<u64> {
         self.write(&header(name, content.len()))?;
         let offset = self.len;
@@ -72,9 +73,9 @@ impl ShardWriter {
         self.out.write_all(bytes).map_err(|error| write_error(&self.temporary, &error))
     }
 
-    /// Ends the tar file, gives it its name, and writes the index beside it; both are on the disk
-    /// when this returns.
-    pub(crate) fn finish(mut self) -> Result<Index> {
+    /// Ends the tar file, renames it, and writes the index; both are synchronised to disk on
+    /// return.
+    pub(crate) fn finish(mut self) -> Result<ShardIndex> {
         self.write(&[0; 2 * BLOCK])?;
         self.pad(RECORD)?;
         let failed = |error: &std::io::Error| write_error(&self.temporary, error);
@@ -83,20 +84,20 @@ impl ShardWriter {
         fs::rename(&self.temporary, &self.paths[0]).map_err(|error| failed(&error))?;
         let entries = std::mem::take(&mut self.entries);
         let tar_sha256 = std::mem::take(&mut self.hash).finalize().into();
-        let index = Index { tar_len: self.len, tar_sha256, entries };
+        let index = ShardIndex { tar_len: self.len, tar_sha256, entries };
         write_durably(&self.paths[1], &index.to_bytes())?;
         Ok(index)
     }
 }
 
 impl Drop for ShardWriter {
-    /// What is not finished is of no use.
+    /// Removes an unfinished shard.
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.temporary);
     }
 }
 
-/// Writes a file so that after any crash it is there whole, or not at all.
+/// Writes a file atomically: after a crash it is complete or does not exist.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(path);
     let write = || {
@@ -118,27 +119,27 @@ fn temporary(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// What went wrong while writing, and that nothing is lost by it.
+/// A write error with a remedy; finished shards are kept.
 pub(crate) fn write_error(path: &Path, error: &std::io::Error) -> Error {
     use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let remedy = match error.kind() {
         StorageFull | QuotaExceeded => {
-            "; make room and give the same command again: finished shards are kept"
+            "; free some space and run the same command again: finished shards are kept"
         }
-        PermissionDenied | ReadOnlyFilesystem => "; choose a folder that can be written to",
+        PermissionDenied | ReadOnlyFilesystem => "; choose a writable folder",
         _ => "",
     };
     Error::Write { path: path.to_owned(), reason: format!("{error}{remedy}") }
 }
 
-/// A USTAR header of a file that everyone may read.
+/// A USTAR header of a file with mode 0644.
 fn header(name: &str, len: usize) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];
     let mut put =
         |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
     put(100, "0000644");
-    put(108, "0000000"); // owner and group: nobody in particular
+    put(108, "0000000"); // owner and group
     put(116, "0000000");
     put(124, &format!("{len:011o}"));
     put(136, &format!("{MTIME:011o}"));

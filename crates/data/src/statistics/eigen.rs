@@ -1,12 +1,12 @@
-//! Eigenvalues and eigenvectors of a symmetric 3 x 3 matrix, by Jacobi's rotations.
+//! Eigenvalues and eigenvectors of a symmetric 3 x 3 matrix by Jacobi rotations.
 
 type Matrix = [[f64; 3]; 3];
 
-/// Eigenvalues, largest first, and eigenvectors of unit length, one a row. An eigenvector's largest
-/// part is positive, so that its sign is not left to chance.
+/// Eigenvalues, largest first, and unit eigenvectors as rows. The component of largest magnitude of
+/// each eigenvector is positive, which makes the sign deterministic.
 pub(super) fn decompose(mut a: Matrix) -> ([f64; 3], Matrix) {
     let mut vectors: Matrix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-    // Each sweep squares what is left beside the diagonal: ten are far more than f64 can show.
+    // Convergence is quadratic: ten sweeps are more than enough for f64.
     for _ in 0..10 {
         for (p, q) in [(0, 1), (0, 2), (1, 2)] {
             rotate(&mut a, &mut vectors, p, q);
@@ -22,7 +22,7 @@ pub(super) fn decompose(mut a: Matrix) -> ([f64; 3], Matrix) {
     (order.map(|i| a[i][i]), vectors)
 }
 
-/// Turns axes p and q so that the matrix's element (p, q) vanishes.
+/// Rotates axes p and q so that the matrix element (p, q) becomes zero.
 fn rotate(a: &mut Matrix, vectors: &mut Matrix, p: usize, q: usize) {
     if a[p][q] == 0.0 {
         return;

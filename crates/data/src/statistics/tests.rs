@@ -125,14 +125,14 @@ fn progress_counts_all_images_read_or_not() {
 #[test]
 fn a_disk_that_does_not_answer_is_told_and_need_not_be_waited_for() {
     crate::watch::tests::check(
-        |source, patience, watch| {
-            let mut watch = |_: usize, stalled: Option<&Stalled>| watch(stalled);
-            Statistics::of_watched(source, 3, None, patience, &mut watch)
+        |source, timeouts, watch| {
+            let mut watch = |_: usize, stalled: Option<&StalledRead>| watch(stalled);
+            Statistics::of_watched(source, 3, None, timeouts, &mut watch)
         },
         |source| of(&**source, 1),
     );
     let none: Arc<dyn Source> = Arc::new(Faulty::new(40, (4, 4)).with_bad(0..40));
-    let told = Statistics::of_watched(&none, 2, None, Patience::default(), &mut |_, _| true);
+    let told = Statistics::of_watched(&none, 2, None, ReadTimeouts::default(), &mut |_, _| true);
     assert!(told.unwrap_err().to_string().starts_with("noise 0: spoilt"));
 }
 
@@ -140,7 +140,7 @@ fn a_disk_that_does_not_answer_is_told_and_need_not_be_waited_for() {
 fn a_color_shift_has_the_measured_components() {
     let measured = of(&Faulty::new(9, (4, 4)), 1);
     let shift = measured.color_shift(0.25);
-    assert_eq!((shift.form, shift.noise), (ColorForm::Source, 0.25));
+    assert_eq!((shift.formula, shift.noise), (ColorFormula::Source, 0.25));
     assert_eq!((shift.variances, shift.components), (measured.variances, measured.components));
 }
 

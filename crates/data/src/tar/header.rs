@@ -1,87 +1,87 @@
-//! One block of 512 bytes that says what follows.
+//! A header block of 512 bytes.
 
-use super::Fault;
+use super::TarProblem;
 
-/// What a header announces.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     File,
     Folder,
     Link,
     Special,
-    /// GNU's old form; the newer forms are PAX records.
+    /// GNU's old format; newer formats use PAX records.
     Sparse,
-    /// GNU: the next member's name.
+    /// GNU: the name of the next member.
     LongName,
-    /// GNU: where the next member leads.
+    /// GNU: the link target of the next member.
     LongLink,
-    /// Records about the next member.
+    /// PAX records for the next member.
     Pax,
-    /// Records about all members.
+    /// PAX records for all members.
     Global,
     Unknown,
 }
 
-/// The fields of a header that matter to a reader.
+/// The fields of a header that are needed.
 #[derive(Debug)]
-pub(super) struct Header {
-    pub(super) kind: Kind,
-    /// The prefix included; without terminating zeros.
+pub(super) struct TarHeader {
+    pub(super) kind: MemberKind,
+    /// The name with its prefix, without terminating zeros.
     pub(super) name: Vec<u8>,
-    /// Bytes of contents.
+    /// The length of the content in bytes.
     pub(super) size: u64,
     /// Whether another block of a sparse file's map follows.
     pub(super) sparse_continues: bool,
 }
 
-impl Header {
-    pub(super) fn parse(block: &[u8; 512]) -> Result<Header, Fault> {
+impl TarHeader {
+    pub(super) fn parse(block: &[u8; 512]) -> Result<TarHeader, TarProblem> {
         check_sum(block)?;
         let kind = match block[156] {
-            b'0' | 0 | b'7' => Kind::File,
-            b'1' | b'2' => Kind::Link,
-            b'3' | b'4' | b'6' => Kind::Special,
-            b'5' => Kind::Folder,
-            b'S' => Kind::Sparse,
-            b'L' => Kind::LongName,
-            b'K' => Kind::LongLink,
-            b'x' => Kind::Pax,
-            b'g' => Kind::Global,
-            _ => Kind::Unknown,
+            b'0' | 0 | b'7' => MemberKind::File,
+            b'1' | b'2' => MemberKind::Link,
+            b'3' | b'4' | b'6' => MemberKind::Special,
+            b'5' => MemberKind::Folder,
+            b'S' => MemberKind::Sparse,
+            b'L' => MemberKind::LongName,
+            b'K' => MemberKind::LongLink,
+            b'x' => MemberKind::Pax,
+            b'g' => MemberKind::Global,
+            _ => MemberKind::Unknown,
         };
         let mut name = until_zero(&block[..100]).to_vec();
-        // GNU's magic ends in a space, and what is a prefix in ustar holds times and holes there.
+        // GNU's magic ends in a space, and its headers have times and holes in the prefix field.
         let prefix = until_zero(&block[345..500]);
         if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
             name = [prefix, b"/", &name].concat();
         }
-        let size = number(&block[124..136]).ok_or(Fault::Number("size"))?;
-        let sparse_continues = kind == Kind::Sparse && block[482] != 0;
-        Ok(Header { kind, name, size, sparse_continues })
+        let size = number(&block[124..136]).ok_or(TarProblem::Number("size"))?;
+        let sparse_continues = kind == MemberKind::Sparse && block[482] != 0;
+        Ok(TarHeader { kind, name, size, sparse_continues })
     }
 }
 
-/// The sum of all bytes, taken with spaces in place of itself. Some old programs summed bytes with
-/// a sign.
-fn check_sum(block: &[u8; 512]) -> Result<(), Fault> {
-    let recorded = number(&block[148..156]).ok_or(Fault::Checksum)?;
+/// Verifies the sum of all bytes, with spaces in place of the checksum. Some old programs summed
+/// signed bytes.
+fn check_sum(block: &[u8; 512]) -> Result<(), TarProblem> {
+    let recorded = number(&block[148..156]).ok_or(TarProblem::Checksum)?;
     let counted =
         |position: usize, byte: u8| if (148..156).contains(&position) { b' ' } else { byte };
     let bytes = || block.iter().enumerate().map(|(position, &byte)| counted(position, byte));
     let unsigned: u64 = bytes().map(u64::from).sum();
     let signed: i64 = bytes().map(|byte| i64::from(byte as i8)).sum();
     let right = recorded == unsigned || i64::try_from(recorded) == Ok(signed);
-    right.then_some(()).ok_or(Fault::Checksum)
+    right.then_some(()).ok_or(TarProblem::Checksum)
 }
 
 fn until_zero(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&byte| byte == 0).unwrap_or(field.len())]
 }
 
-/// Octal digits between spaces and zeros; or, with the first bit set, a number in base 256.
+/// Parses octal digits between spaces and zeros; or base 256, if the first bit is set.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
-        // The first byte is 0x80: anything else would be negative, or far beyond 64 bits.
+        // The first byte is 0x80: other values are negative or exceed 64 bits.
         let digits = (field[0] == 0x80).then_some(&field[1..])?;
         return digits.iter().try_fold(0u64, |value, &digit| {
             value.checked_mul(256).map(|value| value | u64::from(digit))
@@ -92,7 +92,7 @@ fn number(field: &[u8]) -> Option<u64> {
     let end = digits.iter().position(|&byte| byte == 0 || byte == b' ').unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(end);
     if rest.iter().any(|&byte| byte != 0 && byte != b' ') {
-        return None; // `12 34`: programs take one of the two
+        return None; // `12 34`: programs disagree on the value
     }
     digits.iter().try_fold(0u64, |value, &digit| match digit {
         b'0'..=b'7' => value.checked_mul(8).map(|value| value | u64::from(digit - b'0')),
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_octal_or_in_base_256() {
+    fn numbers_are_octal_or_base_256() {
         for (field, value) in [
             (&b"00000001750\0"[..], Some(1000)),
             (b"  17 \0\0\0\0\0\0\0", Some(15)),

@@ -1,21 +1,21 @@
-//! Bytes that can be read at any place.
+//! Positioned reads.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that can be read at any place, without a position that moves.
+/// Bytes with positioned reads, without a cursor.
 pub trait ReadAt {
-    /// Reads up to `bytes.len()` bytes that start at `offset`; 0 at the end.
+    /// Reads up to `bytes.len()` bytes starting at `offset`; 0 at the end.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Fills `bytes` from `offset` on.
+    /// Fills `bytes` starting at `offset`.
     ///
     /// # Errors
-    /// What the system says, or that the end comes before.
+    /// The system's error, or an unexpected end.
     fn read_whole_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {

@@ -45,8 +45,8 @@ fn end() -> Vec<u8> {
 }
 
 /// All members, and what was passed over.
-fn walk(archive: &[u8]) -> Result<(Vec<Member>, Skipped), Broken> {
-    let mut members = Members::new(archive, 0..archive.len() as u64);
+fn walk(archive: &[u8]) -> Result<(Vec<TarMember>, SkippedMembers), TarError> {
+    let mut members = TarMembers::new(archive, 0..archive.len() as u64);
     let found = members.by_ref().collect::<Result<_, _>>()?;
     Ok((found, *members.skipped()))
 }
@@ -55,8 +55,8 @@ fn names(archive: &[u8]) -> Vec<String> {
     walk(archive).unwrap().0.into_iter().map(|member| member.name).collect()
 }
 
-fn fault(archive: &[u8]) -> Fault {
-    walk(archive).unwrap_err().fault
+fn problem(archive: &[u8]) -> TarProblem {
+    walk(archive).unwrap_err().problem
 }
 
 #[test]
@@ -71,9 +71,9 @@ fn plain_members_lie_where_they_lie() {
     ]
     .concat();
     let (members, skipped) = walk(&archive).unwrap();
-    let at = |name: &str, offset, len| Member { name: name.into(), offset, len };
+    let at = |name: &str, offset, len| TarMember { name: name.into(), offset, len };
     assert_eq!(members, [at("a", 512, 5), at("b/c", 2560, 513), at("empty", 4096, 0)]);
-    assert_eq!(skipped, Skipped::default());
+    assert_eq!(skipped, SkippedMembers::default());
     assert_eq!(skipped.to_string(), "");
 }
 
@@ -87,7 +87,7 @@ fn a_tar_in_a_tar_is_read_in_place() {
         .0
         .iter()
         .flat_map(|class| {
-            Members::new(&outer[..], class.offset..class.offset + class.len)
+            TarMembers::new(&outer[..], class.offset..class.offset + class.len)
                 .map(|member| member.unwrap().offset)
                 .collect::<Vec<_>>()
         })
@@ -99,8 +99,8 @@ fn a_tar_in_a_tar_is_read_in_place() {
     let outer = [member(b"n01.tar", b'0', &greedy), member(b"n02.tar", b'0', &inner), end()];
     let outer = outer.concat();
     let range = 512..512 + greedy.len() as u64;
-    let broken = Members::new(&outer[..], range.clone()).next_member().unwrap_err();
-    assert_eq!(broken, Fault::Truncated { wanted: 4000 }.at(range.end));
+    let broken = TarMembers::new(&outer[..], range.clone()).next_member().unwrap_err();
+    assert_eq!(broken, TarProblem::Truncated { wanted: 4000 }.at(range.end));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn what_is_no_plain_file_is_counted_and_never_followed() {
     let (members, skipped) = walk(&archive).unwrap();
     assert_eq!(members.len(), 1);
     assert_eq!(members[0].name, "good..name/...");
-    assert_eq!(Skip::ALL.map(|reason| skipped.count(reason)), [2, 3, 2, 4, 3, 1, 0]);
+    assert_eq!(UnusableKind::ALL.map(|reason| skipped.count(reason)), [2, 3, 2, 4, 3, 1, 0]);
     assert_eq!(skipped.total(), 15);
     let told = skipped.to_string();
     assert!(told.starts_with("2 links, 3 devices or pipes, 2 sparse files, 4 names"), "{told}");
@@ -173,7 +173,7 @@ fn what_programs_read_in_different_ways_is_refused() {
     let hidden = member(b"hidden", b'0', b"");
     let ambiguous = |parts: &[Vec<u8>]| {
         let archive = [parts.concat(), end()].concat();
-        assert!(matches!(fault(&archive), Fault::Ambiguous(_)), "{:?}", walk(&archive));
+        assert!(matches!(problem(&archive), TarProblem::Ambiguous(_)), "{:?}", walk(&archive));
     };
     // The header says one size, its PAX record another: RUSTSEC-2026-0068.
     ambiguous(&[pax(&[("size", "0")]), member(b"a", b'0', &hidden)]);
@@ -228,8 +228,8 @@ fn members_larger_than_octal_digits_reach() {
         let rest = [member(b"next", b'0', b"x"), end()].concat();
         let end = second + rest.len() as u64;
         let holes = Holes(vec![(0, first), (second, rest)]);
-        let found: Vec<Member> = Members::new(&holes, 0..end).map(Result::unwrap).collect();
-        assert_eq!(found[0], Member { name: "big".into(), offset, len: big });
+        let found: Vec<TarMember> = TarMembers::new(&holes, 0..end).map(Result::unwrap).collect();
+        assert_eq!(found[0], TarMember { name: "big".into(), offset, len: big });
         assert_eq!((found[1].name.as_str(), found[1].offset), ("next", second + 512));
     }
 }
@@ -242,27 +242,27 @@ fn sizes_that_overflow_or_are_none() {
         [summed(block), end()].concat()
     };
     let most = sized(b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
-    assert_eq!(fault(&most), Fault::Truncated { wanted: u64::MAX });
-    let mut endless = Members::new(&most[..], 0..u64::MAX);
+    assert_eq!(problem(&most), TarProblem::Truncated { wanted: u64::MAX });
+    let mut endless = TarMembers::new(&most[..], 0..u64::MAX);
     assert!(endless.next_member().is_err());
     assert_eq!(
-        fault(&sized(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")),
-        Fault::Number("size")
+        problem(&sized(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")),
+        TarProblem::Number("size")
     );
-    assert_eq!(fault(&sized(b"0000000009\0\0")), Fault::Number("size"));
+    assert_eq!(problem(&sized(b"0000000009\0\0")), TarProblem::Number("size"));
     let huge = [pax(&[("size", "18446744073709551615")]), header(b"a", b'0', 0), end()].concat();
-    assert_eq!(fault(&huge), Fault::Truncated { wanted: u64::MAX });
+    assert_eq!(problem(&huge), TarProblem::Truncated { wanted: u64::MAX });
     let beyond = [pax(&[("size", "18446744073709551616")]), header(b"a", b'0', 0), end()].concat();
-    assert_eq!(fault(&beyond), Fault::Number("size"));
+    assert_eq!(problem(&beyond), TarProblem::Number("size"));
 }
 
 #[test]
 fn limits_hold() {
     let name = |len: usize| [member(b"l", b'L', &vec![b'n'; len]), member(b"a", b'0', b""), end()];
     assert_eq!(names(&name(4096).concat())[0].len(), 4096);
-    assert_eq!(walk(&name(4097).concat()).unwrap().1.count(Skip::Name), 1);
-    let wanted = Fault::LongExtension { len: 4098, longest: 4097 };
-    assert_eq!(fault(&name(4098).concat()), wanted);
+    assert_eq!(walk(&name(4097).concat()).unwrap().1.count(UnusableKind::Name), 1);
+    let wanted = TarProblem::LongExtension { len: 4098, longest: 4097 };
+    assert_eq!(problem(&name(4098).concat()), wanted);
 
     let comment = |len: usize| {
         let text = pax_text(&[("comment", &"c".repeat(len))]);
@@ -273,21 +273,24 @@ fn limits_hold() {
     let text =
         |len: usize| [member(b"p", b'x', &comment(len - extra).0), member(b"a", b'0', b""), end()];
     assert_eq!(names(&text(65_536).concat()), ["a"]);
-    assert!(matches!(fault(&text(65_537).concat()), Fault::LongExtension { len: 65_537, .. }));
+    assert!(matches!(
+        problem(&text(65_537).concat()),
+        TarProblem::LongExtension { len: 65_537, .. }
+    ));
 
     let comments = |count: usize| {
         let extensions = pax(&[("comment", "c")]).repeat(count);
         [extensions, member(b"a", b'0', b""), end()].concat()
     };
     assert_eq!(names(&comments(MOST_EXTENSIONS)), ["a"]);
-    assert_eq!(fault(&comments(MOST_EXTENSIONS + 1)), Fault::TooManyExtensions);
+    assert_eq!(problem(&comments(MOST_EXTENSIONS + 1)), TarProblem::TooManyExtensions);
 
     let mut map = header(b"holes", b'S', 0);
     map[482] = 1;
     let mut more = vec![0; 512];
     more[504] = 1;
     let endless = [summed(map), more.repeat(MOST_SPARSE_BLOCKS), end()].concat();
-    assert_eq!(fault(&endless), Fault::TooManyExtensions);
+    assert_eq!(problem(&endless), TarProblem::TooManyExtensions);
 }
 
 #[test]
@@ -296,7 +299,7 @@ fn checksums_are_compared() {
     for position in (0..512).filter(|position| !(148..156).contains(position)) {
         let mut changed = archive.clone();
         changed[position] ^= 1;
-        assert_eq!(walk(&changed).unwrap_err(), Fault::Checksum.at(0), "byte {position}");
+        assert_eq!(walk(&changed).unwrap_err(), TarProblem::Checksum.at(0), "byte {position}");
     }
     // Programs that summed signed bytes.
     let mut signed = header(b"\xc3\xa9", b'0', 0);
@@ -305,7 +308,7 @@ fn checksums_are_compared() {
     signed[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     assert_eq!(names(&[signed, end()].concat()), ["é"]);
     let text = b"<html>this is what a server sends in place of an archive".repeat(20);
-    assert_eq!(walk(&text).unwrap_err(), Fault::Checksum.at(0));
+    assert_eq!(walk(&text).unwrap_err(), TarProblem::Checksum.at(0));
 }
 
 #[test]
@@ -328,26 +331,26 @@ fn an_archive_cut_anywhere_says_where() {
             continue;
         }
         let broken = walk(cut).unwrap_err();
-        assert!(matches!(broken.fault, Fault::Truncated { .. }), "{length}: {broken}");
+        assert!(matches!(broken.problem, TarProblem::Truncated { .. }), "{length}: {broken}");
         assert_eq!(broken.at, length as u64, "{broken}");
         // Where the end is not known beforehand, a cut shows at the next header.
-        let broken = Members::new(cut, 0..u64::MAX).find_map(Result::err).unwrap();
-        assert!(matches!(broken.fault, Fault::Truncated { .. }), "{length}: {broken}");
+        let broken = TarMembers::new(cut, 0..u64::MAX).find_map(Result::err).unwrap();
+        assert!(matches!(broken.problem, TarProblem::Truncated { .. }), "{length}: {broken}");
     }
 }
 
 #[test]
 fn nothing_comes_after_an_end_or_an_error() {
     let dangling = [pax(&[("path", "b")]), end()].concat();
-    assert_eq!(fault(&dangling), Fault::NothingExtended);
-    let mut members = Members::new(&dangling[..], 0..dangling.len() as u64);
+    assert_eq!(problem(&dangling), TarProblem::NothingExtended);
+    let mut members = TarMembers::new(&dangling[..], 0..dangling.len() as u64);
     assert!(members.next_member().is_err());
     assert_eq!(members.next_member(), Ok(None));
 
     let one = [member(b"a", b'0', b"x"), end()].concat();
     let (members, skipped) = walk(&one.repeat(2)).unwrap();
-    assert_eq!((members.len(), skipped.count(Skip::BeyondEnd)), (1, 1));
-    assert_eq!(skipped.to_string(), "1 something after the end");
+    assert_eq!((members.len(), skipped.count(UnusableKind::BeyondEnd)), (1, 1));
+    assert_eq!(skipped.to_string(), "1 data after the end");
     let padded = [one, vec![0; 8192]].concat();
     assert_eq!(walk(&padded).unwrap().1.total(), 0);
 }
@@ -355,8 +358,8 @@ fn nothing_comes_after_an_end_or_an_error() {
 #[test]
 fn a_stream_is_read_forward_and_not_without_end() {
     let archive = [member(b"a", b'0', &[1; 20_000]), member(b"b", b'0', b"two"), end()].concat();
-    let stream = Forward::new(&archive[..], 1 << 20);
-    let mut members = Members::new(&stream, 0..u64::MAX);
+    let stream = ForwardReader::new(&archive[..], 1 << 20);
+    let mut members = TarMembers::new(&stream, 0..u64::MAX);
     let first = members.next_member().unwrap().unwrap();
     let second = members.next_member().unwrap().unwrap();
     let mut bytes = [0; 3];
@@ -364,9 +367,9 @@ fn a_stream_is_read_forward_and_not_without_end() {
     assert_eq!(&bytes, b"two");
     assert!(members.next_member().unwrap().is_none());
     let gone = stream.read_at(&mut bytes, first.offset).unwrap_err();
-    assert!(gone.to_string().contains("passed already"), "{gone}");
+    assert!(gone.to_string().contains("was already read"), "{gone}");
 
-    let endless = Forward::new(std::io::repeat(0), 1 << 20);
+    let endless = ForwardReader::new(std::io::repeat(0), 1 << 20);
     let error = endless.read_at(&mut bytes, u64::MAX).unwrap_err();
     assert!(error.to_string().contains("longer than 1 MiB"), "{error}");
 }
@@ -397,12 +400,12 @@ fn archives_of_gnu_tar() {
         let long_too = format != "ustar"; // whose prefix does not reach so far
         assert_eq!(made.success(), long_too);
         let file = File::open(&path).unwrap();
-        let mut members = Members::new(&file, 0..file.metadata().unwrap().len());
-        let found: Vec<Member> = members.by_ref().map(Result::unwrap).collect();
+        let mut members = TarMembers::new(&file, 0..file.metadata().unwrap().len());
+        let found: Vec<TarMember> = members.by_ref().map(Result::unwrap).collect();
         let names: Vec<&str> = found.iter().map(|member| member.name.as_str()).collect();
         let wanted = ["in/a.JPEG", &long];
         assert_eq!(names, wanted[..1 + usize::from(long_too)], "{format}");
-        assert_eq!(members.skipped().count(Skip::Link), 2);
+        assert_eq!(members.skipped().count(UnusableKind::Link), 2);
     }
 }
 
@@ -448,7 +451,7 @@ proptest! {
     ) {
         let archive = blocks.concat();
         let mut last = 0;
-        for member in Members::new(&archive[..], 0..archive.len() as u64).map_while(Result::ok) {
+        for member in TarMembers::new(&archive[..], 0..archive.len() as u64).map_while(Result::ok) {
             prop_assert!(member.offset > last);
             prop_assert!(member.offset + member.len <= archive.len() as u64);
             last = member.offset;

@@ -1,4 +1,4 @@
-//! Image files without classes, read when they are asked for: any number of them.
+//! Image files without classes, read on demand.
 
 use crate::decode::read_square;
 use crate::{Error, ExifMode, ReadBuffer, Result, Source};
@@ -6,44 +6,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Image files as a source. A file that cannot be read becomes a grey image and is listed in
-/// [`bad`](Self::bad): no number of them ends the others' predictions.
-pub struct Unlabelled {
+/// Image files as a source. A file that cannot be read becomes a grey image and is recorded in
+/// [`bad`](Self::bad), so that the other images can still be used, however many are bad.
+pub struct UnlabelledFiles {
     classes: Vec<String>,
     side: usize,
     exif: ExifMode,
     files: Vec<PathBuf>,
     grey: Vec<u8>,
     bad: Mutex<BTreeMap<usize, Error>>,
-    /// Images with an EXIF orientation other than the stored one.
+    /// Images with an EXIF orientation that differs from the stored one.
     oriented: Mutex<BTreeSet<usize>>,
 }
 
-impl Unlabelled {
-    /// Files, each to be read as a square of `side`, upright or as it is stored, for a network that
-    /// knows these classes.
+impl UnlabelledFiles {
+    /// `files` as squares of `side` pixels, with the classes of the network that predicts them.
     pub fn new(
         files: Vec<PathBuf>,
-        (side, exif): (usize, ExifMode),
+        side: usize,
+        exif: ExifMode,
         classes: &[String],
-    ) -> Unlabelled {
+    ) -> UnlabelledFiles {
         let grey = vec![128; side * side * 3];
         let (classes, bad, oriented) = (classes.to_vec(), Mutex::default(), Mutex::default());
-        Unlabelled { classes, side, exif, files, grey, bad, oriented }
+        UnlabelledFiles { classes, side, exif, files, grey, bad, oriented }
     }
 
-    /// The file of an image.
+    /// The path of image `index`.
     pub fn path(&self, index: usize) -> &Path {
         &self.files[index]
     }
 
-    /// The images that could not be read so far, and why.
+    /// The images that could not be read so far, with their errors.
     pub fn bad(&self) -> MutexGuard<'_, BTreeMap<usize, Error>> {
         self.bad.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Source for Unlabelled {
+impl Source for UnlabelledFiles {
     fn classes(&self) -> &[String] {
         &self.classes
     }

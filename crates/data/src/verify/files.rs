@@ -1,49 +1,49 @@
-//! The files of a folder that are verified.
+//! Finds the files of a folder to verify.
 
-use super::{Finding, Kind};
+use super::{Finding, FindingKind};
 use crate::Error;
-use crate::collection::{Collection, Item, Place};
+use crate::collection::{Collection, LabelledFile};
 use crate::formats::may_be_image;
-use crate::layout::tree::{Disk, EntryKind, Tree};
+use crate::layout::tree::{DiskTree, FileTree, TreeEntryKind};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files below a folder that may be images, in order, and what is in their way.
+/// The files below a folder that may be images, in order, and the paths that cannot be read.
 pub(super) fn below(root: &Path) -> (Collection, Vec<Finding>) {
     let mut files = Collection::default();
     let mut findings = Vec::new();
     let mut folders = vec![root.to_owned()];
-    let mut say = |path: &Path, detail: String| {
+    let mut report = |path: &Path, detail: String| {
         let name = path.display().to_string();
-        findings.push(Finding { name, kind: Kind::Unreadable, detail });
+        findings.push(Finding { name, kind: FindingKind::Unreadable, detail });
     };
-    let disk = Disk::new(Path::new("")); // paths here begin with the root
+    let disk = DiskTree::new(Path::new("")); // paths here begin with the root
     let mut followed = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         let entries = match disk.list(&folder) {
             Ok(entries) => entries,
             Err(Error::Io { reason, .. }) => {
-                say(&folder, reason);
+                report(&folder, reason);
                 continue;
             }
             Err(error) => {
-                say(&folder, error.to_string());
+                report(&folder, error.to_string());
                 continue;
             }
         };
         for entry in entries {
             let path = folder.join(&entry.name);
             match entry.kind {
-                EntryKind::Folder => folders.push(path),
-                // Two links may lead to each other's folders.
-                EntryKind::FolderLink if followed.insert(disk.identity(&path)) => {
+                TreeEntryKind::Folder => folders.push(path),
+                // Links to folders may form a cycle.
+                TreeEntryKind::FolderLink if followed.insert(disk.identity(&path)) => {
                     folders.push(path);
                 }
-                EntryKind::FolderLink | EntryKind::Loop | EntryKind::Hidden => {}
-                EntryKind::File | EntryKind::Broken | EntryKind::Special => {
+                TreeEntryKind::FolderLink | TreeEntryKind::Loop | TreeEntryKind::Hidden => {}
+                TreeEntryKind::File | TreeEntryKind::Broken | TreeEntryKind::Special => {
                     if may_be_image(&path) {
-                        add_file(path, &mut files, &mut say);
+                        add_file(path, &mut files, &mut report);
                     }
                 }
             }
@@ -53,14 +53,13 @@ pub(super) fn below(root: &Path) -> (Collection, Vec<Finding>) {
     (files, findings)
 }
 
-fn add_file(path: PathBuf, files: &mut Collection, say: &mut impl FnMut(&Path, String)) {
+fn add_file(path: PathBuf, files: &mut Collection, report: &mut impl FnMut(&Path, String)) {
     match fs::metadata(&path) {
-        Err(error) => say(&path, error.to_string()),
-        // Opening a pipe would wait for someone to write to it.
-        Ok(about) if !about.is_file() => say(&path, "neither a file nor a folder".to_owned()),
+        Err(error) => report(&path, error.to_string()),
+        // Opening a pipe would block.
+        Ok(about) if !about.is_file() => report(&path, "neither a file nor a folder".to_owned()),
         Ok(_) => {
-            let name = path.display().to_string();
-            files.train.push(Item { name, label: 0, place: Place::File(path) });
+            files.train.push(LabelledFile::from_path(0, path));
         }
     }
 }

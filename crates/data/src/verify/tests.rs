@@ -3,17 +3,17 @@ use crate::inspect::tests::{tiff, with_exif};
 use crate::scratch_dir::{ScratchDir, encoded};
 use image::{DynamicImage, ImageFormat};
 
-fn found(folder: &ScratchDir, smaller_than: usize, threads: usize) -> Report {
+fn found(folder: &ScratchDir, smaller_than: usize, threads: usize) -> VerifyReport {
     super::folder(
         folder.path(),
-        Options { smaller_than, threads, ..Options::default() },
+        VerifyOptions { smaller_than, threads, ..VerifyOptions::default() },
         &|_, _| (),
     )
     .unwrap()
 }
 
 /// One file of every kind, and the kinds that belong to it.
-fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
+fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [FindingKind])> {
     let photo: DynamicImage = image::RgbImage::from_fn(40, 30, |x, y| {
         image::Rgb([(x * 6) as u8, (y * 8) as u8, (x + y) as u8])
     })
@@ -30,37 +30,45 @@ fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/jpeg-cases/");
         std::fs::read(format!("{folder}{name}.jpg")).unwrap()
     };
-    let files: [(&str, Vec<u8>, &[Kind]); 22] = [
+    let files: [(&str, Vec<u8>, &[FindingKind]); 22] = [
         ("a/good.JPEG", jpeg.clone(), &[]),
         ("a/good.png", png.clone(), &[]),
         ("a/no-ending", png.clone(), &[]),
-        ("a/empty.jpg", vec![], &[Kind::Truncated]),
-        ("a/cut.jpg", jpeg[..jpeg.len() * 2 / 3].to_vec(), &[Kind::Truncated]),
-        ("a/cut.png", png[..png.len() * 2 / 3].to_vec(), &[Kind::Truncated]),
-        ("a/damaged.png", damaged, &[Kind::Damaged]),
-        ("a/page.jpg", b"<html>404</html>".to_vec(), &[Kind::NotAnImage]),
-        ("a/moving.jpg", b"GIF89a0\x000\0\0\0\0".to_vec(), &[Kind::Truncated, Kind::WrongName]),
-        ("a/closed.jpg", case("cut-with-eoi"), &[Kind::Damaged]),
-        ("a/arithmetic.jpg", case("arithmetic"), &[Kind::Unsupported]),
-        ("b/strays.jpg", case("bytes-between-segments"), &[Kind::StrayBytes]),
+        ("a/empty.jpg", vec![], &[FindingKind::Truncated]),
+        ("a/cut.jpg", jpeg[..jpeg.len() * 2 / 3].to_vec(), &[FindingKind::Truncated]),
+        ("a/cut.png", png[..png.len() * 2 / 3].to_vec(), &[FindingKind::Truncated]),
+        ("a/damaged.png", damaged, &[FindingKind::Damaged]),
+        ("a/page.jpg", b"<html>404</html>".to_vec(), &[FindingKind::NotAnImage]),
+        (
+            "a/moving.jpg",
+            b"GIF89a0\x000\0\0\0\0".to_vec(),
+            &[FindingKind::Truncated, FindingKind::WrongName],
+        ),
+        ("a/closed.jpg", case("cut-with-eoi"), &[FindingKind::Damaged]),
+        ("a/arithmetic.jpg", case("arithmetic"), &[FindingKind::Unsupported]),
+        ("b/strays.jpg", case("bytes-between-segments"), &[FindingKind::StrayBytes]),
         ("b/each.jpg", case("noninterleaved-420"), &[]),
-        ("b/huge.jpg", huge, &[Kind::UnusableSize]),
+        ("b/huge.jpg", huge, &[FindingKind::UnusableSize]),
         (
             "b/strip.png",
             encoded(&DynamicImage::new_rgb8(3000, 2), ImageFormat::Png),
-            &[Kind::UnusableSize, Kind::Small],
+            &[FindingKind::UnusableSize, FindingKind::Small],
         ),
-        ("b/png.jpg", png.clone(), &[Kind::WrongName]),
+        ("b/png.jpg", png.clone(), &[FindingKind::WrongName]),
         (
             "b/cmyk.jpg",
             include_bytes!("../../fixtures/cmyk.jpg").to_vec(),
-            &[Kind::Cmyk, Kind::Small],
+            &[FindingKind::Cmyk, FindingKind::Small],
         ),
-        ("b/grey.jpg", encoded(&photo.to_luma8().into(), ImageFormat::Jpeg), &[Kind::Grey]),
-        ("b/deep.png", encoded(&sixteen, ImageFormat::Png), &[Kind::SixteenBit]),
-        ("b/clear.png", encoded(&photo.to_rgba8().into(), ImageFormat::Png), &[Kind::Alpha]),
-        ("b/turned.jpg", with_exif(&jpeg, &tiff(true, &[(0x0112, 3, 1, 6)])), &[Kind::Orientation]),
-        ("b/camera.jpg", with_exif(&jpeg, b"MM\0*\xFF\xFF\xFF\xFF"), &[Kind::CorruptExif]),
+        ("b/grey.jpg", encoded(&photo.to_luma8().into(), ImageFormat::Jpeg), &[FindingKind::Grey]),
+        ("b/deep.png", encoded(&sixteen, ImageFormat::Png), &[FindingKind::SixteenBit]),
+        ("b/clear.png", encoded(&photo.to_rgba8().into(), ImageFormat::Png), &[FindingKind::Alpha]),
+        (
+            "b/turned.jpg",
+            with_exif(&jpeg, &tiff(true, &[(0x0112, 3, 1, 6)])),
+            &[FindingKind::Orientation],
+        ),
+        ("b/camera.jpg", with_exif(&jpeg, b"MM\0*\xFF\xFF\xFF\xFF"), &[FindingKind::CorruptExif]),
     ];
     let mut expected = Vec::new();
     for (name, bytes, kinds) in files {
@@ -76,7 +84,7 @@ fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
 #[test]
 fn every_kind_is_found_and_nothing_else_in_the_order_of_the_paths() {
     let folder = ScratchDir::new();
-    let expected: Vec<(String, Kind)> = zoo(&folder)
+    let expected: Vec<(String, FindingKind)> = zoo(&folder)
         .into_iter()
         .flat_map(|(name, kinds)| kinds.iter().map(move |&kind| (name, kind)))
         .map(|(name, kind)| (folder.path().join(name).display().to_string(), kind))
@@ -85,14 +93,14 @@ fn every_kind_is_found_and_nothing_else_in_the_order_of_the_paths() {
     let got: Vec<_> = report.findings.iter().map(|f| (f.name.clone(), f.kind)).collect();
     assert_eq!(got, expected);
     assert_eq!((report.files, report.unusable()), (22, 10));
-    assert_eq!((report.count(Kind::Truncated), report.count(Kind::Cmyk)), (4, 1));
+    assert_eq!((report.count(FindingKind::Truncated), report.count(FindingKind::Cmyk)), (4, 1));
     assert_eq!(report, found(&folder, 25, 1));
-    assert!(found(&folder, 0, 2).count(Kind::Small) == 0);
+    assert!(found(&folder, 0, 2).count(FindingKind::Small) == 0);
     let detail = |kind| &report.findings.iter().find(|f| f.kind == kind).unwrap().detail;
-    assert_eq!(detail(Kind::WrongName), "a GIF whose name ends in .jpg");
-    assert!(detail(Kind::NotAnImage).contains("a web page"));
-    assert!(detail(Kind::Orientation).contains("orientation 6"));
-    assert_eq!(detail(Kind::Small), "24 x 16 pixels");
+    assert_eq!(detail(FindingKind::WrongName), "a GIF whose name ends in .jpg");
+    assert!(detail(FindingKind::NotAnImage).contains("a web page"));
+    assert!(detail(FindingKind::Orientation).contains("orientation 6"));
+    assert_eq!(detail(FindingKind::Small), "24 x 16 pixels");
 }
 
 #[test]
@@ -102,7 +110,7 @@ fn a_folder_may_be_named_from_where_one_is() {
     let here = std::env::current_dir().unwrap();
     let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
     let relative = up.join(folder.path().strip_prefix("/").unwrap());
-    let report = super::folder(&relative, Options::default(), &|_, _| ()).unwrap();
+    let report = super::folder(&relative, VerifyOptions::default(), &|_, _| ()).unwrap();
     assert_eq!((report.files, report.unusable()), (1, 0), "{report:?}");
     assert_eq!(headers(&relative, 1, &|_, _| ()).unwrap().sizes, [(4, 4)]);
 }
@@ -113,7 +121,7 @@ fn progress_counts_every_file_once() {
     let count = zoo(&folder).len();
     let heard = Mutex::new(Vec::new());
     let hear = |done, of| heard.lock().unwrap().push((done, of));
-    super::folder(folder.path(), Options::default(), &hear).unwrap();
+    super::folder(folder.path(), VerifyOptions::default(), &hear).unwrap();
     let mut heard = heard.into_inner().unwrap();
     heard.sort();
     assert_eq!(heard, (1..=count).map(|done| (done, count)).collect::<Vec<_>>());
@@ -135,7 +143,7 @@ fn what_is_no_file_is_a_finding_and_never_waited_for() {
     assert!(details[0].contains("No such file"), "{details:?}");
     assert_eq!(details[1], "neither a file nor a folder");
     let missing = folder.path().join("none");
-    let error = super::folder(&missing, Options::default(), &|_, _| ()).unwrap_err();
+    let error = super::folder(&missing, VerifyOptions::default(), &|_, _| ()).unwrap_err();
     assert!(error.to_string().contains("No such file"), "{error}");
 }
 

@@ -53,7 +53,7 @@ fn what_is_no_file_is_passed_over() {
     let root = scratch.0.clone();
     let (images, report) = in_time(move || {
         let images = Folder::open(&root, 16).unwrap().len();
-        (images, verify::folder(&root, verify::Options::default(), &|_, _| ()).unwrap())
+        (images, verify::folder(&root, verify::VerifyOptions::default(), &|_, _| ()).unwrap())
     });
     assert_eq!(images, 6);
     let unusable = report.findings.iter().filter(|finding| finding.kind.is_unusable());

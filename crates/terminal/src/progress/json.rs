@@ -2,7 +2,7 @@
 
 use super::Rate;
 use crate::output;
-use data::Stalled;
+use data::StalledRead;
 use evaluate::observe::{Observer, StepReport, ValidationReport};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -54,7 +54,7 @@ impl Observer for Json {
         ControlFlow::Continue(())
     }
 
-    fn stalled(&mut self, stalled: &Stalled) {
+    fn stalled(&mut self, stalled: &StalledRead) {
         print_stalled(stalled);
     }
 
@@ -68,7 +68,7 @@ impl Observer for Json {
 }
 
 /// The line for a slow read.
-pub(super) fn print_stalled(stalled: &Stalled) {
+pub(super) fn print_stalled(stalled: &StalledRead) {
     let seconds = stalled.waited.as_secs_f64();
     output::progress(json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
 }

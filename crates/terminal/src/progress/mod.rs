@@ -5,7 +5,7 @@ mod json;
 mod lines;
 
 use crate::output;
-use data::{Patience, Source, Stalled, Statistics};
+use data::{ReadTimeouts, Source, StalledRead, Statistics};
 use evaluate::observe::{Observer, Silent};
 use report::{duration, percent};
 use std::sync::{Arc, Mutex};
@@ -69,7 +69,7 @@ impl Reading {
     }
 
     /// Reports a slow read.
-    fn stalled(&self, stalled: &Stalled) {
+    fn stalled(&self, stalled: &StalledRead) {
         match (self.rank, self.kind) {
             (Some(rank), _) => output::note(format_args!("rank {rank}: {stalled}")),
             (None, Progress::Json) => json::print_stalled(stalled),
@@ -89,13 +89,13 @@ impl Reading {
         threads: usize,
         count: usize,
     ) -> data::Result<Statistics> {
-        let (patience, mut watch) = (Patience::default(), self.watch(what, count));
-        let measured = Statistics::of_watched(source, threads, Some(count), patience, &mut watch)?;
+        let (timeouts, mut watch) = (ReadTimeouts::default(), self.watch(what, count));
+        let measured = Statistics::of_watched(source, threads, Some(count), timeouts, &mut watch)?;
         Ok(measured.expect("never stopped"))
     }
 
     /// A callback that reports progress and slow reads; it never stops reading.
-    pub fn watch(&self, what: &str, of: usize) -> impl FnMut(usize, Option<&Stalled>) -> bool {
+    pub fn watch(&self, what: &str, of: usize) -> impl FnMut(usize, Option<&StalledRead>) -> bool {
         move |done, stalled| {
             self.say(what, done, of);
             stalled.into_iter().for_each(|stalled| self.stalled(stalled));

@@ -5,7 +5,7 @@
 //! Each other change has survived or not, independently of earlier and later ones. That is weaker
 //! than what most file systems guarantee.
 
-use files::disk::{Disk, Kind, Sink};
+use files::disk::{Disk, FileKind, Sink};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -90,10 +90,10 @@ impl Files {
         }
     }
 
-    fn kind(&self, path: &Path) -> Option<Kind> {
+    fn kind(&self, path: &Path) -> Option<FileKind> {
         Some(match self.node(path)? {
-            Node::Folder => Kind::Folder,
-            Node::File(file) => Kind::File(self.bytes.get(&file).map_or(0, Vec::len) as u64),
+            Node::Folder => FileKind::Folder,
+            Node::File(file) => FileKind::File(self.bytes.get(&file).map_or(0, Vec::len) as u64),
         })
     }
 
@@ -307,7 +307,7 @@ impl Disk for PowerLossDisk {
         self.0.lock().unwrap().now.list(folder)
     }
 
-    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
         Ok(self.0.lock().unwrap().now.kind(path))
     }
 

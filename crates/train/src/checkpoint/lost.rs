@@ -5,7 +5,7 @@
 
 use crate::folder::{RunState, Status};
 use crate::{Error, Result};
-use files::disk::{Disk, Kind};
+use files::disk::{Disk, FileKind};
 use std::io;
 use std::path::Path;
 use weights::Weights;
@@ -49,7 +49,7 @@ impl Trace {
             }
         }
         let log = kind(&run.join("metrics.jsonl"))?;
-        if matches!(log, Some(Kind::File(1..))) && kind(&folder)?.is_none() {
+        if matches!(log, Some(FileKind::File(1..))) && kind(&folder)?.is_none() {
             return found("metrics.jsonl has lines, and the folder itself is gone".to_string());
         }
         Ok(None)

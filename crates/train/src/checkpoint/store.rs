@@ -4,7 +4,7 @@ use super::lost::Trace;
 use super::{Checkpoint, Refusal, RunMetadata, Snapshot};
 use crate::{Error, Result};
 use files::atomic;
-use files::disk::{self, Disk, Real};
+use files::disk::{self, Disk, RealDisk};
 use std::io;
 use std::path::{Path, PathBuf};
 use weights::run::{CHECKPOINTS, Saved, checkpoint_name, saved, step_of, unreadable};
@@ -33,7 +33,7 @@ fn refused(error: weights::Error) -> Error {
 /// or is of another version of this program (they stay as they are), or if something shows that the
 /// run had a checkpoint and there is none.
 pub fn load_newest(run: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
-    load_newest_on(&Real, run, say)
+    load_newest_on(&RealDisk, run, say)
 }
 
 pub(super) fn load_newest_on(
@@ -58,7 +58,7 @@ pub(super) fn load_newest_on(
 /// # Errors
 /// As there.
 pub fn find_newest(run: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
-    Ok(search(&Real, run, say)?.map(|(checkpoint, _)| checkpoint))
+    Ok(search(&RealDisk, run, say)?.map(|(checkpoint, _)| checkpoint))
 }
 
 /// A file with a checkpoint's name that cannot be gone on from, whenever it is read.
@@ -153,7 +153,7 @@ impl Store {
     /// # Errors
     /// [`Error::File`].
     pub(crate) fn open(run: &Path, keep: usize) -> Result<Store> {
-        Store::on(run, keep, Box::new(Real))
+        Store::on(run, keep, Box::new(RealDisk))
     }
 
     pub(crate) fn on(run: &Path, keep: usize, disk: Box<dyn Disk>) -> Result<Store> {

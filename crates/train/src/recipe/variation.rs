@@ -1,6 +1,6 @@
 //! How training images are varied.
 
-use data::{Statistics, Views};
+use data::{CropMode, Statistics};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -98,13 +98,13 @@ impl Augment {
     }
 
     /// How a loader varies training images: crops of `crop` (height, width), `rows` a batch.
-    pub fn plan(&self, rows: usize, crop: (usize, usize), seed: u64) -> data::Plan {
+    pub fn plan(&self, rows: usize, crop: (usize, usize), seed: u64) -> data::LoaderPlan {
         let mirror = self.mirror;
         let views = match self.resized {
             Some(ResizedCrop { area, aspect }) => {
-                Views::Resized { crop: augment::ResizedCrop { area, aspect }, mirror }
+                CropMode::Resized { crop: augment::ResizedCrop { area, aspect }, mirror }
             }
-            None => Views::One { random_place: self.crop, mirror },
+            None => CropMode::One { random_place: self.crop, mirror },
         };
         let jitter = self.jitter.map(|jitter| augment::Jitter {
             brightness: jitter.brightness as f32,
@@ -112,18 +112,18 @@ impl Augment {
             saturation: jitter.saturation as f32,
             hue: jitter.hue as f32,
         });
-        data::Plan { views, jitter, ..data::Plan::training(rows, crop, seed) }
+        data::LoaderPlan { views, jitter, ..data::LoaderPlan::training(rows, crop, seed) }
     }
 
     /// The colour shift, along the components of the training images' colours; `None`: no shift.
     pub fn color_shift(&self, statistics: &Statistics) -> Option<augment::ColorShift> {
         (self.color > 0.0).then(|| {
             let shift = statistics.color_shift(self.color as f32);
-            let form = match self.form {
-                ColorForm::Paper => augment::ColorForm::Paper,
-                ColorForm::Source => augment::ColorForm::Source,
+            let formula = match self.form {
+                ColorForm::Paper => augment::ColorFormula::Paper,
+                ColorForm::Source => augment::ColorFormula::Source,
             };
-            augment::ColorShift { form, ..shift }
+            augment::ColorShift { formula, ..shift }
         })
     }
 }
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(recipe.augment.check(), Ok(()));
         let plan = recipe.augment.plan(8, (4, 5), 3);
         let crop = augment::ResizedCrop { area: [0.25, 1.0], ..augment::ResizedCrop::default() };
-        assert_eq!(plan.views, Views::Resized { crop, mirror: true });
+        assert_eq!(plan.views, CropMode::Resized { crop, mirror: true });
         assert_eq!(plan.jitter, Some(augment::Jitter { hue: 0.1, ..augment::Jitter::default() }));
         let text = toml::to_string(&recipe).unwrap();
         assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");

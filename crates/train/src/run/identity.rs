@@ -3,7 +3,7 @@
 use super::job::Job;
 use crate::checkpoint::{Checkpoint, Difference, Identity};
 use crate::{Error, Result};
-use data::{Patience, Source};
+use data::{ReadTimeouts, Source};
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use sha2::{Digest, Sha256};
@@ -70,7 +70,7 @@ impl Job {
     /// [`Error::Data`] if a disk does not answer.
     pub fn identity(&self, observer: &mut dyn Observer, stop: &Stop) -> Result<Option<Identity>> {
         let mut fingerprint = |source: &Arc<dyn Source>| {
-            data::fingerprint_watched(source, Patience::default(), &mut |stalled| {
+            data::fingerprint_watched(source, ReadTimeouts::default(), &mut |stalled| {
                 stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
                 stop.requested().is_none()
             })

@@ -107,7 +107,7 @@ impl Job {
     /// The loader of the given part of every validation batch.
     pub(super) fn validation_loader(&self, part: (usize, usize)) -> Loader {
         let [height, width, _] = self.spec.input;
-        let plan = data::Plan::testing(self.recipe.batch, (height, width)).part(part);
+        let plan = data::LoaderPlan::testing(self.recipe.batch, (height, width)).part(part);
         Loader::new(Arc::clone(&self.validation), plan, self.workers, 0)
     }
 

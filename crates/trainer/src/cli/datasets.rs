@@ -2,7 +2,7 @@
 
 use super::{ExifArg, LabellingArgs, OutputArgs};
 use clap::{Args, Subcommand, ValueEnum};
-use data::verify::Kind;
+use data::verify::FindingKind;
 use std::path::PathBuf;
 use terminal::progress::Progress;
 
@@ -54,10 +54,10 @@ Examples:
 
 /// The examples, and every kind that a finding may have.
 fn verify_help() -> String {
-    let (unusable, usable): (Vec<Kind>, Vec<Kind>) =
-        Kind::ALL.into_iter().partition(|kind| kind.is_unusable());
-    let listed = |kinds: Vec<Kind>| {
-        let names: Vec<&str> = kinds.into_iter().map(Kind::name).collect();
+    let (unusable, usable): (Vec<FindingKind>, Vec<FindingKind>) =
+        FindingKind::ALL.into_iter().partition(|kind| kind.is_unusable());
+    let listed = |kinds: Vec<FindingKind>| {
+        let names: Vec<&str> = kinds.into_iter().map(FindingKind::name).collect();
         names.chunks(8).map(|line| format!("  {}\n", line.join(", "))).collect::<String>()
     };
     format!(

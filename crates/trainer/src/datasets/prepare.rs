@@ -5,8 +5,8 @@ use crate::console;
 use crate::fault::{Fault, Result};
 use data::collection::Collection;
 use data::ilsvrc::{Contest, has_published_md5, verify_md5};
-use data::prepare::{Progress, Summary};
-use data::shards::{Form, Keep};
+use data::prepare::{PrepareProgress, PrepareSummary};
+use data::shards::{Encoding, Keep};
 use data::{PrepareOptions, prepare};
 use files::numbers::mebibytes;
 use report::duration;
@@ -38,14 +38,14 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
             KeepArg::Centre => Keep::Centre,
             KeepArg::Whole => Keep::Whole,
         },
-        form: if args.raw { Form::Raw } else { Form::Jpeg { quality: args.quality } },
+        encoding: if args.raw { Encoding::Raw } else { Encoding::Jpeg { quality: args.quality } },
         images_per_shard: args.images_per_shard,
         threads: args.workers.unwrap_or(0),
         exif: args.exif.map(Into::into).unwrap_or_default(),
     };
-    let mut last = Progress::default();
+    let mut last = PrepareProgress::default();
     let mut first = None;
-    let mut tell = |progress: Progress| {
+    let mut tell = |progress: PrepareProgress| {
         shown.images(&progress, *first.get_or_insert(progress.done));
         last = progress;
     };
@@ -87,7 +87,7 @@ impl Shown {
         self.reading.say(&format!("{what} (MiB)"), (done >> 20) as usize, (of >> 20) as usize);
     }
 
-    fn images(&self, progress: &Progress, first: usize) {
+    fn images(&self, progress: &PrepareProgress, first: usize) {
         let seconds = self.began.elapsed().as_secs_f64();
         let rate = (progress.done - first) as f64 / seconds.max(1e-9);
         let left = duration((progress.total - progress.done) as f64 / rate.max(1e-9));
@@ -96,29 +96,34 @@ impl Shown {
     }
 }
 
-fn as_json(summary: &Summary, last: &Progress, seconds: f64, out: &Path) -> serde_json::Value {
+fn as_json(
+    summary: &PrepareSummary,
+    last: &PrepareProgress,
+    seconds: f64,
+    out: &Path,
+) -> serde_json::Value {
     let [train, val] = summary.images;
     json!({
-        "finished": summary.about.is_some(),
+        "finished": summary.manifest.is_some(),
         "train": train,
         "val": val,
         "bad": summary.bad,
         "bytes": last.bytes,
         "seconds": seconds,
-        "fingerprint": summary.about.as_ref().map(|about| &about.fingerprint),
+        "fingerprint": summary.manifest.as_ref().map(|manifest| &manifest.fingerprint),
         "out": out.to_string_lossy(),
     })
 }
 
-fn as_text(summary: &Summary, last: &Progress, seconds: f64, out: &Path) -> String {
+fn as_text(summary: &PrepareSummary, last: &PrepareProgress, seconds: f64, out: &Path) -> String {
     let ([train, val], out) = (summary.images.map(grouped), out.display());
     let mut text = format!("{out}: {train} training and {val} test images, ");
     text += &format!("{} written in {}\n", mebibytes(last.bytes as usize), duration(seconds));
     if summary.bad > 0 {
-        text += &format!("{} files are no images: {out}/bad.jsonl names them\n", summary.bad);
+        text += &format!("{} files are not images: {out}/bad.jsonl lists them\n", summary.bad);
     }
-    match &summary.about {
-        Some(about) => text += &format!("fingerprint {}\n", about.fingerprint),
+    match &summary.manifest {
+        Some(manifest) => text += &format!("fingerprint {}\n", manifest.fingerprint),
         None => text += "stopped: the same command goes on\n",
     }
     text

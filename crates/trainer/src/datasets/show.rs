@@ -5,7 +5,7 @@ use crate::console;
 use crate::describe::find_model;
 use crate::fault::{Fault, Result};
 use crate::settings::Settings;
-use data::{IGNORED, Loader, Options};
+use data::{DatasetOptions, IGNORED, Loader};
 use report::sheet::{self, Labelled, StoredMean};
 use std::fs;
 use terminal::progress::Reading;
@@ -45,7 +45,8 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         None => data::stored_exif(&settings.data)?.unwrap_or(recipe.input.exif),
     };
     let labelling = settings.labelling.clone();
-    let options = Options { memory_limit: 0, exif, labelling, ..Options::with_side(side) };
+    let options =
+        DatasetOptions { memory_limit: 0, exif, labelling, ..DatasetOptions::with_side(side) };
     let set = data::open(&settings.data, &options, &|_, _| ())?;
     set.notes.iter().for_each(console::note);
     let shifts = recipe.augment.color > 0.0;

@@ -4,7 +4,7 @@ use super::exif_of;
 use crate::cli::StatsArgs;
 use crate::console;
 use crate::fault::Result;
-use data::Options;
+use data::DatasetOptions;
 use report::DatasetSummary;
 use std::path::Path;
 use terminal::progress::Reading;
@@ -23,7 +23,13 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
     let side = args.side.map(|side| side as usize).or(own).unwrap_or(SIDE);
     let exif = exif_of(&args.data, args.exif)?;
     let labelling = args.labelling.to_labelling()?;
-    let options = Options { threads, memory_limit: 0, exif, labelling, ..Options::with_side(side) };
+    let options = DatasetOptions {
+        threads,
+        memory_limit: 0,
+        exif,
+        labelling,
+        ..DatasetOptions::with_side(side)
+    };
     let mut set = data::open(&args.data, &options, &|_, _| ())?;
     let sizes = match own {
         Some(side) => vec![(side, side)],

@@ -5,8 +5,8 @@ use super::exif_of;
 use crate::cli::VerifyArgs;
 use crate::console;
 use crate::fault::Result;
-use data::verify::{self, Finding, Kind, Report};
-use data::{Dataset, Labelling, Options};
+use data::verify::{self, Finding, FindingKind, VerifyReport};
+use data::{Dataset, DatasetOptions, Labelling};
 use files::escape::on_one_line;
 use report::grouped;
 use serde_json::json;
@@ -36,14 +36,20 @@ pub fn verify(args: &VerifyArgs) -> Result<u8> {
 
 /// What is found, by opening the data set as training does and by reading every file; and what
 /// training would say of it.
-fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(Report, Vec<String>)> {
+fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(VerifyReport, Vec<String>)> {
     let reading = Reading::new(args.output.progress);
     let tell = |done, of| reading.say("files checked", done, of);
     let threads = args.workers.unwrap_or(0);
     let own = data::stored_side(&args.data);
     let side = own.clone().ok().flatten().unwrap_or(SIDE);
     let exif = exif_of(&args.data, args.exif).unwrap_or_default(); // opening tells what is wrong
-    let opening = Options { threads, memory_limit: 0, exif, labelling, ..Options::with_side(side) };
+    let opening = DatasetOptions {
+        threads,
+        memory_limit: 0,
+        exif,
+        labelling,
+        ..DatasetOptions::with_side(side)
+    };
     let opened = data::open(&args.data, &opening, &|_, _| ());
     if let Err(error @ data::Error::NotFound { .. }) = opened {
         return Err(error.into());
@@ -52,9 +58,9 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(Report, Vec<Strin
         (Ok(set), Ok(Some(_))) => sources(set, threads, &tell),
         (_, Ok(None)) => {
             let smaller_than = args.smaller_than.unwrap_or(0);
-            let options = verify::Options { smaller_than, threads, exif };
+            let options = verify::VerifyOptions { smaller_than, threads, exif };
             let report = match verify::folder(Path::new(&args.data), options, &tell) {
-                Err(_) if opened.is_err() => Report::default(), // that says why
+                Err(_) if opened.is_err() => VerifyReport::default(), // that says why
                 report => report?,
             };
             match &opened {
@@ -63,7 +69,7 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(Report, Vec<Strin
                 _ => report,
             }
         }
-        (Err(_), _) | (_, Err(_)) => Report::default(),
+        (Err(_), _) | (_, Err(_)) => VerifyReport::default(),
     };
     match opened {
         Ok(set) => Ok((report, set.notes)),
@@ -75,7 +81,7 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(Report, Vec<Strin
 }
 
 /// Reads every image of both sets.
-fn sources(set: &Dataset, threads: usize, tell: &(dyn Fn(usize, usize) + Sync)) -> Report {
+fn sources(set: &Dataset, threads: usize, tell: &(dyn Fn(usize, usize) + Sync)) -> VerifyReport {
     let mut report = verify::source(&*set.train, threads, tell);
     let test = verify::source(&*set.test, threads, tell);
     report.files += test.files;
@@ -84,12 +90,12 @@ fn sources(set: &Dataset, threads: usize, tell: &(dyn Fn(usize, usize) + Sync)) 
 }
 
 /// The kinds that were found, with their numbers.
-fn counts(report: &Report) -> impl Iterator<Item = (Kind, usize)> {
+fn counts(report: &VerifyReport) -> impl Iterator<Item = (FindingKind, usize)> {
     let count = |kind| (kind, report.count(kind));
-    Kind::ALL.into_iter().map(count).filter(|&(_, count)| count > 0)
+    FindingKind::ALL.into_iter().map(count).filter(|&(_, count)| count > 0)
 }
 
-fn as_json(report: &Report, notes: &[String]) -> serde_json::Value {
+fn as_json(report: &VerifyReport, notes: &[String]) -> serde_json::Value {
     let findings: Vec<_> = report
         .findings
         .iter()
@@ -112,7 +118,7 @@ fn as_json(report: &Report, notes: &[String]) -> serde_json::Value {
     })
 }
 
-fn as_text(report: &Report, notes: &[String]) -> String {
+fn as_text(report: &VerifyReport, notes: &[String]) -> String {
     let mut text: String = notes.iter().map(|note| format!("{note}\n")).collect();
     for finding in &report.findings {
         let Finding { name, kind, detail } = finding;

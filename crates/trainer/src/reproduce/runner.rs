@@ -8,7 +8,7 @@ use crate::trained::Trained;
 use crate::training::{Place, Ready, open_images, reopen};
 use crate::vendor::Vendor;
 use crate::{devices, machine, output, run_file, testing};
-use data::Options;
+use data::DatasetOptions;
 use evaluate::{Observer, Predictions, Score, Stop};
 use experiments::{Ended, Fingerprints, RunRequest, RunStart, Runner, View};
 use layers::Spec;
@@ -77,7 +77,7 @@ impl<'a> Trainer<'a> {
         };
         let side = settings.recipe.input.side.expect("settings are settled");
         let (threads, shapes) = (settings.workers, (train, test));
-        let options = Options { threads, shapes, ..Options::with_side(side) };
+        let options = DatasetOptions { threads, shapes, ..DatasetOptions::with_side(side) };
         let images = data::open("shapes", &options, &|_, _| ())?;
         Ok(match settings.hold_out {
             Some(nth) => images.hold_out(nth),

@@ -4,7 +4,7 @@ use crate::cli::EvalArgs;
 use crate::fault::Result;
 use crate::images::Images;
 use crate::output;
-use data::shards::About;
+use data::shards::Manifest;
 use evaluate::predictions::Predictions;
 use report::{Confusion, tested};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub fn write_files(args: &EvalArgs, images: &Images, said: &Predictions) -> Resu
         }
     }
     if let Some(path) = &args.submission {
-        let ids = About::devkit_ids(Path::new(&images.name));
+        let ids = Manifest::devkit_ids(Path::new(&images.name));
         let (file, count) = (output::create(path)?, images.test.len());
         tested::write_submission(file, count, ids.as_deref(), said)?;
     }

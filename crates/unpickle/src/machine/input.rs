@@ -1,9 +1,9 @@
-//! Reading the bytes of a pickle.
+//! Reads the bytes of a pickle.
 
-use super::Machine;
+use super::PickleMachine;
 use crate::{Callable, Error, Result};
 
-impl<'a, G: Callable> Machine<'a, G> {
+impl<'a, G: Callable> PickleMachine<'a, G> {
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let input: &'a [u8] = self.arena.input;
         let end = self.at.checked_add(len).filter(|&end| end <= input.len());
@@ -14,10 +14,10 @@ impl<'a, G: Callable> Machine<'a, G> {
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        Ok(self.take(N)?.try_into().expect("as many as were asked for"))
+        Ok(self.take(N)?.try_into().expect("N bytes"))
     }
 
-    /// A length of N bytes.
+    /// A length stored in N bytes.
     pub(super) fn len<const N: usize>(&mut self) -> Result<usize> {
         let mut word = [0; 8];
         word[..N].copy_from_slice(self.take(N)?);
@@ -25,7 +25,7 @@ impl<'a, G: Callable> Machine<'a, G> {
         usize::try_from(len).map_err(|_| Error::Truncated { at: self.arena.input.len() })
     }
 
-    /// The bytes up to the next line feed, which is passed.
+    /// The bytes up to the next line feed, which is consumed.
     pub(super) fn line(&mut self, longest: usize) -> Result<&'a [u8]> {
         let rest = &self.arena.input[self.at..];
         let within = &rest[..rest.len().min(longest)];

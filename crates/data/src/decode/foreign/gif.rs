@@ -1,7 +1,7 @@
-//! The first frame of a GIF, as Pillow shows it: on a screen that is filled with the transparent
-//! colour, or with colour 0 where there is none; transparent pixels keep their palette's colour.
+//! The first frame of a GIF as Pillow shows it: on a canvas of the transparent colour, or of colour
+//! 0 if there is none; transparent pixels keep their palette colour.
 
-use super::{MOST_MEMORY, Reason, check_size, too_large};
+use super::{MAX_MEMORY, Reason, check_size, too_large};
 use crate::formats::Format;
 use augment::Image;
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
@@ -9,10 +9,10 @@ use std::io::Cursor;
 use std::num::NonZeroU64;
 
 pub(super) fn decode(bytes: &[u8], into: &mut Image) -> Result<(), Reason> {
-    let reason = |error: DecodingError| Reason::Damaged(format!("no whole GIF ({error})"));
+    let reason = |error: DecodingError| Reason::Damaged(format!("incomplete GIF ({error})"));
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    let most = NonZeroU64::new(MOST_MEMORY).expect("not zero");
+    let most = NonZeroU64::new(MAX_MEMORY).expect("not zero");
     options.set_memory_limit(MemoryLimit::Bytes(most));
     let mut decoder = options.read_info(Cursor::new(bytes)).map_err(reason)?;
     let screen = (usize::from(decoder.height()), usize::from(decoder.width()));
@@ -21,11 +21,11 @@ pub(super) fn decode(bytes: &[u8], into: &mut Image) -> Result<(), Reason> {
     let [top, left, rows, columns] =
         [frame.top, frame.left, frame.height, frame.width].map(usize::from);
     let background = frame.transparent.unwrap_or(0);
-    // A frame that leaves the screen makes it larger.
+    // A frame that exceeds the screen enlarges it.
     let (height, width) = (screen.0.max(top + rows), screen.1.max(left + columns));
     check_size(height, width)?;
     check_size(rows, columns)?;
-    if decoder.buffer_size() as u64 > MOST_MEMORY {
+    if decoder.buffer_size() as u64 > MAX_MEMORY {
         return Err(too_large(Format::Gif));
     }
     let mut indices = vec![0; decoder.buffer_size()];

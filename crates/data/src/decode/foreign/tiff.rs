@@ -1,10 +1,10 @@
 //! The first page of a TIFF.
 //!
-//! The crate `tiff` unpacks samples; here they become colours: palettes are looked up (with the
-//! upper byte of their 16 bits, as Pillow does), inks multiplied by black, 16 bits rounded to 8,
-//! transparency dropped (and undone where colours were multiplied by it).
+//! The crate `tiff` unpacks samples; this module converts them to colours. Palettes are looked up
+//! (with the upper byte of their 16 bits, as in Pillow), inks are multiplied by black, 16 bits are
+//! rounded to 8, and transparency is dropped (premultiplied colours are divided by it).
 
-use super::{MOST_MEMORY, Reason, check_size, too_large, unsupported};
+use super::{MAX_MEMORY, Reason, check_size, too_large, unsupported};
 use crate::formats::Format;
 use crate::inspect::tiff_photometric;
 use augment::Image;
@@ -14,33 +14,33 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-/// What the samples of a pixel are.
+/// The meaning of a pixel's samples.
 #[derive(Clone, Copy)]
-enum Colors {
+enum ColorModel {
     Grey,
     Rgb,
-    /// Colours that were multiplied by their alpha, the fourth.
+    /// Colours multiplied by alpha, the fourth sample.
     Premultiplied,
     Cmyk,
     YCbCr,
     Palette,
 }
 
-/// Samples as they come out of the file, a byte each; not yet spread over 0 to 255.
+/// Samples as stored, one byte each, not yet scaled to 0 to 255.
 struct Samples {
     bytes: Vec<u8>,
     /// Bytes from a pixel to the next, from a row to the next, and from a channel to the next.
     steps: [usize; 3],
-    /// The greatest value.
+    /// The largest possible value.
     most: u8,
 }
 
 pub(super) fn decode(bytes: &[u8], into: &mut Image) -> Result<(), Reason> {
     let (bytes, is_palette) = without_palette(bytes);
     let mut limits = Limits::default();
-    limits.decoding_buffer_size = MOST_MEMORY as usize / 2;
-    limits.intermediate_buffer_size = MOST_MEMORY as usize / 4;
-    limits.ifd_value_size = MOST_MEMORY as usize / 8;
+    limits.decoding_buffer_size = MAX_MEMORY as usize / 2;
+    limits.intermediate_buffer_size = MAX_MEMORY as usize / 4;
+    limits.ifd_value_size = MAX_MEMORY as usize / 8;
     let decoder = Decoder::new(Cursor::new(&*bytes)).map_err(reason)?;
     let mut decoder = decoder.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(reason)?;
@@ -55,19 +55,19 @@ pub(super) fn decode(bytes: &[u8], into: &mut Image) -> Result<(), Reason> {
     let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(reason)?;
     let is_premultiplied = extra.is_some_and(|extra| extra.first() == Some(&1));
     let (colors, depth, channels) = match kind {
-        ColorType::Gray(depth @ 1..=8) if is_palette => (Colors::Palette, depth, 1),
-        ColorType::Gray(depth) => (Colors::Grey, depth, 1),
-        ColorType::GrayA(depth) => (Colors::Grey, depth, 2),
-        // How grey with alpha and the like arrive.
+        ColorType::Gray(depth @ 1..=8) if is_palette => (ColorModel::Palette, depth, 1),
+        ColorType::Gray(depth) => (ColorModel::Grey, depth, 1),
+        ColorType::GrayA(depth) => (ColorModel::Grey, depth, 2),
+        // This is how grey with alpha and the like are decoded.
         ColorType::Multiband { bit_depth, num_samples } if !is_palette => {
-            (Colors::Grey, bit_depth, usize::from(num_samples))
+            (ColorModel::Grey, bit_depth, usize::from(num_samples))
         }
-        ColorType::RGB(depth) => (Colors::Rgb, depth, 3),
-        ColorType::RGBA(depth @ 8) if is_premultiplied => (Colors::Premultiplied, depth, 4),
-        ColorType::RGBA(depth) => (Colors::Rgb, depth, 4),
-        ColorType::CMYK(depth) => (Colors::Cmyk, depth, 4),
-        ColorType::CMYKA(depth) => (Colors::Cmyk, depth, 5),
-        ColorType::YCbCr(depth @ 8) => (Colors::YCbCr, depth, 3),
+        ColorType::RGB(depth) => (ColorModel::Rgb, depth, 3),
+        ColorType::RGBA(depth @ 8) if is_premultiplied => (ColorModel::Premultiplied, depth, 4),
+        ColorType::RGBA(depth) => (ColorModel::Rgb, depth, 4),
+        ColorType::CMYK(depth) => (ColorModel::Cmyk, depth, 4),
+        ColorType::CMYKA(depth) => (ColorModel::Cmyk, depth, 5),
+        ColorType::YCbCr(depth @ 8) => (ColorModel::YCbCr, depth, 3),
         kind => return Err(unsupported(Format::Tiff, &format!("{kind:?}"))),
     };
     let samples = read(&mut decoder, (height, width), depth, channels)?;
@@ -80,12 +80,12 @@ fn reason(error: TiffError) -> Reason {
     match error {
         TiffError::UnsupportedError(what) => unsupported(Format::Tiff, &what.to_string()),
         TiffError::LimitsExceeded => too_large(Format::Tiff),
-        error => Reason::Damaged(format!("no whole TIFF ({error})")),
+        error => Reason::Damaged(format!("incomplete TIFF ({error})")),
     }
 }
 
-/// The file, and whether its samples are indices into a palette. The crate refuses such files, so
-/// it is given one of grey samples instead.
+/// Replaces the palette interpretation with grey, because the crate rejects palette files.
+/// Returns the file, and whether its samples are palette indices.
 fn without_palette(bytes: &[u8]) -> (Cow<'_, [u8]>, bool) {
     const PALETTE: u16 = 3;
     const BLACK_IS_ZERO: u8 = 1;
@@ -140,7 +140,7 @@ fn read(
     Ok(Samples { bytes, steps: [of_plane, width * of_plane, plane], most })
 }
 
-/// Samples of fewer than eight bits, a byte each. Rows begin with a byte of their own.
+/// Expands samples of fewer than eight bits to a byte each. Rows are byte-aligned.
 fn unpack(packed: &[u8], (height, samples): (usize, usize), row: usize, depth: u8) -> Vec<u8> {
     let a_byte = usize::from(8 / depth);
     let mask = (1 << depth) - 1;
@@ -155,8 +155,8 @@ fn unpack(packed: &[u8], (height, samples): (usize, usize), row: usize, depth: u
     bytes
 }
 
-/// Makes pixels of samples.
-fn paint(samples: &Samples, colors: Colors, palette: &[u16], into: &mut Image) {
+/// Converts samples to pixels.
+fn paint(samples: &Samples, colors: ColorModel, palette: &[u16], into: &mut Image) {
     let [pixel, row, channel] = samples.steps;
     let width = into.width;
     let spread = |value: u8| (u32::from(value) * 255 / u32::from(samples.most)) as u8;
@@ -169,21 +169,21 @@ fn paint(samples: &Samples, colors: Colors, palette: &[u16], into: &mut Image) {
             let at = y * row + x * pixel;
             let sample = |number: usize| samples.bytes[at + number * channel];
             *to = match colors {
-                Colors::Grey => [spread(sample(0)); 3],
-                Colors::Palette => [0, 1, 2].map(|part| color(usize::from(sample(0)), part)),
-                Colors::Rgb => [0, 1, 2].map(|part| spread(sample(part))),
-                Colors::Premultiplied => [0, 1, 2].map(|part| divided(sample(part), sample(3))),
-                Colors::Cmyk => {
+                ColorModel::Grey => [spread(sample(0)); 3],
+                ColorModel::Palette => [0, 1, 2].map(|part| color(usize::from(sample(0)), part)),
+                ColorModel::Rgb => [0, 1, 2].map(|part| spread(sample(part))),
+                ColorModel::Premultiplied => [0, 1, 2].map(|part| divided(sample(part), sample(3))),
+                ColorModel::Cmyk => {
                     let [c, m, y, k] = [0, 1, 2, 3].map(|part| spread(sample(part)));
                     [c, m, y].map(|ink| inked(ink, k))
                 }
-                Colors::YCbCr => rgb_of([0, 1, 2].map(sample)),
+                ColorModel::YCbCr => rgb_of([0, 1, 2].map(sample)),
             };
         }
     }
 }
 
-/// A colour that was multiplied by its alpha, as Pillow divides it.
+/// Divides a premultiplied colour by its alpha, as Pillow does.
 fn divided(value: u8, alpha: u8) -> u8 {
     match alpha {
         0 => 0,
@@ -191,14 +191,14 @@ fn divided(value: u8, alpha: u8) -> u8 {
     }
 }
 
-/// What is left of white under an ink and black, as Pillow has it.
+/// The remaining light under an ink and black, as Pillow computes it.
 fn inked(ink: u8, black: u8) -> u8 {
     let rest = 255 - i32::from(black);
     let product = i32::from(ink) * rest + 128;
     (rest - (((product >> 8) + product) >> 8)).clamp(0, 255) as u8
 }
 
-/// JFIF's colours, in 16 bits of fraction, as libjpeg has them.
+/// JFIF's YCbCr to RGB in 16-bit fixed point, as libjpeg computes it.
 fn rgb_of([luma, blue, red]: [u8; 3]) -> [u8; 3] {
     const HALF: i32 = 1 << 15;
     let (luma, blue, red) = (i32::from(luma), i32::from(blue) - 128, i32::from(red) - 128);

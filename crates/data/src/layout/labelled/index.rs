@@ -1,20 +1,20 @@
-//! From what a table calls an image to its file.
+//! Finds the image file that a row of a table names.
 
-use crate::layout::splits::{Split, split_of};
+use crate::layout::splits::{FolderSplit, split_of};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Where images are, by their names and by their names without ending; in lower case.
-pub(super) struct Index<'a> {
+/// Indices of images by file name and by file stem, in lower case.
+pub(super) struct ImageIndex<'a> {
     paths: &'a [PathBuf],
     by_name: HashMap<String, Vec<usize>>,
     by_stem: HashMap<String, Vec<usize>>,
     base: &'a Path,
 }
 
-impl<'a> Index<'a> {
-    pub(super) fn new(paths: &'a [PathBuf], base: &'a Path) -> Index<'a> {
+impl<'a> ImageIndex<'a> {
+    pub(super) fn new(paths: &'a [PathBuf], base: &'a Path) -> ImageIndex<'a> {
         let (mut by_name, mut by_stem) = (HashMap::new(), HashMap::new());
         let lower =
             |text: Option<&OsStr>| text.unwrap_or_default().to_string_lossy().to_lowercase();
@@ -22,15 +22,15 @@ impl<'a> Index<'a> {
             by_name.entry(lower(path.file_name())).or_insert_with(Vec::new).push(at);
             by_stem.entry(lower(path.file_stem())).or_insert_with(Vec::new).push(at);
         }
-        Index { paths, by_name, by_stem, base }
+        ImageIndex { paths, by_name, by_stem, base }
     }
 
-    /// The file that a row means: one whose path ends as the row says, with or without an ending,
-    /// in the folder for the row's split if it can be elsewhere, too.
+    /// The file that a row names: one whose path ends with `image`, with or without extension.
+    /// Files in the folder of the row's split are preferred.
     pub(super) fn find(
         &self,
         image: &str,
-        split: Option<Split>,
+        split: Option<FolderSplit>,
     ) -> std::result::Result<Option<usize>, String> {
         let image = image.replace('\\', "/");
         let parts: Vec<&str> = image.split('/').filter(|part| !["", "."].contains(part)).collect();
@@ -45,7 +45,7 @@ impl<'a> Index<'a> {
             let mut folders = path.parent().into_iter().flat_map(Path::iter).rev();
             let alike =
                 above.iter().rev().take_while(|part| folders.next() == Some(OsStr::new(part)));
-            (exact, alike.count(), self.suits(path, split))
+            (exact, alike.count(), self.rank_folder(path, split))
         };
         let best = found.iter().map(agreeing).max();
         let found: Vec<usize> =
@@ -53,19 +53,21 @@ impl<'a> Index<'a> {
         match found[..] {
             [one] => Ok(Some(one)),
             [] => Ok(None),
-            [a, b, ..] => {
-                Err(format!("it may be {} or {}", self.paths[a].display(), self.paths[b].display()))
-            }
+            [a, b, ..] => Err(format!(
+                "ambiguous: {} or {}",
+                self.paths[a].display(),
+                self.paths[b].display()
+            )),
         }
     }
 
-    /// How well the folder that a file lies in suits a split: 2 if it is its own, 0 if another's.
-    fn suits(&self, path: &Path, split: Option<Split>) -> u8 {
+    /// How well a file's folder matches a split: 2 if it is of this split, 0 if of another.
+    fn rank_folder(&self, path: &Path, split: Option<FolderSplit>) -> u8 {
         let below = path.strip_prefix(self.base).unwrap_or(path);
         let mut of = below.parent().into_iter().flat_map(Path::iter).filter_map(split_of);
         match of.next() {
             None => 1,
-            found if found == split.or(Some(Split::Train)) => 2,
+            found if found == split.or(Some(FolderSplit::Train)) => 2,
             Some(_) => 0,
         }
     }

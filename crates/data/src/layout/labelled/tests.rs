@@ -1,6 +1,6 @@
 use super::*;
 use crate::layout::arrange;
-use crate::layout::tree::Disk;
+use crate::layout::tree::DiskTree;
 use crate::scratch_dir::ScratchDir;
 
 /// Images of these names, and the table `name`.
@@ -12,11 +12,11 @@ fn made(images: &[&str], (name, table): (&str, &str)) -> ScratchDir {
 }
 
 fn found(folder: &ScratchDir) -> Arranged {
-    arrange(&Disk::new(folder.path()), &Labelling::default()).unwrap()
+    arrange(&DiskTree::new(folder.path()), &Labelling::default()).unwrap()
 }
 
 fn said(folder: &ScratchDir, labelling: &Labelling) -> String {
-    arrange(&Disk::new(folder.path()), labelling).unwrap_err().to_string()
+    arrange(&DiskTree::new(folder.path()), labelling).unwrap_err().to_string()
 }
 
 /// `label path`, training and test images together, as the latter may be held out.
@@ -94,8 +94,8 @@ fn tables_and_columns_may_tell_what_is_for_testing() {
     assert_eq!((arranged.train.len(), arranged.test.len()), (2, 1));
     assert_eq!(arranged.test[0], (1, "c.jpg".into()));
     let notes = arranged.notes.join("\n");
-    assert!(notes.contains("those for testing are not used"), "{notes}");
-    assert!(notes.contains("1 classes have no image to test on, such as `x`"), "{notes}");
+    assert!(notes.contains("the test images are not used"), "{notes}");
+    assert!(notes.contains("1 classes have no test image, such as `x`"), "{notes}");
 }
 
 #[test]
@@ -117,10 +117,10 @@ fn what_is_missing_doubled_or_unlabelled_is_counted() {
     }
     for (table, wanted) in [
         ("id,label\na,x\nb,y\na,z\n", "line 4: `a`: labelled `z` here and `x` before"),
-        ("id,label\nq,x\nr,y\n", "no image below"),
+        ("id,label\nq,x\nr,y\n", "none of its labelled images is below"),
         ("id,label\na,x\nb,x\n", "only one label, `x`"),
-        ("id,label\na,Cat\nb,cat\n", "equal but for case"),
-        ("id,healthy,rust\na,1,0\n", "--label-column"),
+        ("id,label\na,Cat\nb,cat\n", "differ only in case"),
+        ("id,healthy,rust\na,1,0\n", "a known name for labels"),
     ] {
         let folder = made(&["a.jpg", "b.jpg"], ("labels.csv", table));
         let text = said(&folder, &Labelling::default());
@@ -143,12 +143,12 @@ fn a_table_can_be_named_and_its_columns() {
         label_column: Some("rust".into()),
         ..Labelling::default()
     };
-    let arranged = arrange(&Disk::new(folder.path()), &labelling).unwrap();
+    let arranged = arrange(&DiskTree::new(folder.path()), &labelling).unwrap();
     assert_eq!(all(&arranged), ["0 a.jpg", "1 b.jpg"]);
     folder.write("three.csv", b"id,label\na,y\nb,x\n");
     assert!(said(&folder, &Labelling::default()).contains("several tables of labels"));
     let named = Labelling { file: Some("three.csv".into()), ..Labelling::default() };
-    let arranged = arrange(&Disk::new(folder.path()), &named).unwrap();
+    let arranged = arrange(&DiskTree::new(folder.path()), &named).unwrap();
     assert_eq!(all(&arranged), ["x b.jpg", "y a.jpg"], "found beside the images");
     let missing = Labelling { file: Some("none.csv".into()), ..Labelling::default() };
     assert!(said(&folder, &missing).contains("none.csv"));
@@ -161,7 +161,7 @@ fn numbers_are_in_their_own_order() {
     let ids: Vec<&str> = arranged.classes.iter().map(|class| &class.id[..]).collect();
     assert_eq!(ids, ["0", "1", "9", "10"]);
     let notes = arranged.notes.join("\n");
-    assert!(notes.contains("numbers from 0 to 10, and no image has 2"), "{notes}");
+    assert!(notes.contains("integers from 0 to 10, but no image has 2"), "{notes}");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn labels_from_the_names_of_files() {
         let names = cats.map(|name| format!("{wrapped}{name}"));
         let names = names.each_ref().map(|name| &name[..]);
         let folder = made(&names, ("sampleSubmission.csv", "id,label\n1,0\n"));
-        let arranged = arrange(&Disk::new(folder.path()), &from("^([a-z]+)\\.[0-9]")).unwrap();
+        let arranged = arrange(&DiskTree::new(folder.path()), &from("^([a-z]+)\\.[0-9]")).unwrap();
         let wanted = [
             format!("cat {wrapped}train/cat.0.jpg"),
             format!("cat {wrapped}train/cat.1.jpg"),
@@ -198,10 +198,10 @@ fn labels_from_the_names_of_files() {
     }
     // Test images with labels are tested on, and paths may be matched.
     let folder = made(&["train/a_1.png", "train/b_1.png", "val/b_2.png"], ("x", ""));
-    let arranged = arrange(&Disk::new(folder.path()), &from("^(.)_")).unwrap();
+    let arranged = arrange(&DiskTree::new(folder.path()), &from("^(.)_")).unwrap();
     assert_eq!(arranged.test, [(1, "val/b_2.png".into())]);
     let folder = made(&["x/2019/1.png", "y/2019/1.png"], ("x.txt", ""));
-    let arranged = arrange(&Disk::new(folder.path()), &from("^([^/]+)/")).unwrap();
+    let arranged = arrange(&DiskTree::new(folder.path()), &from("^([^/]+)/")).unwrap();
     assert_eq!(all(&arranged), ["x x/2019/1.png", "y y/2019/1.png"]);
 }
 
@@ -211,7 +211,7 @@ fn names_that_give_no_labels() {
     let text = said(&folder, &from("^([0-9]+)$"));
     assert!(text.contains("fits no image's name (not to") && text.contains("cat.0.jpg"), "{text}");
     let text = said(&folder, &from("^([a-z]+)"));
-    assert!(text.contains("of class `cow`, which no training image has"), "{text}");
+    assert!(text.contains("of class `cow`, which has no training image"), "{text}");
     assert!(said(&folder, &from("cat")).contains("0 groups"));
     assert!(said(&folder, &from("(at)")).contains("only one label"), "dogs do not fit");
 }

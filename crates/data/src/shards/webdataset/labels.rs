@@ -1,49 +1,53 @@
-//! Labels and class names, as `.cls` and `.json` members state them.
+//! Parses labels and class names in `.cls` and `.json` members.
 
 use super::LARGEST_LABEL;
-use crate::tar::{Member, ReadAt};
+use crate::tar::{ReadAt, TarMember};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A label's file is not longer than this.
+/// The size limit of a label member.
 const LONGEST: u64 = 1 << 20;
-/// Fields of a `.json` that may hold a label, or a class's name beside one.
+/// Fields of a `.json` that may contain a label, or a class name.
 const LABELS: [&str; 3] = ["label", "cls", "class"];
-/// Fields that may hold a class's name; those of `LABELS` come after.
+/// Fields that may contain a class name, preferred to those of `LABELS`.
 const NAMES: [&str; 5] = ["class_name", "classname", "label_name", "category", "name"];
-/// Longer names name no class.
+/// Longer texts are not class names.
 const LONGEST_NAME: usize = 256;
 
-/// What a member says, or why it does not.
+/// A parsed value, or a problem.
 type Stated<T> = std::result::Result<T, String>;
 
-/// The contents of a `.json` member.
+/// The content of a `.json` member.
 #[derive(Debug, Default)]
-pub(super) struct Json {
+pub(super) struct LabelJson {
     pub(super) label: Option<u32>,
-    /// Why there is no label, if it should have been one.
+    /// Why there is no label, although a label field exists.
     pub(super) problem: Option<String>,
-    /// Candidates: the field and the text.
+    /// Candidates for the class name: the field's index and the text.
     pub(super) names: Vec<(usize, String)>,
 }
 
-/// The label in a `.cls` member.
-pub(super) fn read_cls<R: ReadAt + ?Sized>(file: &R, path: &Path, member: &Member) -> Result<u32> {
+/// Reads the label in a `.cls` member.
+pub(super) fn read_cls<R: ReadAt + ?Sized>(
+    file: &R,
+    path: &Path,
+    member: &TarMember,
+) -> Result<u32> {
     let text = read(file, path, member)?;
     let text = text.as_deref().map_err(|problem| wrong(path, member, problem))?.trim();
     number(text).map_err(|problem| wrong(path, member, &problem))
 }
 
-/// What a `.json` member says; it may be about other things.
+/// Reads a `.json` member, which need not contain a label.
 ///
 /// # Errors
-/// If it cannot be read, or states two different labels.
+/// If it cannot be read, or contains conflicting labels.
 pub(super) fn read_json<R: ReadAt + ?Sized>(
     file: &R,
     path: &Path,
-    member: &Member,
-) -> Result<Json> {
+    member: &TarMember,
+) -> Result<LabelJson> {
     let text = read(file, path, member)?;
     let value = text.and_then(|text| {
         serde_json::from_str::<serde_json::Value>(&text)
@@ -51,9 +55,9 @@ pub(super) fn read_json<R: ReadAt + ?Sized>(
     });
     let value = match value {
         Ok(value) => value,
-        Err(problem) => return Ok(Json { problem: Some(problem), ..Json::default() }),
+        Err(problem) => return Ok(LabelJson { problem: Some(problem), ..LabelJson::default() }),
     };
-    let mut json = Json::default();
+    let mut json = LabelJson::default();
     for field in LABELS {
         match stated(field, value.get(field)) {
             Ok(None) => {}
@@ -76,7 +80,7 @@ pub(super) fn read_json<R: ReadAt + ?Sized>(
     Ok(json)
 }
 
-/// The label that a field of a `.json` states.
+/// The label in a field of a `.json` member.
 fn stated(field: &str, value: Option<&serde_json::Value>) -> Stated<Option<u32>> {
     use serde_json::Value;
     match value {
@@ -86,28 +90,28 @@ fn stated(field: &str, value: Option<&serde_json::Value>) -> Stated<Option<u32>>
             Ok(label) => Ok(Some(label)),
             Err(problem) => Err(format!("`{field}`: {problem}")),
         },
-        Some(_) => Err(format!("`{field}` is neither a number nor a text")),
+        Some(_) => Err(format!("`{field}` is neither a number nor text")),
     }
 }
 
 fn number(text: &str) -> Stated<u32> {
     let label = text.parse::<u64>().map_err(|_| {
         let shown: String = text.chars().take(40).collect();
-        format!("`{shown}` is no label")
+        format!("`{shown}` is not a label")
     })?;
     match u32::try_from(label) {
         Ok(label) if label < LARGEST_LABEL => Ok(label),
-        _ => Err(format!("{label} is beyond all classes")),
+        _ => Err(format!("{label} is too large")),
     }
 }
 
-pub(super) fn wrong(path: &Path, member: &Member, problem: &str) -> Error {
+pub(super) fn wrong(path: &Path, member: &TarMember, problem: &str) -> Error {
     let problem = format!("{}: {problem}", member.name);
-    Error::layout(path, problem, "labels are whole numbers that count from 0")
+    Error::layout(path, problem, "labels are integers from 0")
 }
 
-/// A member's text; `Err` inside if it is too long for a label.
-fn read<R: ReadAt + ?Sized>(file: &R, path: &Path, member: &Member) -> Result<Stated<String>> {
+/// The text of a member; the inner `Err` if it is too long for a label.
+fn read<R: ReadAt + ?Sized>(file: &R, path: &Path, member: &TarMember) -> Result<Stated<String>> {
     if member.len > LONGEST {
         return Ok(Err("too long for a label".to_owned()));
     }
@@ -117,11 +121,11 @@ fn read<R: ReadAt + ?Sized>(file: &R, path: &Path, member: &Member) -> Result<St
     Ok(Ok(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// What `.json` members call the classes: per field, each label's name.
+/// Class names in `.json` members: for each field, the name of each label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClassNames {
     fields: BTreeMap<usize, BTreeMap<u32, String>>,
-    /// Fields that differ between samples of one label name something else.
+    /// Fields that differ between samples of a label, and so are not class names.
     differing: std::collections::BTreeSet<usize>,
 }
 
@@ -150,14 +154,14 @@ impl ClassNames {
         }
     }
 
-    /// The names of `classes` classes; empty for a class that has none, and all empty if no field
-    /// is the same for all samples of each class.
+    /// The names of `classes` classes: empty for a class without one, and all empty if no field is
+    /// the same for all samples of each class.
     pub(crate) fn of(&self, classes: usize) -> Vec<String> {
         let mut names = vec![String::new(); classes];
         if let Some(known) = self.fields.values().next() {
             for (&label, name) in known {
-                if let Some(place) = names.get_mut(label as usize) {
-                    place.clone_from(name);
+                if let Some(slot) = names.get_mut(label as usize) {
+                    slot.clone_from(name);
                 }
             }
         }

@@ -1,17 +1,17 @@
-//! Tar files in webdataset's layout that come without an index.
+//! Tar files in webdataset's layout without an index.
 //!
-//! Members are grouped as the webdataset package does: a member's key is its path up to the first
-//! dot of the file name, its field is what follows, in lower case; members of one key that lie side
-//! by side are one sample. `a/000123.jpg` and `a/000123.cls` (or `.json` with a field `label`,
-//! `cls` or `class`) are an image and its label.
+//! TarMembers are grouped as the webdataset package does: a member's key is its path up to the
+//! first dot of the file name, its field is the rest, in lower case; adjacent members with the same
+//! key are a sample. `a/000123.jpg` and `a/000123.cls` (or `.json` with a field `label`, `cls` or
+//! `class`) are an image and its label.
 //!
-//! What is read in a different way by different people is an error: two images in one sample, a key
-//! with a dot (`000.25.jpg`: the package reads key `000`, field `25.jpg`), labels that differ, keys
-//! that occur twice. Members that are not used are counted, with an example of each kind.
+//! Anything ambiguous is an error: two images in one sample, a key with a dot (`000.25.jpg`: the
+//! package reads key `000`, field `25.jpg`), conflicting labels, keys that occur twice. TarMembers
+//! that are not used are counted, with an example of each kind.
 //!
 //! * [`scan`]: the samples of one tar file
-//! * [`shard_files`]: which files of a folder are shards, to train on or to test on
-//! * [`survey`]: all samples of a folder, checked against each other
+//! * [`shard_files`]: the shards of a folder, for training and for testing
+//! * [`survey`]: all samples of a folder, checked for consistency
 
 mod labels;
 mod sample;
@@ -22,51 +22,51 @@ mod unused;
 pub(crate) use labels::ClassNames;
 pub(super) use shard_files::is_at;
 pub(crate) use survey::survey;
-pub(crate) use unused::Unused;
+pub(crate) use unused::UnusedMembers;
 
-use crate::tar::{Broken, Fault, Member, Members, ReadAt};
+use crate::tar::{ReadAt, TarError, TarMember, TarMembers, TarProblem};
 use crate::{Error, Result};
-use sample::Group;
+use sample::SampleMembers;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Labels are less than this.
+/// Labels must be less than this.
 pub(crate) const LARGEST_LABEL: u32 = 1 << 20;
 
-/// An image of a tar file and its label.
+/// An image in a tar file, and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
-    pub(crate) image: Member,
+    pub(crate) image: TarMember,
     pub(crate) label: u32,
 }
 
-/// What a tar file holds.
+/// The content of a tar file.
 #[derive(Debug, Default)]
-pub(crate) struct Scan {
-    /// In the tar file's order.
+pub(crate) struct TarScan {
+    /// In the order of the tar file.
     pub(crate) samples: Vec<Sample>,
-    /// Names of classes, as `.json` members state them.
+    /// Class names from `.json` members.
     pub(crate) names: ClassNames,
-    /// Members that are not used.
-    pub(crate) unused: Unused,
+    /// TarMembers that are not used.
+    pub(crate) unused: UnusedMembers,
 }
 
-/// Walks through a tar file.
+/// Scans a tar file.
 ///
 /// # Errors
-/// If it is broken or compressed, or a sample can be read in more ways than one.
-pub(crate) fn scan<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<Scan> {
-    refuse_compressed(file, path)?;
-    let mut scan = Scan::default();
+/// If it is damaged or compressed, or a sample is ambiguous.
+pub(crate) fn scan<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<TarScan> {
+    reject_compressed(file, path)?;
+    let mut scan = TarScan::default();
     let mut keys = HashSet::new();
-    let mut group = Group::default();
-    let broken = |error: Broken| match error.fault {
-        Fault::Truncated { .. } if error.at == 0 => {
-            Error::layout(path, "an empty file", "fetch it again, or remove it")
+    let mut group = SampleMembers::default();
+    let broken = |error: TarError| match error.problem {
+        TarProblem::Truncated { .. } if error.at == 0 => {
+            Error::layout(path, "an empty file", "download it again, or remove it")
         }
-        _ => Error::layout(path, error.to_string(), "fetch it again"),
+        _ => Error::layout(path, error.to_string(), "download it again"),
     };
-    let mut members = Members::new(file, 0..u64::MAX);
+    let mut members = TarMembers::new(file, 0..u64::MAX);
     while let Some(mut member) = members.next_member().map_err(broken)? {
         if member.name.starts_with("./") {
             member.name.drain(..2);
@@ -80,11 +80,12 @@ pub(crate) fn scan<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<Scan> {
             continue;
         };
         if key != group.key() {
-            let finished = std::mem::replace(&mut group, Group::of(key));
+            let finished = std::mem::replace(&mut group, SampleMembers::of(key));
             finished.close(file, path, &mut scan)?;
             if !keys.insert(key.to_owned()) {
                 let problem = format!("the key `{key}` occurs in two places");
-                let remedy = "a sample's members must lie side by side, and each key occur once";
+                let remedy =
+                    "the members of a sample must be adjacent, and each key must be unique";
                 return Err(Error::layout(path, problem, remedy));
             }
         }
@@ -95,15 +96,15 @@ pub(crate) fn scan<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<Scan> {
     Ok(scan)
 }
 
-/// The key and the field (in lower case) that the webdataset package reads in a member's name;
-/// `None` for names that it passes over.
+/// The key and the field (in lower case) of a member's name as in the webdataset package; `None`
+/// for names that it ignores.
 fn split(name: &str) -> Option<(&str, String)> {
     let start = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = start + name[start..].find('.')?;
     (dot > start).then(|| (&name[..dot], name[dot + 1..].to_lowercase()))
 }
 
-/// Why a member is no part of any sample, if it is none.
+/// Why a member is ignored; `None` if it is not.
 fn ignored(name: &str) -> Option<&'static str> {
     let (mut parts, file) = match name.rsplit_once('/') {
         Some((folders, file)) => (folders.split('/'), file),
@@ -118,14 +119,14 @@ fn ignored(name: &str) -> Option<&'static str> {
     if file.starts_with('.') {
         return Some("hidden (`.*`)");
     }
-    // Metadata, as the package has it: a first component such as `__index__`.
+    // Metadata as in the package: a first component such as `__index__`.
     let first = name.split('/').next().unwrap_or(name);
     let is_meta = first.len() >= 4 && first.starts_with("__") && first.ends_with("__");
     is_meta.then_some("of metadata (`__*__`)")
 }
 
-/// Compressed files cannot be read at any place, so that the error names the tool.
-fn refuse_compressed<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<()> {
+/// Rejects compressed files, which have no random access; the error names the tool to unpack them.
+fn reject_compressed<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<()> {
     let mut magic = [0; 6];
     let mut filled = 0;
     while filled < magic.len() {

@@ -1,27 +1,27 @@
-//! The members of one sample: which is the image, which the label.
+//! Finds the image and the label among the members of a sample.
 
-use super::labels::{Json, read_cls, read_json, wrong};
-use super::{Sample, Scan};
-use crate::formats::ENDINGS;
-use crate::tar::{Member, ReadAt};
+use super::labels::{LabelJson, read_cls, read_json, wrong};
+use super::{Sample, TarScan};
+use crate::formats::EXTENSIONS;
+use crate::tar::{ReadAt, TarMember};
 use crate::{Error, Result};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// More members than any sample has.
-const MOST_MEMBERS: usize = 1024;
+/// The limit of members per sample.
+const MAX_MEMBERS: usize = 1024;
 
-/// Members of one key that lie side by side.
+/// Adjacent members with the same key.
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(super) struct SampleMembers {
     key: String,
     fields: HashSet<String>,
-    members: Vec<(String, Member)>,
+    members: Vec<(String, TarMember)>,
 }
 
-impl Group {
-    pub(super) fn of(key: &str) -> Group {
-        Group { key: key.to_owned(), ..Group::default() }
+impl SampleMembers {
+    pub(super) fn of(key: &str) -> SampleMembers {
+        SampleMembers { key: key.to_owned(), ..SampleMembers::default() }
     }
 
     pub(super) fn key(&self) -> &str {
@@ -31,34 +31,33 @@ impl Group {
     /// Adds a member.
     ///
     /// # Errors
-    /// If the field is there already.
-    pub(super) fn add(&mut self, field: String, member: Member, path: &Path) -> Result<()> {
+    /// If the field exists already.
+    pub(super) fn add(&mut self, field: String, member: TarMember, path: &Path) -> Result<()> {
         if !self.fields.insert(field.clone()) {
-            let problem = format!("{} is there twice", member.name);
-            return Err(Error::layout(path, problem, "each field of a sample may occur once"));
+            let problem = format!("{} occurs twice", member.name);
+            return Err(Error::layout(path, problem, "each field of a sample must be unique"));
         }
-        if self.members.len() >= MOST_MEMBERS {
-            let problem = format!("more than {MOST_MEMBERS} members of the key `{}`", self.key);
-            return Err(Error::layout(path, problem, "a key may have no dot in it"));
+        if self.members.len() >= MAX_MEMBERS {
+            let problem = format!("more than {MAX_MEMBERS} members of the key `{}`", self.key);
+            return Err(Error::layout(path, problem, "keys must not contain dots"));
         }
         self.members.push((field, member));
         Ok(())
     }
 
-    /// Adds what the members make to `scan`.
+    /// Adds the sample to `scan`.
     ///
     /// # Errors
-    /// If more than one of them may be the image or its label, or there is an image without a
-    /// label.
+    /// If it has several images or conflicting labels, or an image without a label.
     pub(super) fn close<R: ReadAt + ?Sized>(
         self,
         file: &R,
         path: &Path,
-        scan: &mut Scan,
+        scan: &mut TarScan,
     ) -> Result<()> {
         let Some((_, first)) = self.members.first() else { return Ok(()) };
-        let images = self.members.iter().filter(|(field, _)| ENDINGS.contains(&&**field));
-        let images: Vec<&Member> = images.map(|(_, member)| member).collect();
+        let images = self.members.iter().filter(|(field, _)| EXTENSIONS.contains(&&**field));
+        let images: Vec<&TarMember> = images.map(|(_, member)| member).collect();
         self.check_dots(!images.is_empty(), path)?;
         let image = match images[..] {
             [] => {
@@ -69,7 +68,7 @@ impl Group {
             [image] => image.clone(),
             [one, other, ..] => {
                 let problem = format!("{} and {} are images of one sample", one.name, other.name);
-                let remedy = "leave one, or give the other a field of its own, such as `seg.png`";
+                let remedy = "remove one, or give it another field, such as `seg.png`";
                 return Err(Error::layout(path, problem, remedy));
             }
         };
@@ -86,41 +85,41 @@ impl Group {
         Ok(())
     }
 
-    /// The label, and what a `.json` says besides.
+    /// The label, and other information in a `.json` member.
     fn label<R: ReadAt + ?Sized>(
         &self,
         file: &R,
         path: &Path,
-        image: &Member,
-    ) -> Result<(u32, Json)> {
+        image: &TarMember,
+    ) -> Result<(u32, LabelJson)> {
         let find = |wanted: &str| self.members.iter().find(|(field, _)| field == wanted);
         let cls = find("cls").map(|(_, member)| read_cls(file, path, member)).transpose()?;
         let json = find("json").map(|(_, member)| Ok((member, read_json(file, path, member)?)));
-        let json: Option<(&Member, Json)> = json.transpose()?;
+        let json: Option<(&TarMember, LabelJson)> = json.transpose()?;
         let stated = json.as_ref().and_then(|(_, json)| json.label);
         match (cls, stated, json) {
             (Some(a), Some(b), Some((member, _))) if a != b => {
-                let problem = format!("label {b}, where the `.cls` beside it has {a}");
-                let remedy = "correct the one that is wrong, or remove it";
+                let problem = format!("label {b}, but its `.cls` has {a}");
+                let remedy = "correct or remove the wrong one";
                 Err(Error::layout(path, format!("{}: {problem}", member.name), remedy))
             }
             (Some(label), _, json) | (None, Some(label), json) => {
                 Ok((label, json.map(|(_, json)| json).unwrap_or_default()))
             }
-            (None, None, Some((member, Json { problem: Some(problem), .. }))) => {
+            (None, None, Some((member, LabelJson { problem: Some(problem), .. }))) => {
                 Err(wrong(path, member, &problem))
             }
             (None, None, _) => {
                 let problem = format!("{} has no label", image.name);
-                let remedy = "expected a `.cls` or `.json` member of the same name right beside it \
+                let remedy = "expected an adjacent `.cls` or `.json` member of the same name \
                               (`tar --sort=name` packs them so)";
                 Err(Error::layout(path, problem, remedy))
             }
         }
     }
 
-    /// Refuses samples whose key seems to have a dot. Beside an image, fields such as `seg.png` are
-    /// something else, unless they have a label of their own.
+    /// Rejects samples whose key seems to contain a dot. Next to an image, fields such as `seg.png`
+    /// are allowed, unless they have a label of their own.
     fn check_dots(&self, has_image: bool, path: &Path) -> Result<()> {
         let mut dotted = self.members.iter().filter_map(|(field, member)| {
             let (prefix, ending) = field.rsplit_once('.')?;
@@ -130,7 +129,7 @@ impl Group {
             ["cls", "json"].iter().any(|label| self.fields.contains(&format!("{prefix}.{label}")))
         };
         let found = dotted.find(|(prefix, ending, _)| {
-            ENDINGS.contains(ending) && (!has_image || is_labelled(prefix))
+            EXTENSIONS.contains(ending) && (!has_image || is_labelled(prefix))
         });
         let Some((prefix, ending, member)) = found else { return Ok(()) };
         let problem = format!(
@@ -139,11 +138,11 @@ impl Group {
             member.name, self.key
         );
         let remedy = "rename the members (`000_25.jpg` for `000.25.jpg`), so that the first dot \
-                      comes before `jpg` and `cls`";
+                      is the one before `jpg` and `cls`";
         Err(Error::layout(path, problem, remedy))
     }
 }
 
-fn unused(field: &str, member: &Member, scan: &mut Scan) {
+fn unused(field: &str, member: &TarMember, scan: &mut TarScan) {
     scan.unused.add(&format!("`.{field}`"), &member.name);
 }

@@ -1,14 +1,14 @@
-//! Which files of a folder are shards, and what for.
+//! Finds the shards of a folder, for training and for testing.
 
 use super::split;
 use crate::bounded;
-use crate::formats::ENDINGS;
-use crate::tar::{Forward, Members};
+use crate::formats::EXTENSIONS;
+use crate::tar::{ForwardReader, TarMembers};
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::path::{Path, PathBuf};
 
-/// The shards of a folder and of the folders in it.
+/// The shards of a folder and of its subfolders.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ShardFiles {
     pub(super) train: Vec<PathBuf>,
@@ -16,7 +16,7 @@ pub(super) struct ShardFiles {
     pub(super) notes: Vec<String>,
 }
 
-/// A way of compressing tar files.
+/// A compression format of tar files.
 pub(super) struct Compression {
     endings: &'static [&'static str],
     pub(super) magic: &'static [u8],
@@ -34,26 +34,26 @@ pub(super) const COMPRESSIONS: [Compression; 4] = [
     Compression { endings: &[".tar.xz", ".txz"], magic: b"\xFD7zXZ\0", tool: "unxz" },
 ];
 
-/// That a shard is compressed, and how to unpack it.
+/// The error for a compressed shard, with the tool to unpack it.
 pub(super) fn compressed(path: &Path, how: &Compression) -> Error {
-    let problem = "a compressed tar file, of which no image can be read alone";
+    let problem = "a compressed tar file, which has no random access";
     Error::layout(path, problem, format!("unpack it with `{}` first", how.tool))
 }
 
-/// What a word in a name says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+/// The split that a word in a name indicates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ShardSplit {
     Train,
     Val,
     Test,
 }
 
-/// The tar files of a folder and of the folders in it: to train on and to test on, by whole words
-/// in their names or their folders' (`train`, `val`, `valid`, `validation`, `test`, in any case).
-/// The contest's own archives, which are named `ILSVRC...`, are tar files of another kind.
+/// The tar files of a folder and its subfolders for training and for testing, according to whole
+/// words in their names or their folders' names (`train`, `val`, `valid`, `validation`, `test`, in
+/// any case). The contest's own archives, which are named `ILSVRC...`, are not shards.
 ///
 /// # Errors
-/// If a name says two things, or a shard is compressed.
+/// If a name is ambiguous, or a shard is compressed.
 pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
     let mut parts: [Vec<PathBuf>; 3] = Default::default();
     let mut unnamed = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
         if let Some(how) = compression(&path) {
             return Err(compressed(&path, how));
         }
-        match part_of(dir, &path)? {
+        match split_of(dir, &path)? {
             Some(part) => parts[part as usize].push(path),
             None => unnamed.push(path),
         }
@@ -70,7 +70,7 @@ pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
     let mut notes = Vec::new();
     if let (false, Some(first)) = (train.is_empty(), unnamed.first()) {
         notes.push(format!(
-            "{} tar files have neither `train` nor `val` in their names and are trained on, \
+            "{} tar files have neither `train` nor `val` in their names and are used for training, \
              e.g. {}",
             unnamed.len(),
             first.display()
@@ -81,7 +81,7 @@ pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
     let test = match (val.is_empty(), test.first()) {
         (false, Some(first)) => {
             notes.push(format!(
-                "tested on the shards named `val`; {} named `test` are not used, e.g. {}",
+                "the shards named `val` are the test set; {} named `test` are not used, e.g. {}",
                 test.len(),
                 first.display()
             ));
@@ -93,8 +93,8 @@ pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
     Ok(ShardFiles { train, test, notes })
 }
 
-/// Whether there is any shard. Compressed files alone are shards if labels lie in them; folders
-/// that cannot be read have none.
+/// Whether there is any shard. Compressed files are shards only if they contain labels; unreadable
+/// folders have none.
 pub(in crate::shards) fn is_at(dir: &Path) -> bool {
     let found = match candidates(dir) {
         Ok(found) => found,
@@ -103,7 +103,7 @@ pub(in crate::shards) fn is_at(dir: &Path) -> bool {
     found.iter().any(|path| match compression(path) {
         None => true,
         Some(how) if how.tool == "gunzip" => has_labels(path),
-        // Not looked into: the name must do.
+        // Other formats are recognised by name only.
         Some(_) => !words(&path.file_name().unwrap_or_default().to_string_lossy()).is_empty(),
     })
 }
@@ -123,10 +123,10 @@ fn candidates(dir: &Path) -> Result<Vec<PathBuf>> {
         let is_tar = name.to_ascii_lowercase().ends_with(".tar") || compression(path).is_some();
         is_tar && !name.starts_with("ILSVRC") && !path.is_dir()
     });
-    // A link that leads nowhere is a shard that is missing, and a pipe would be waited for.
+    // A dangling link is a missing shard, and opening a pipe would block.
     if let Some(path) = found.iter().find(|path| !path.is_file()) {
         let remedy = "put the tar file there, or remove it";
-        return Err(Error::layout(path, "no file, or a link that leads nowhere", remedy));
+        return Err(Error::layout(path, "not a file, or a dangling link", remedy));
     }
     Ok(found)
 }
@@ -141,40 +141,41 @@ fn has_labels(path: &Path) -> bool {
     const MEMBERS: usize = 16;
     const BYTES: u64 = 64 << 20;
     let Ok((file, _)) = bounded::open(path) else { return false };
-    let stream = Forward::new(MultiGzDecoder::new(std::io::BufReader::new(file)), BYTES);
-    let members = Members::new(&stream, 0..u64::MAX).map_while(std::result::Result::ok);
+    let stream = ForwardReader::new(MultiGzDecoder::new(std::io::BufReader::new(file)), BYTES);
+    let members = TarMembers::new(&stream, 0..u64::MAX).map_while(std::result::Result::ok);
     let names: Vec<String> = members.take(MEMBERS).map(|member| member.name).collect();
     let fields: Vec<(&str, String)> = names.iter().filter_map(|name| split(name)).collect();
     let is_image = |key: &str| {
-        fields.iter().any(|(other, field)| *other == key && ENDINGS.contains(&&**field))
+        fields.iter().any(|(other, field)| *other == key && EXTENSIONS.contains(&&**field))
     };
     fields.iter().any(|(key, field)| field == "cls" || (field == "json" && is_image(key)))
 }
 
-/// What a shard's name says, or else the name of its folder.
-fn part_of(dir: &Path, path: &Path) -> Result<Option<Part>> {
+/// The split according to a shard's name, or else its folder's name.
+fn split_of(dir: &Path, path: &Path) -> Result<Option<ShardSplit>> {
     let inside = path.strip_prefix(dir).unwrap_or(path);
-    let said = |name: Option<&std::ffi::OsStr>| {
+    let splits_in = |name: Option<&std::ffi::OsStr>| {
         let name = name.unwrap_or_default().to_string_lossy().into_owned();
         let mut parts = words(&name);
         parts.dedup();
         parts
     };
-    let (file, folder) = (said(path.file_name()), said(inside.parent().map(Path::as_os_str)));
+    let file = splits_in(path.file_name());
+    let folder = splits_in(inside.parent().map(Path::as_os_str));
     match (&file[..], &folder[..]) {
         ([], []) => Ok(None),
         ([part], []) | ([], [part]) => Ok(Some(*part)),
         ([a], [b]) if a == b => Ok(Some(*a)),
         _ => {
-            let problem = "its name, with its folder's, says more than one of `train`, `val` and \
-                           `test`";
-            Err(Error::layout(path, problem, "rename it so that it says one"))
+            let problem =
+                "its name, with its folder's, has more than one of `train`, `val` and `test`";
+            Err(Error::layout(path, problem, "rename it so that it has one"))
         }
     }
 }
 
-/// The parts that the whole words of a name say; a capital after a small letter begins a word.
-fn words(name: &str) -> Vec<Part> {
+/// The splits that whole words of a name indicate; a capital after a small letter starts a word.
+fn words(name: &str) -> Vec<ShardSplit> {
     let mut spaced = String::with_capacity(name.len() + 8);
     let mut after_small = false;
     for letter in name.chars() {
@@ -186,9 +187,9 @@ fn words(name: &str) -> Vec<Part> {
     }
     let words = spaced.split(|letter: char| !letter.is_alphabetic()).map(str::to_lowercase);
     let parts = words.filter_map(|word| match &*word {
-        "train" | "training" => Some(Part::Train),
-        "val" | "valid" | "validation" => Some(Part::Val),
-        "test" | "testing" => Some(Part::Test),
+        "train" | "training" => Some(ShardSplit::Train),
+        "val" | "valid" | "validation" => Some(ShardSplit::Val),
+        "test" | "testing" => Some(ShardSplit::Test),
         _ => None,
     });
     parts.collect()
@@ -200,24 +201,24 @@ mod tests {
     use crate::scratch_dir::ScratchDir;
 
     #[test]
-    fn only_whole_words_say_what_a_shard_is_for() {
+    fn only_whole_words_indicate_a_split() {
         for (name, parts) in [
-            ("train-1-latest.tar", &[Part::Train][..]),
-            ("imagenet1k-validation-00.tar", &[Part::Val]),
-            ("VAL0.TAR", &[Part::Val]),
-            ("Valid_set-3", &[Part::Val]),
-            ("test2017.tar", &[Part::Test]),
-            ("testing-{00}.tar", &[Part::Test]),
-            ("ImageNetVal-00.tar", &[Part::Val]),
+            ("train-1-latest.tar", &[ShardSplit::Train][..]),
+            ("imagenet1k-validation-00.tar", &[ShardSplit::Val]),
+            ("VAL0.TAR", &[ShardSplit::Val]),
+            ("Valid_set-3", &[ShardSplit::Val]),
+            ("test2017.tar", &[ShardSplit::Test]),
+            ("testing-{00}.tar", &[ShardSplit::Test]),
+            ("ImageNetVal-00.tar", &[ShardSplit::Val]),
             ("interval-contest-attested-retrain.tar", &[]),
-            ("train-val-0.tar", &[Part::Train, Part::Val]),
+            ("train-val-0.tar", &[ShardSplit::Train, ShardSplit::Val]),
         ] {
             assert_eq!(words(name), parts, "{name}");
         }
     }
 
     #[test]
-    fn shards_are_found_by_their_own_names_and_their_folders() {
+    fn shards_are_assigned_by_their_names_and_their_folders() {
         let dir = ScratchDir::new();
         for name in [
             "train-1-latest.tar",
@@ -250,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_is_missing_is_an_error() {
+    fn a_missing_shard_is_an_error() {
         let dir = ScratchDir::new();
         dir.write("train-0.tar", b"");
         std::os::unix::fs::symlink("gone.tar", dir.path().join("train-1.tar")).unwrap();
         let said = find(dir.path()).unwrap_err().to_string();
-        assert!(said.contains("train-1.tar: no file, or a link that leads nowhere"), "{said}");
+        assert!(said.contains("train-1.tar: not a file, or a dangling link"), "{said}");
         assert!(is_at(dir.path()));
     }
 

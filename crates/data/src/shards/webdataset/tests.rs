@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::scratch_dir::{ScratchDir, encoded};
-use crate::{Dataset, Options, ReadBuffer, open, verify};
+use crate::{Dataset, DatasetOptions, ReadBuffer, open, verify};
 
 type File<'a> = (&'a str, &'a [u8]);
 
@@ -29,7 +29,7 @@ fn png(number: usize) -> Vec<u8> {
     image([number as u8, 100, 200], image::ImageFormat::Png)
 }
 
-fn scanned(members: &[File]) -> Result<Scan> {
+fn scanned(members: &[File]) -> Result<TarScan> {
     scan(&archive(members)[..], Path::new("train-0.tar"))
 }
 
@@ -37,12 +37,12 @@ fn refused(members: &[File]) -> String {
     scanned(members).map(|scan| scan.samples).unwrap_err().to_string()
 }
 
-fn names(scan: &Scan) -> Vec<(&str, u32)> {
+fn names(scan: &TarScan) -> Vec<(&str, u32)> {
     scan.samples.iter().map(|s| (&*s.image.name, s.label)).collect()
 }
 
 fn opened(dir: &ScratchDir) -> Result<Dataset> {
-    let options = Options { memory_limit: 0, ..Options::with_side(8) };
+    let options = DatasetOptions { memory_limit: 0, ..DatasetOptions::with_side(8) };
     open(dir.path().to_str().unwrap(), &options, &|_, _| ())
 }
 
@@ -172,19 +172,19 @@ fn labels_that_differ_or_are_none_are_refused() {
     assert_eq!(json(Some(b"6"), br#"{"label": "tench"}"#), Ok(6));
     assert_eq!(json(Some(b"7"), br#"{"similarity": NaN}"#), Ok(7)); // as Python writes it
     for (cls, text, wanted) in [
-        (Some(&b"3"[..]), &br#"{"label": 4}"#[..], "label 4, where the `.cls` beside it has 3"),
-        (Some(b"3"), br#"{"label": "4"}"#, "label 4, where the `.cls` beside it has 3"),
+        (Some(&b"3"[..]), &br#"{"label": 4}"#[..], "label 4, but its `.cls` has 3"),
+        (Some(b"3"), br#"{"label": "4"}"#, "label 4, but its `.cls` has 3"),
         (None, br#"{"label": 1, "cls": 2}"#, "two labels, 1 and 2"),
-        (None, br#"{"label": "tench"}"#, "`label`: `tench` is no label"),
-        (None, br#"{"label": -1}"#, "`-1` is no label"),
-        (None, br#"{"label": 1.5}"#, "`1.5` is no label"),
-        (None, br#"{"label": [1, 0]}"#, "`label` is neither a number nor a text"),
-        (None, br#"{"label": 1048576}"#, "1048576 is beyond all classes"),
+        (None, br#"{"label": "tench"}"#, "`label`: `tench` is not a label"),
+        (None, br#"{"label": -1}"#, "`-1` is not a label"),
+        (None, br#"{"label": 1.5}"#, "`1.5` is not a label"),
+        (None, br#"{"label": [1, 0]}"#, "`label` is neither a number nor text"),
+        (None, br#"{"label": 1048576}"#, "1048576 is too large"),
         (None, b"{", "not valid JSON"),
         (None, b"{}", "0.jpg has no label"),
         (None, br#"{"label": null}"#, "0.jpg has no label"),
-        (Some(b"cat"), b"{}", "`cat` is no label"),
-        (Some(b""), b"{}", "`` is no label"),
+        (Some(b"cat"), b"{}", "`cat` is not a label"),
+        (Some(b""), b"{}", "`` is not a label"),
     ] {
         let said = json(cls, text).unwrap_err();
         assert!(said.contains(wanted), "{said}");
@@ -239,7 +239,7 @@ fn names_outside_the_archive_are_counted() {
     .unwrap();
     assert_eq!(names(&scan), [("2.jpg", 1)]);
     let notes = scan.unused.notes();
-    let wanted = "4 that are no usable files (4 names that are absolute or have `..`), e.g. \
+    let wanted = "4 that are not usable files (4 absolute names or names with `..`), e.g. \
                   /data/0.jpg";
     assert!(notes[0].contains(wanted), "{notes:?}");
 }
@@ -319,17 +319,17 @@ fn labels_must_be_dense() {
         opened(&dir).map(|set| (set.train.classes().len(), set.notes)).map_err(|e| e.to_string())
     };
     let said = of([("train-0.tar", &[0, 1, 1_000_000]), ("val-0.tar", &[0])]).unwrap_err();
-    let wanted = "train-0.tar/2.png has label 1000000, and 999,998 of the 1,000,001 classes up to \
-                  it have no image, class 2 among them";
+    let wanted = "train-0.tar/2.png has label 1000000, but 999,998 of the 1,000,001 classes up to \
+                  it have no image, for example class 2";
     assert!(said.contains(wanted), "{said}");
 
     let (classes, notes) = of([("train-0.tar", &[0, 1, 3, 3]), ("val-0.tar", &[0])]).unwrap();
     assert_eq!((classes, notes.len()), (4, 1));
-    assert!(notes[0].ends_with("1 of 4 classes have no image, class 2 among them"), "{notes:?}");
+    assert!(notes[0].ends_with("1 of 4 classes have no image, for example class 2"), "{notes:?}");
     let (_, notes) = of([("train-0.tar", &[1, 2, 3]), ("val-0.tar", &[1])]).unwrap();
     assert!(notes[0].ends_with("counted from 1?"), "{notes:?}");
     let (_, notes) = of([("train-0.tar", &[0, 1]), ("val-0.tar", &[0, 2, 2])]).unwrap();
-    assert!(notes[0].contains("never trained on: class 2 with 2 test images"), "{notes:?}");
+    assert!(notes[0].contains("but no training images, for example class 2 with 2"), "{notes:?}");
     let said = of([("train-0.tar", &[4, 4]), ("val-0.tar", &[4])]).unwrap_err();
     assert!(said.contains("2 training images of 1 classes"), "{said}");
 }
@@ -412,12 +412,12 @@ fn every_image_of_a_folder_of_tar_files_is_verified_and_measured() {
         ("2.cls", b"2"),
     ];
     dir.write("val-0.tar", &archive(&bad));
-    let report = verify::folder(dir.path(), verify::Options::default(), &|_, _| ()).unwrap();
+    let report = verify::folder(dir.path(), verify::VerifyOptions::default(), &|_, _| ()).unwrap();
     assert_eq!((report.files, report.unusable()), (14, 2), "{report:?}");
     let found: Vec<_> = report.findings.iter().map(|f| (&*f.name, f.kind)).collect();
     let wanted = [
-        ("val-0.tar/1.jpg", verify::Kind::Truncated),
-        ("val-0.tar/2.png", verify::Kind::NotAnImage),
+        ("val-0.tar/1.jpg", verify::FindingKind::Truncated),
+        ("val-0.tar/2.png", verify::FindingKind::NotAnImage),
     ];
     assert_eq!(found, wanted);
     // Not the two without a whole header.
@@ -426,7 +426,8 @@ fn every_image_of_a_folder_of_tar_files_is_verified_and_measured() {
 
     // A folder that cannot be trained on cannot be verified.
     dir.write("val-1.tar", &archive(&[("0.jpg", &jpeg[..]), ("0.png", b"x"), ("0.cls", b"0")]));
-    let error = verify::folder(dir.path(), verify::Options::default(), &|_, _| ()).unwrap_err();
+    let error =
+        verify::folder(dir.path(), verify::VerifyOptions::default(), &|_, _| ()).unwrap_err();
     assert!(error.to_string().contains("images of one sample"), "{error}");
 }
 

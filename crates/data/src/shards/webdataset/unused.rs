@@ -1,22 +1,22 @@
-//! Members of tar files that are not used: how many of each kind, with an example.
+//! Counts members of tar files that are not used, by kind, with an example.
 
-use crate::tar::Skipped;
+use crate::tar::SkippedMembers;
 use files::numbers::grouped;
 use std::collections::BTreeMap;
 
-/// So many kinds are told apart: names come from strangers' files.
-const MOST_KINDS: usize = 12;
+/// The limit of distinct kinds, because names come from untrusted files.
+const MAX_KINDS: usize = 12;
 const OTHERS: &str = "of other kinds";
 
-/// Counts by kind, such as `.txt`, and the name of the first of each.
+/// Counts by kind, such as `.txt`, with the name of the first of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unused {
+pub(crate) struct UnusedMembers {
     kinds: BTreeMap<String, (usize, String)>,
-    /// Samples without an image, and a member of the first.
+    /// The number of samples without an image, and a member of the first.
     pub(super) without_image: (usize, String),
 }
 
-impl Unused {
+impl UnusedMembers {
     /// Counts a member.
     pub(super) fn add(&mut self, kind: &str, name: &str) {
         self.add_many(kind, 1, name);
@@ -24,7 +24,7 @@ impl Unused {
 
     fn add_many(&mut self, kind: &str, count: usize, name: &str) {
         let is_new = !self.kinds.contains_key(kind);
-        let kind = if is_new && self.kinds.len() >= MOST_KINDS { OTHERS } else { kind };
+        let kind = if is_new && self.kinds.len() >= MAX_KINDS { OTHERS } else { kind };
         let entry = self.kinds.entry(kind.to_owned()).or_insert((0, name.to_owned()));
         entry.0 += count;
     }
@@ -37,16 +37,16 @@ impl Unused {
         self.without_image.0 += 1;
     }
 
-    /// Counts what the walk through the archive passed over.
-    pub(super) fn add_skipped(&mut self, skipped: &Skipped, first: Option<&str>) {
+    /// Counts the members that the tar reader skipped.
+    pub(super) fn add_skipped(&mut self, skipped: &SkippedMembers, first: Option<&str>) {
         if skipped.total() > 0 {
-            let kind = format!("that are no usable files ({skipped})");
+            let kind = format!("that are not usable files ({skipped})");
             self.add_many(&kind, skipped.total() as usize, first.unwrap_or_default());
         }
     }
 
-    /// Adds another tar file's, whose members are called `file/member`.
-    pub(super) fn merge(&mut self, other: Unused, file: &str) {
+    /// Adds the counts of another tar file, whose members are named `file/member`.
+    pub(super) fn merge(&mut self, other: UnusedMembers, file: &str) {
         for (kind, (count, name)) in other.kinds {
             self.add_many(&kind, count, &format!("{file}/{name}"));
         }
@@ -59,12 +59,12 @@ impl Unused {
         }
     }
 
-    /// How many members, of all kinds.
+    /// The number of members of all kinds.
     pub(super) fn members(&self) -> usize {
         self.kinds.values().map(|(count, _)| count).sum()
     }
 
-    /// A sentence for each thing worth knowing.
+    /// Messages for the user.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.kinds.is_empty() {

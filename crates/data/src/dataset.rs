@@ -1,39 +1,40 @@
-//! A training and a test set, and what a run makes of them.
+//! A training set with its test set.
 
 use crate::{
-    Fake, Patience, Result, Source, Stalled, Statistics, Subset, Watch, fingerprint_watched,
+    Fake, ReadTimeouts, ReadWatch, Result, Source, StalledRead, Statistics, Subset,
+    fingerprint_watched,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A training and a test set with the same classes and sizes.
+/// A training set and a test set with the same classes and image size.
 #[derive(Clone)]
 pub struct Dataset {
-    /// What was opened, and what was made of it.
+    /// What was opened, and how it was changed; for example `shapes less every 10th`.
     pub name: String,
     /// Images to train on.
     pub train: Arc<dyn Source>,
     /// Images to test on.
     pub test: Arc<dyn Source>,
-    /// What each class is called in words, in the order of labels; empty where the data has no
-    /// names besides [`Source::classes`], which tell classes apart. Names need not be unique.
+    /// The name of each class in words, in the order of labels. Empty if the data has no names
+    /// besides the identifiers in [`Source::classes`]. Names need not be unique.
     pub class_names: Vec<String>,
-    /// What the user should be told, once.
+    /// Messages for the user, to be shown once.
     pub notes: Vec<String>,
-    /// What was measured when the set was prepared, if it was, and at the size that is asked for.
+    /// The statistics stored with a prepared set, if it is opened at the size it was prepared for.
     pub statistics: Option<Statistics>,
-    /// What is measured for the statistics, if that is not what is trained on.
+    /// The images that statistics are measured on, if not the training images.
     pub(crate) measured: Option<Arc<dyn Source>>,
-    /// Digests of what is trained on and of what is tested on.
+    /// Digests of the training and the test images.
     pub(crate) fingerprints: Option<[String; 2]>,
 }
 
-/// Hears how many of how many images have been read, and of one that takes long; says whether to go
-/// on.
-pub type WatchOfMany<'a> = dyn FnMut((usize, usize), Option<&Stalled>) -> bool + 'a;
+/// A callback during a long read: it receives the number of images read and the total, and a
+/// stalled read if there is one. Reading stops if it returns `false`.
+pub type ProgressWatch<'a> = dyn FnMut((usize, usize), Option<&StalledRead>) -> bool + 'a;
 
 impl Dataset {
-    /// Of larger sets, so many images make the mean and the colours' statistics.
+    /// At most this many images are read to measure statistics.
     const MEASURED: usize = 100_000;
 
     pub(crate) fn new(name: String, train: Arc<dyn Source>, test: Arc<dyn Source>) -> Dataset {
@@ -42,15 +43,15 @@ impl Dataset {
         Dataset { name, train, test, class_names, notes, statistics, measured, fingerprints }
     }
 
-    /// `count` random images of `classes` classes; some of them, spread over all, to test on.
+    /// `count` random images of `classes` classes; up to 256 of them are the test set.
     pub fn random(count: usize, side: usize, classes: usize) -> Dataset {
         let images: Arc<dyn Source> = Arc::new(Fake::new(count, side, classes));
         let test = Arc::new(Subset::spread(Arc::clone(&images), count.min(256)));
-        let notes = vec!["random images: only the times mean anything".to_string()];
+        let notes = vec!["random images: only the timings are meaningful".to_string()];
         Dataset { notes, ..Dataset::new("random".to_string(), images, test) }
     }
 
-    /// `count` of the training images, spread over all, to train and to test on.
+    /// Keeps `count` of the training images, evenly spaced, for both training and testing.
     pub fn few(self, count: usize) -> Dataset {
         let few: Arc<dyn Source> = Arc::new(Subset::spread(self.train, count));
         let name = format!("{} of {}", few.len(), self.name);
@@ -58,8 +59,8 @@ impl Dataset {
         Dataset { class_names, notes, ..Dataset::new(name, Arc::clone(&few), few) }
     }
 
-    /// Takes the last of every `nth` training image away from training, to test on. What is
-    /// subtracted stays the mean of all, so that a run may go on with all.
+    /// Moves the last of every `nth` training images to the test set, which it replaces. The
+    /// subtracted mean stays that of all images, so that a run can be resumed on the full set.
     pub fn hold_out(self, nth: usize) -> Dataset {
         let (rest, held) = Subset::hold_out(Arc::clone(&self.train), nth);
         let name = format!("{} less every {nth}th", self.name);
@@ -68,45 +69,46 @@ impl Dataset {
         Dataset { class_names, notes, statistics, measured: Some(train), ..held_out }
     }
 
-    /// Finds out what these images are known by, whatever they are called, which is then a part of
-    /// their [`summary`](Self::summary): digests of what is trained on and of what is tested on,
-    /// with [`fingerprint_watched`]. `None` if `watch` stopped it.
+    /// Computes the digests of the training and the test images with [`fingerprint_watched`]. The
+    /// [`summary`](Self::summary) contains them from then on. They do not depend on the set's name
+    /// or location. `None` if `watch` stopped reading.
     ///
     /// # Errors
-    /// As there.
+    /// As [`fingerprint_watched`].
     pub fn identify(
         &mut self,
-        patience: Patience,
-        watch: &mut Watch,
+        timeouts: ReadTimeouts,
+        watch: &mut ReadWatch,
     ) -> Result<Option<&[String; 2]>> {
-        let mut of = |source| fingerprint_watched(source, patience, watch);
+        let mut of = |source| fingerprint_watched(source, timeouts, watch);
         let Some(train) = of(&self.train)? else { return Ok(None) };
         let Some(test) = of(&self.test)? else { return Ok(None) };
         Ok(Some(self.fingerprints.insert([train, test])))
     }
 
-    /// Mean image and colours of the training images: as they are stored with a prepared set, else
-    /// measured, with [`Statistics::of_watched`]. `None` if `watch` stopped it.
+    /// The mean image and the colour statistics of the training images: those stored with a
+    /// prepared set, or else measured with [`Statistics::of_watched`]. `None` if `watch` stopped
+    /// reading.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Statistics::of_watched`].
     pub fn measure(
         &self,
         threads: usize,
-        patience: Patience,
-        watch: &mut WatchOfMany,
+        timeouts: ReadTimeouts,
+        watch: &mut ProgressWatch,
     ) -> Result<Option<Statistics>> {
         if let Some(stored) = &self.statistics {
             return Ok(Some(stored.clone()));
         }
         let measured = self.measured.as_ref().unwrap_or(&self.train);
         let count = measured.len().min(Self::MEASURED);
-        let mut watch = |done, stalled: Option<&Stalled>| watch((done, count), stalled);
-        Statistics::of_watched(measured, threads, Some(count), patience, &mut watch)
+        let mut watch = |done, stalled: Option<&StalledRead>| watch((done, count), stalled);
+        Statistics::of_watched(measured, threads, Some(count), timeouts, &mut watch)
     }
 
-    /// Name, numbers, size and classes, and what the images are [known by](Self::identify), for
-    /// whoever keeps a record of them.
+    /// Name, image counts, size, classes and, once computed, the
+    /// [fingerprints](Self::identify); recorded with a run.
     pub fn summary(&self) -> Value {
         let mut summary = json!({
             "name": self.name,
@@ -128,7 +130,7 @@ mod tests {
     use crate::fingerprint;
 
     #[test]
-    fn of_a_few_images_all_are_learned_and_tested() {
+    fn a_few_images_are_both_trained_and_tested_on() {
         let set = Dataset::random(100, 8, 5);
         assert_eq!((set.name.as_str(), set.train.len(), set.test.len()), ("random", 100, 100));
         let few = Dataset { class_names: vec!["a".to_string()], ..set }.few(10);
@@ -137,10 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_subtracted_is_the_mean_of_all_whatever_is_held_out() {
+    fn statistics_are_those_of_all_images_with_or_without_a_hold_out() {
         let set = Dataset::random(20, 8, 5);
-        let measured =
-            |set: &Dataset| set.measure(1, Patience::default(), &mut |_, _| true).unwrap().unwrap();
+        let measured = |set: &Dataset| {
+            set.measure(1, ReadTimeouts::default(), &mut |_, _| true).unwrap().unwrap()
+        };
         let all = measured(&set);
         let less = set.hold_out(4);
         assert_eq!((less.train.len(), less.test.len()), (15, 5));
@@ -149,10 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_has_fingerprints_once_they_are_known() {
+    fn a_summary_has_fingerprints_once_they_are_computed() {
         let mut set = Dataset::random(20, 8, 5);
         assert!(set.summary().get("fingerprints").is_none());
-        let known = set.identify(Patience::default(), &mut |_| true).unwrap().cloned().unwrap();
+        let known = set.identify(ReadTimeouts::default(), &mut |_| true).unwrap().cloned().unwrap();
         assert_eq!(known, [&set.train, &set.test].map(|source| fingerprint(&**source)));
         assert_eq!(set.summary()["fingerprints"], json!(known));
     }

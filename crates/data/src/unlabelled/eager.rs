@@ -1,11 +1,11 @@
-//! Image files without classes, read at once and kept.
+//! Image files without classes, read at once.
 
 use crate::decode::read_square;
 use crate::{Error, ExifMode, ReadBuffer, Result, Source};
 use std::path::PathBuf;
 
-/// Images read from files; none has a class.
-pub struct Pictures {
+/// Images read from files, without classes.
+pub struct UnlabelledImages {
     classes: Vec<String>,
     side: usize,
     names: Vec<PathBuf>,
@@ -13,14 +13,15 @@ pub struct Pictures {
     remark: Option<String>,
 }
 
-impl Pictures {
-    /// Reads those of the files that can be read, as squares of `side`, upright or as they are
-    /// stored. Gives an error for each of the others.
+impl UnlabelledImages {
+    /// Reads `files` as squares of `side` pixels. Also returns the errors of those that cannot be
+    /// read, which are left out.
     pub fn read(
         files: &[PathBuf],
-        (side, exif): (usize, ExifMode),
+        side: usize,
+        exif: ExifMode,
         classes: &[String],
-    ) -> (Pictures, Vec<Error>) {
+    ) -> (UnlabelledImages, Vec<Error>) {
         let (mut names, mut pixels, mut bad) = (Vec::new(), Vec::new(), Vec::new());
         let (mut oriented, mut first) = (0, None);
         let mut buffer = ReadBuffer::default();
@@ -38,11 +39,11 @@ impl Pictures {
             }
         }
         let remark = first.map(|first| exif.note(oriented, &first.display().to_string()));
-        (Pictures { classes: classes.to_vec(), side, names, pixels, remark }, bad)
+        (UnlabelledImages { classes: classes.to_vec(), side, names, pixels, remark }, bad)
     }
 }
 
-impl Source for Pictures {
+impl Source for UnlabelledImages {
     fn classes(&self) -> &[String] {
         &self.classes
     }

@@ -1,4 +1,4 @@
-//! Work on many things by many threads, whose results come out in order.
+//! A parallel loop whose results are used in order.
 
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -6,31 +6,31 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Results that may wait for an earlier one, for each thread: enough that no thread waits because
-/// one image is four times as large as the next.
+/// Results per thread that may wait for an earlier one, so that threads stay busy even if one image
+/// is four times as large as the next.
 const WAITING: usize = 4;
 
-struct State<T> {
+struct QueueState<T> {
     next: usize,
-    /// Results that have been handed over, and their buffers to be used again.
+    /// Finished results, and free buffers for new ones.
     done: BTreeMap<usize, Option<T>>,
     free: Vec<T>,
     stopped: bool,
 }
 
-struct Line<T> {
-    state: Mutex<State<T>>,
+struct Queue<T> {
+    state: Mutex<QueueState<T>>,
     free: Condvar,
     done: Condvar,
 }
 
-/// Makes a result for each of `range` on `threads` threads and hands them to `take` in order, on
-/// the caller's. Results are buffers that are used again: never more than a few for each thread.
-/// Returns whether the end was reached: `false` if `stop` said so before.
+/// Calls `make` for each index of `range` on `threads` threads, and `take` with the results in
+/// order on the calling thread. Results are buffers that are reused, a few per thread. Returns
+/// `false` if `stop` ended the loop early.
 ///
 /// # Errors
-/// What `take` fails with; or that a thread panicked.
-pub(super) fn in_order<S, T: Default + Send>(
+/// The error of `take`; or [`Error::Panic`] if `make` panicked.
+pub(super) fn for_each<S, T: Default + Send>(
     threads: usize,
     range: Range<usize>,
     stop: &(dyn Fn() -> bool + Sync),
@@ -39,13 +39,14 @@ pub(super) fn in_order<S, T: Default + Send>(
     mut take: impl FnMut(usize, &T) -> Result<()>,
 ) -> Result<bool> {
     let buffers = (0..threads * (1 + WAITING)).map(|_| T::default()).collect();
-    let state = State { next: range.start, done: BTreeMap::new(), free: buffers, stopped: false };
-    let line = Line { state: Mutex::new(state), free: Condvar::new(), done: Condvar::new() };
+    let state =
+        QueueState { next: range.start, done: BTreeMap::new(), free: buffers, stopped: false };
+    let queue = Queue { state: Mutex::new(state), free: Condvar::new(), done: Condvar::new() };
     let work = || {
         let mut own = prepare();
-        while let Some((at, mut result)) = line.begin(range.end, stop) {
+        while let Some((at, mut result)) = queue.begin(range.end, stop) {
             let made = catch_unwind(AssertUnwindSafe(|| make(&mut own, at, &mut result)));
-            line.finish(at, made.is_ok().then_some(result));
+            queue.finish(at, made.is_ok().then_some(result));
             if made.is_err() {
                 own = prepare();
             }
@@ -53,8 +54,8 @@ pub(super) fn in_order<S, T: Default + Send>(
     };
     std::thread::scope(|scope| {
         (0..threads).for_each(|_| drop(scope.spawn(work)));
-        let _end = End(&line);
-        let outcome = range.clone().try_fold(true, |_, at| match line.take(at) {
+        let _guard = StopGuard(&queue);
+        let outcome = range.clone().try_fold(true, |_, at| match queue.take(at) {
             None => Err(None),
             Some(None) => {
                 let message = "while it was decoded or encoded".to_owned();
@@ -62,7 +63,7 @@ pub(super) fn in_order<S, T: Default + Send>(
             }
             Some(Some(result)) => {
                 take(at, &result).map_err(Some)?;
-                line.give_back(result);
+                queue.give_back(result);
                 Ok(true)
             }
         });
@@ -74,17 +75,17 @@ pub(super) fn in_order<S, T: Default + Send>(
     })
 }
 
-impl<T> Line<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+impl<T> Queue<T> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         self.state.lock().expect("nothing panics while it holds this lock")
     }
 
-    /// The next thing to make and a buffer for it; both together, so that what is due next is
-    /// always in someone's hands.
+    /// The next index and a buffer for its result. Both are taken under one lock, so that the next
+    /// result due always has a thread.
     fn begin(&self, end: usize, stop: &(dyn Fn() -> bool + Sync)) -> Option<(usize, T)> {
-        let told_to = stop();
+        let is_stopping = stop();
         let mut state = self.lock();
-        if told_to {
+        if is_stopping {
             state.stopped = true;
             self.free.notify_all();
             self.done.notify_all();
@@ -106,7 +107,7 @@ impl<T> Line<T> {
         self.done.notify_all();
     }
 
-    /// The result that is due, once it is there; `None`: nobody makes it any more.
+    /// The result `at`, once it is finished; `None` if the loop was stopped.
     fn take(&self, at: usize) -> Option<Option<T>> {
         let mut state = self.lock();
         loop {
@@ -126,10 +127,10 @@ impl<T> Line<T> {
     }
 }
 
-/// Sends the threads home, even if the caller's part panics: they would wait for ever.
-struct End<'a, T>(&'a Line<T>);
+/// Stops the threads when it is dropped, even if `take` panics; they would wait forever.
+struct StopGuard<'a, T>(&'a Queue<T>);
 
-impl<T> Drop for End<'_, T> {
+impl<T> Drop for StopGuard<'_, T> {
     fn drop(&mut self) {
         self.0.lock().stopped = true;
         self.0.free.notify_all();

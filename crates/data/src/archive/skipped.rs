@@ -1,13 +1,13 @@
-//! What is passed over in an archive.
+//! Skipped entries of an archive.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How many entries were passed over for which reason, with an example of each.
+/// Counts of skipped entries by reason, with an example of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passed(BTreeMap<&'static str, (usize, String)>);
+pub(crate) struct SkippedEntries(BTreeMap<&'static str, (usize, String)>);
 
-impl Passed {
+impl SkippedEntries {
     pub(super) fn add(&mut self, reason: &'static str, name: &str) {
         self.add_many(reason, 1, name);
     }
@@ -17,7 +17,7 @@ impl Passed {
         self.0.entry(reason).or_insert_with(|| (0, shown())).0 += count;
     }
 
-    /// A sentence about it, if there is anything to say.
+    /// A message for the user, if anything was skipped.
     pub(crate) fn note(&self, path: &Path) -> Option<String> {
         let parts = self.0.iter().map(|(reason, (count, example))| {
             if example.is_empty() {
@@ -27,6 +27,6 @@ impl Passed {
             }
         });
         let parts: Vec<String> = parts.collect();
-        (!parts.is_empty()).then(|| format!("{}: passed over {}", path.display(), parts.join(", ")))
+        (!parts.is_empty()).then(|| format!("{}: skipped {}", path.display(), parts.join(", ")))
     }
 }

@@ -1,0 +1,25 @@
+//! Holds out test images where a data set has none.
+
+use random::Permutation;
+
+/// One image in this many of each class is held out.
+pub(crate) const HELD_OUT: usize = 10;
+
+/// Splits images into a training part and a held-out tenth of each class, always the same. Both
+/// keep their order. A class of one image has none held out.
+pub(crate) fn hold_out<T: Clone>(images: &[T], label_of: impl Fn(&T) -> u32) -> (Vec<T>, Vec<T>) {
+    let label = |image: usize| label_of(&images[image]);
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.sort_by_key(|&image| label(image));
+    let mut held = vec![false; images.len()];
+    for class in order.chunk_by(|&a, &b| label(a) == label(b)) {
+        let shuffled = Permutation::new(0, label(class[0]), class.len() as u64);
+        let count = if class.len() == 1 { 0 } else { (class.len() / HELD_OUT).max(1) };
+        (0..count as u64).for_each(|at| held[class[shuffled.at(at) as usize]] = true);
+    }
+    let pick = |wanted: bool| -> Vec<T> {
+        let images = images.iter().zip(&held).filter(|&(_, &held)| held == wanted);
+        images.map(|(image, _)| image.clone()).collect()
+    };
+    (pick(false), pick(true))
+}
