@@ -125,7 +125,9 @@ fn time_prepare(
     let peak = peak_memory().map_or(String::new(), |bytes| {
         format!(", peak memory {:.0} MiB", bytes as f64 / (1 << 20) as f64)
     });
-    println!("prepare: {images} images to {encoding:?}, {threads} threads: {rate:.0} images/s{peak}");
+    println!(
+        "prepare: {images} images to {encoding:?}, {threads} threads: {rate:.0} images/s{peak}"
+    );
     Ok(())
 }
 

@@ -48,7 +48,9 @@ pub fn saved(disk: &dyn Disk, run: &Path) -> Result<Vec<Saved>> {
         let Some(step) = step_of(&path) else { continue };
         match disk.kind(&path).map_err(|error| failed(&path, error))? {
             None => {} // just removed by the training process, or a dangling link
-            Some(kind) => found.push(Saved { step, path, is_file: matches!(kind, FileKind::File(_)) }),
+            Some(kind) => {
+                found.push(Saved { step, path, is_file: matches!(kind, FileKind::File(_)) })
+            }
         }
     }
     found.sort_by(|a, b| (b.step, &b.path).cmp(&(a.step, &a.path)));
