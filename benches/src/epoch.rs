@@ -1,8 +1,8 @@
-//! Epochs with loading and augmentation, alternately ours and PyTorch's.
+//! Times whole epochs, with loading and augmentation: ours and PyTorch's in turns.
 //!
 //! Both resize images to 36 x 36, take random crops of 32 x 32, mirror half of them, subtract the
-//! training set's mean image and train with the recipe. Both decode according to [`Loading`], with
-//! the same number of workers.
+//! training set's mean image and train with the same recipe. [`Loading`] determines when images are
+//! decoded. Both use the same number of workers.
 
 use crate::peer::{EpochTimes, Peer, PeerMode};
 use clap::ValueEnum;
@@ -30,7 +30,7 @@ pub enum Loading {
 }
 
 impl Loading {
-    /// In a table, and on the script's command line.
+    /// The name in tables and on the Python script's command line.
     pub fn name(self) -> &'static str {
         match self {
             Loading::Files => "files",
@@ -39,7 +39,7 @@ impl Loading {
     }
 }
 
-/// The size of an epoch and its threads.
+/// The size of an epoch, and the number of threads.
 #[derive(Clone, Copy, Debug)]
 pub struct EpochOptions {
     /// Images per epoch, spread evenly over the data set.
@@ -52,19 +52,19 @@ pub struct EpochOptions {
     pub workers: usize,
 }
 
-/// A network and its augmented data: each [`run`](EpochBenchmark::run) is an epoch.
+/// A network and its augmented data; each [`run`](EpochBenchmark::run) trains for one epoch.
 pub struct EpochBenchmark {
     step: SingleDevice,
     source: Arc<dyn Source>,
     plan: data::LoaderPlan,
     workers: usize,
-    number: u32,
-    steps: u64,
+    epochs_done: u32,
+    steps_done: u64,
 }
 
 impl EpochBenchmark {
-    /// Opens the images of `folder`, with a subfolder per class, and plans `spec` with `recipe`,
-    /// random crops and mirroring.
+    /// Opens the images of `folder`, which has a subfolder per class, and builds the network
+    /// `spec`, to be trained with `recipe`, random crops and mirroring.
     ///
     /// # Errors
     /// If the folder's images cannot be read, or the network does not fit them.
@@ -73,34 +73,35 @@ impl EpochBenchmark {
         recipe: &Recipe,
         folder: &Path,
         loading: Loading,
-        size: EpochOptions,
+        options: EpochOptions,
     ) -> Result<EpochBenchmark, String> {
         let augment = Augment { crop: true, mirror: true, ..Augment::NONE };
-        let recipe = Recipe { augment, batch: size.batch, ..recipe.clone() };
+        let recipe = Recipe { augment, batch: options.batch, ..recipe.clone() };
         let [height, width, _] = spec.input;
         let side = recipe.side(height, width);
         let message = |error: data::Error| error.to_string();
         let files: Arc<dyn Source> = Arc::new(Folder::open(folder, side).map_err(message)?);
-        let files: Arc<dyn Source> = Arc::new(Subset::spread(files, size.images));
+        let files: Arc<dyn Source> = Arc::new(Subset::spread(files, options.images));
         let statistics =
-            Statistics::of(&*files, size.threads, Some(2000), &|_| ()).map_err(message)?;
+            Statistics::of(&*files, options.threads, Some(2000), &|_| ()).map_err(message)?;
         let source: Arc<dyn Source> = match loading {
             Loading::Files => files,
-            Loading::Memory => Arc::new(Memory::read_all(files, size.threads, &|_| ())),
+            Loading::Memory => Arc::new(Memory::read_all(files, options.threads, &|_| ())),
         };
         let classes = source.classes().len();
         let spec = spec.clone().with_classes(classes).map_err(|error| error.to_string())?;
-        let device = Device::cpu(size.threads);
+        let device = Device::cpu(options.threads);
         let mean = (Mean::Image, [side, side]);
         let values = Values { shape: vec![side, side, 3], values: statistics.mean.clone() };
         let start = Start::fresh(&recipe, 0, values);
-        let step = SingleDevicePlan::new(&spec, size.batch, mean, device.target())
+        let step = SingleDevicePlan::new(&spec, options.batch, mean, device.target())
             .and_then(|plan| plan.open(device, &start));
         let mut step = step.map_err(|error| error.to_string())?;
         let setting = recipe.schedule.setting(&ScheduleState::default(), 1);
         step.set_rates(&recipe, &setting).map_err(|error| error.to_string())?;
-        let plan = recipe.augment.plan(size.batch, (height, width), 0);
-        Ok(EpochBenchmark { step, source, plan, workers: size.workers, number: 0, steps: 0 })
+        let plan = recipe.augment.plan(options.batch, (height, width), 0);
+        let workers = options.workers;
+        Ok(EpochBenchmark { step, source, plan, workers, epochs_done: 0, steps_done: 0 })
     }
 
     /// Side of the resized images.
@@ -108,63 +109,65 @@ impl EpochBenchmark {
         self.source.size().0
     }
 
-    /// Trains for an epoch, including the start of the loader.
+    /// Trains for an epoch. The time includes the start of the loader.
     ///
     /// # Errors
     /// If images cannot be read, or the loss is not finite.
     pub fn run(&mut self) -> Result<EpochTimes, String> {
         let start = Instant::now();
         let mut loader = Loader::new(self.source.clone(), self.plan, self.workers, 0);
-        if self.number > 0 {
-            loader.start_at(self.number, 0);
+        if self.epochs_done > 0 {
+            loader.start_at(self.epochs_done, 0);
         }
         let (mut wait, mut images) = (0.0, 0);
         for _ in 0..loader.batches_per_epoch() {
             let requested = Instant::now();
             let batch = loader.next_batch().map_err(|error| error.to_string())?;
-            let batch = batch.expect("training data have no end");
+            let batch = batch.expect("a training loader never ends");
             wait += requested.elapsed().as_secs_f64();
-            self.steps += 1;
-            let request = StepRequest::plain(self.steps);
+            self.steps_done += 1;
+            let request = StepRequest::plain(self.steps_done);
             self.step.train_on(&batch, request).map_err(|error| error.to_string())?;
             images += batch.images;
         }
-        self.number += 1;
+        self.epochs_done += 1;
         Ok(EpochTimes { seconds: start.elapsed().as_secs_f64(), wait, images })
     }
 
     /// Runs `work` on the device's threads.
     pub fn enter<T: Send>(self, work: impl FnOnce(EpochBenchmark) -> T + Send) -> T {
-        let EpochBenchmark { step, source, plan, workers, number, steps } = self;
-        step.enter(|step| work(EpochBenchmark { step, source, plan, workers, number, steps }))
+        let EpochBenchmark { step, source, plan, workers, epochs_done, steps_done } = self;
+        step.enter(|step| {
+            work(EpochBenchmark { step, source, plan, workers, epochs_done, steps_done })
+        })
     }
 }
 
 /// Starts PyTorch with the same network, images and augmentation (`benches/peer/cifar_epoch.py`).
 ///
 /// # Errors
-/// If it does not start, or ends with a message on stderr.
+/// If Python does not start, or the script fails before it is ready (it prints why to stderr).
 pub fn peer(
     python: &Path,
     folder: &Path,
-    form: PeerMode,
+    mode: PeerMode,
     loading: Loading,
     side: usize,
-    size: EpochOptions,
+    options: EpochOptions,
 ) -> Result<Peer, String> {
-    let numbers = [size.images, size.batch, side, size.threads, size.workers];
+    let numbers = [options.images, options.batch, side, options.threads, options.workers];
     let numbers = numbers.map(|number| number.to_string());
     let folder = folder.to_str().ok_or_else(|| format!("{} is not UTF-8", folder.display()))?;
     let mut args = vec![folder];
     args.extend(numbers.iter().map(String::as_str));
-    args.extend([form.name(), loading.name()]);
+    args.extend([mode.name(), loading.name()]);
     Peer::start(python, include_str!("../peer/cifar_epoch.py"), &args)
 }
 
-/// Runs `rounds` epochs of each, alternately.
+/// Runs `rounds` epochs of each, in alternation.
 ///
 /// # Errors
-/// As [`EpochBenchmark::run`], and if PyTorch ends.
+/// As [`EpochBenchmark::run`], or if the PyTorch process has ended.
 pub fn alternate(
     epoch: &mut EpochBenchmark,
     peer: &mut Peer,
@@ -199,9 +202,10 @@ mod tests {
         }
         let spec = Spec::image("linear", 32, 32, 3).linear("fc1", 10);
         let recipe = Recipe { rate: 1e-9, ..train::recipes::cifar_18pct() };
-        let size = EpochOptions { images: 7, batch: 4, threads: 1, workers: 1 };
+        let options = EpochOptions { images: 7, batch: 4, threads: 1, workers: 1 };
         for loading in [Loading::Files, Loading::Memory] {
-            let mut epoch = EpochBenchmark::open(&spec, &recipe, &folder, loading, size).unwrap();
+            let mut epoch =
+                EpochBenchmark::open(&spec, &recipe, &folder, loading, options).unwrap();
             assert_eq!(epoch.side(), 36);
             for _ in 0..2 {
                 let EpochTimes { seconds, wait, images } = epoch.run().unwrap();

@@ -20,35 +20,36 @@ use crate::results::replace;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A table whose first columns are the key of a row.
+/// A table; the cells in its first `keys` columns identify a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     columns: Vec<String>,
     keys: usize,
     rows: Vec<Vec<String>>,
+    /// See [`whole`](Self::whole).
     whole: bool,
 }
 
 impl Table {
-    /// A table with columns `keys` and `values`.
+    /// An empty table with columns `keys`, then `values`.
     pub fn new(keys: &[&str], values: &[&str]) -> Table {
         let columns = keys.iter().chain(values).map(|name| name.to_string()).collect();
         Table { columns, keys: keys.len(), rows: Vec::new(), whole: false }
     }
 
-    /// Marks a table of one run, which replaces the old one completely.
+    /// Marks the table as complete: it replaces all recorded rows, not only those with its keys.
     #[must_use]
     pub fn whole(self) -> Table {
         Table { whole: true, ..self }
     }
 
-    /// Adds a row with a cell for each column.
+    /// Adds a row, with one cell for each column.
     ///
     /// # Panics
     /// If the number of cells differs.
     pub fn push(&mut self, row: impl IntoIterator<Item = String>) {
         let row: Vec<String> = row.into_iter().collect();
-        assert_eq!(row.len(), self.columns.len(), "a cell for each of {:?}", self.columns);
+        assert_eq!(row.len(), self.columns.len(), "one cell for each of {:?}", self.columns);
         self.rows.push(row);
     }
 
@@ -62,20 +63,21 @@ impl Table {
     }
 }
 
-/// BENCHMARKS.md.
+/// The file BENCHMARKS.md.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
 }
 
 impl Ledger {
-    /// The file of the repository that this program was built from.
+    /// The BENCHMARKS.md of the repository that this program was built from.
     pub fn of_the_repository() -> Ledger {
         let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
         Ledger { path: benches.with_file_name("BENCHMARKS.md") }
     }
 
-    /// Checks that the file has a place for each of these tables, before the measurements.
+    /// Checks that the file has a place for each of these tables. Call it before the measurements,
+    /// so that none is lost.
     ///
     /// # Errors
     /// A message with the path and the missing lines.
@@ -84,7 +86,7 @@ impl Ledger {
         names.iter().try_for_each(|name| place(&text, name).map(drop).map_err(|e| self.error(&e)))
     }
 
-    /// Writes a table's rows; `run` describes the measurement.
+    /// Writes a table's rows to the file; `run` describes the run that measured them.
     ///
     /// # Errors
     /// A message with the path.
@@ -102,15 +104,15 @@ impl Ledger {
     }
 }
 
-/// The heading of the last column.
+/// The heading of the last column, which has the number of each row's run.
 const RUN: &str = "run";
 
-/// The text with the table's rows replaced.
+/// The text of BENCHMARKS.md with the table's rows replaced.
 fn merge(text: &str, name: &str, table: &Table, run: &str) -> Result<String, String> {
     let place = place(text, name)?;
     let columns = [&table.columns[..], &[RUN.to_string()]].concat();
     let old = Recorded::parse(&text[place.clone()]).filter(|old| {
-        !table.whole && old.columns == columns // a table with other columns is replaced
+        !table.whole && old.columns == columns // otherwise the whole old table is replaced
     });
     let (mut rows, mut runs) = old.map_or_else(Default::default, |old| (old.rows, old.runs));
 
@@ -118,8 +120,8 @@ fn merge(text: &str, name: &str, table: &Table, run: &str) -> Result<String, Str
     let number = runs.len();
     for row in &table.rows {
         let new = [&row[..], &[number.to_string()]].concat();
-        let same = |old: &&mut Vec<String>| old[..table.keys] == row[..table.keys];
-        match rows.iter_mut().find(same) {
+        let same_key = |old: &&mut Vec<String>| old[..table.keys] == row[..table.keys];
+        match rows.iter_mut().find(same_key) {
             Some(old) => *old = new,
             None => rows.push(new),
         }
@@ -130,26 +132,27 @@ fn merge(text: &str, name: &str, table: &Table, run: &str) -> Result<String, Str
     Ok(format!("{}{merged}\n{runs}{}", &text[..place.start], &text[place.end..]))
 }
 
-/// Removes the runs without rows, and numbers the others in the order of the rows.
+/// Returns the runs that still have rows, in the order of their first rows, and updates the run
+/// numbers in the rows. Runs with equal descriptions become one.
 fn renumber(rows: &mut [Vec<String>], runs: &[String]) -> Vec<String> {
-    let mut kept: Vec<String> = Vec::new();
+    let mut used: Vec<String> = Vec::new();
     for row in rows {
         let number = row.last_mut().expect("a run's number");
         let run = number.parse().ok().and_then(|at: usize| runs.get(at.checked_sub(1)?));
         let Some(run) = run else {
-            number.clear(); // edited by hand: no run is better than a wrong one
+            number.clear(); // not a listed run: the file was edited by hand
             continue;
         };
-        let at = kept.iter().position(|other| other == run).unwrap_or_else(|| {
-            kept.push(run.clone());
-            kept.len() - 1
+        let at = used.iter().position(|other| other == run).unwrap_or_else(|| {
+            used.push(run.clone());
+            used.len() - 1
         });
         *number = (at + 1).to_string();
     }
-    kept
+    used
 }
 
-/// The bytes between a table's two comments.
+/// The range of bytes between a table's two comments.
 fn place(text: &str, name: &str) -> Result<std::ops::Range<usize>, String> {
     let (opening, closing) = (format!("<!-- bench: {name} -->\n"), "<!-- /bench -->");
     let missing = || {
@@ -162,13 +165,13 @@ fn place(text: &str, name: &str) -> Result<std::ops::Range<usize>, String> {
     let start = text.find(&opening).ok_or_else(missing)? + opening.len();
     let length = text[start..].find(closing).ok_or_else(missing)?;
     if text[start..][..length].contains("<!-- bench:") {
-        Err(missing()) // the next table's closing comment
+        Err(missing()) // the closing comment that was found is the next table's
     } else {
         Ok(start..start + length)
     }
 }
 
-/// A recorded table.
+/// A table in BENCHMARKS.md, with the runs listed below it.
 struct Recorded {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -217,7 +220,8 @@ mod tests {
             1. Tuesday: `b`\n2. Monday: `a`\n<!-- /bench -->\nbelow\n\
             <!-- bench: memory -->\nold\n<!-- /bench -->\n";
         assert_eq!(text, expected);
-        // A run without rows is removed; identical runs are one.
+        // Monday's run has no rows any more and is removed. The new run is listed once, as its
+        // description is equal to that of Tuesday's.
         let third = table(&[["alexnet", "infer", "2"]]);
         let text = merge(&text, "steps", &third, "Tuesday: `b`").unwrap();
         assert!(text.contains("| alexnet | infer | 2 | 1 |"), "{text}");
@@ -235,7 +239,7 @@ mod tests {
         other.push(["alexnet".to_string(), "5".to_string()]);
         let other = merge(&text, "steps", &other, "c").unwrap();
         assert!(!other.contains("gone") && other.contains("| alexnet | 5 | 1 |"), "{other}");
-        // Text in the place of a table is replaced.
+        // Text that is not a table is replaced, too.
         assert!(!merge(LEDGER, "memory", &one, "d").unwrap().contains("old"));
     }
 
@@ -251,8 +255,8 @@ mod tests {
     fn the_repositorys_ledger_has_every_place() {
         let names = ["steps", "memory", "epoch", "floor alexnet 128", "floor torchvision 128"];
         let scaling = ["scaling weak", "scaling strong", "scaling measured"];
-        let on_paper = ["floor h200 alexnet", "floor h200 torchvision"];
-        let names = names.iter().chain(&scaling).chain(&on_paper);
+        let calculated = ["floor h200 alexnet", "floor h200 torchvision"];
+        let names = names.iter().chain(&scaling).chain(&calculated);
         let names: Vec<String> = names.map(|name| name.to_string()).collect();
         assert_eq!(Ledger::of_the_repository().check(&names), Ok(()));
     }

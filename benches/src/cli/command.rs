@@ -1,15 +1,16 @@
-//! The command line, for repeating a measurement.
+//! The command line that repeats a measurement, for BENCHMARKS.md.
 
-/// The command without paths of this machine and without output options.
+/// The `cargo xtask bench` command with these arguments. Paths of this machine are replaced by
+/// placeholders, and options for output and for comparison with earlier results are left out.
 pub fn command(args: impl IntoIterator<Item = String>) -> String {
     let mut command = "cargo xtask bench".to_string();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        let (name, inline) = match arg.split_once('=') {
+        let (name, has_inline_value) = match arg.split_once('=') {
             Some((name, _)) => (name, true),
             None => (arg.as_str(), false),
         };
-        let placeholder = match name {
+        let replacement = match name {
             "--write" => continue,
             "--save" | "--baseline" | "--regression" => "",
             "--python" => " --python VENV/bin/python",
@@ -19,10 +20,10 @@ pub fn command(args: impl IntoIterator<Item = String>) -> String {
                 continue;
             }
         };
-        if !inline {
-            args.next();
+        if !has_inline_value {
+            args.next(); // the option's value
         }
-        command += placeholder;
+        command += replacement;
     }
     command
 }

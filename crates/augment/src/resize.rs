@@ -5,21 +5,24 @@ use taps::Taps;
 
 mod taps;
 
-/// Resizes images with a triangle filter: bilinear for enlarging, and scaled with the factor for
-/// shrinking, which avoids aliasing.
+/// Resizes images with a triangle filter. For enlarging, this is bilinear interpolation; for
+/// shrinking, the filter is widened by the shrinking factor, which avoids aliasing.
 ///
-/// It works in two passes, rows first, in integer arithmetic, and rounds to 8 bits after each. This
-/// is the arithmetic of Pillow's `Image.resize(size, BILINEAR)`, so that pixels are bit-identical
-/// on every processor. (Pillow 13 starts with the columns if an image shrinks more in height than
-/// in width; it then differs from earlier versions by one level in some pixels.) The buffers
-/// between the passes are reused.
+/// A horizontal pass resizes each row, then a vertical pass resizes each column. Both use integer
+/// arithmetic, so that results are bit-identical on every processor, and round to 8 bits. The
+/// results are bit-identical to those of Pillow's `Image.resize(size, BILINEAR)`. (Pillow 13 runs
+/// the vertical pass first if an image shrinks more in height than in width; some pixels then
+/// differ by one level from those of earlier versions and of this code.) The buffers are reused for
+/// the next image.
 #[derive(Clone, Debug, Default)]
 pub struct Resizer {
+    /// Horizontal taps.
     across: Taps,
+    /// Vertical taps.
     down: Taps,
-    /// The resized columns of the source rows that are needed.
+    /// The result of the horizontal pass: the source rows that are needed, in their new width.
     narrowed: Vec<u8>,
-    /// The window's last row, plus one byte.
+    /// A copy of the image's last row, with one more byte.
     last: Vec<u8>,
 }
 
@@ -37,8 +40,8 @@ impl Resizer {
     /// Writes a window of an image, resized to `size` (height, width), to `into`, which has
     /// height x width x 3 bytes. `image` is the image's own height and width.
     ///
-    /// The result does not depend on pixels outside the window: it is the same as if the window was
-    /// cut out before.
+    /// The result does not depend on pixels outside the window: it equals cutting the window out
+    /// and resizing it.
     ///
     /// # Panics
     /// If a size is zero, the window exceeds the image, or `into` has another size.
@@ -59,8 +62,8 @@ impl Resizer {
         self.resample(rows, image.1, window, size, wanted, into);
     }
 
-    /// Writes the centre square of `from`, with its shorter side resized to `side`, to `into`: the
-    /// paper's section 2.
+    /// Resizes `from` so that its shorter side is `side`, and writes the centre square to `into`:
+    /// the preprocessing of the paper's section 2.
     ///
     /// The longer side becomes `side * longer / shorter`, rounded down; pixels outside the square
     /// are not computed.
@@ -72,17 +75,18 @@ impl Resizer {
         self.square_crop(from, side, Rectangle::whole((side, side)), &mut into.pixels);
     }
 
-    /// Computes only a part of that square, and writes it to `into`.
+    /// Computes only a part of the centre square of [`square`](Self::square), and writes it to
+    /// `into`.
     ///
     /// # Panics
-    /// If a size is zero, the part exceeds the square, or `into` does not have its size.
+    /// If a size is zero, the part exceeds the square, or `into` does not have the part's size.
     pub fn square_crop(&mut self, from: &Image, side: usize, part: Rectangle, into: &mut [u8]) {
         let (whole, part) = in_whole((from.height, from.width), side, part);
         self.crop(from, whole, part, into);
     }
 
-    /// The pixels of an image of `size` (height, width) that a part of its square depends on;
-    /// [`square_crop`](Self::square_crop) does not read others.
+    /// The source pixels on which a part of the centre square depends, in an image of `size`
+    /// (height, width); [`square_crop`](Self::square_crop) reads no others.
     ///
     /// # Panics
     /// If a size is zero, or the part exceeds the square.
@@ -104,8 +108,8 @@ impl Resizer {
         self.resample(&from.pixels, from.width, window, size, part, into);
     }
 
-    /// The pixels `wanted` of a window resized to `size` (height, width). `rows` are the image's
-    /// rows of `stride` pixels, starting with the window's first row.
+    /// Computes the rectangle `wanted` of a window resized to `size` (height, width), and writes it
+    /// to `into`. `rows` are the image's rows of `stride` pixels, from the window's first row on.
     fn resample(
         &mut self,
         rows: &[u8],
@@ -128,8 +132,8 @@ impl Resizer {
     }
 }
 
-/// The size of the whole image when its shorter side is `side`, and the position of a part of its
-/// centre square in it.
+/// The size (height, width) of the whole image after its shorter side is resized to `side`, and a
+/// part of its centre square as a rectangle of that image.
 fn in_whole(size: (usize, usize), side: usize, part: Rectangle) -> ((usize, usize), Rectangle) {
     let inside = part.top + part.height <= side && part.left + part.width <= side;
     assert!(inside, "{part:?} exceeds a square of {side}");
@@ -161,8 +165,8 @@ impl pulp::WithSimd for ResizePass<'_> {
         down.fill(window.height, size.0, wanted.top, wanted.height);
         let (first, end) = down.reach();
         let (length, columns) = (window.width * 3, wanted.width * 3);
-        // Pixels are read and written four bytes at a time: the fourth belongs to the next pixel or
-        // row, which is written later.
+        // `narrow` reads and writes four bytes for each pixel of three. The fourth belongs to the
+        // next pixel or row, which is written later; so each buffer needs one more byte.
         narrowed.resize((end - first) * columns + 1, 0);
         for y in first..end {
             let to = &mut narrowed[(y - first) * columns..][..columns + 1];
@@ -216,9 +220,9 @@ mod tests {
         out
     }
 
-    /// Made by fixtures/pillow.py with Pillow 13.0.0.
+    /// The values were made by fixtures/pillow.py with Pillow 13.0.0.
     #[test]
-    fn every_pixel_of_a_tiny_image_is_pillows() {
+    fn every_pixel_of_a_tiny_image_equals_pillow() {
         let pillow = [
             81, 73, 111, 159, 90, 95, 194, 148, 105, 185, 204, 138, 53, 109, 143, 111, 164, 107,
             148, 111, 96, 144, 140, 90, 99, 148, 195, 163, 165, 108, 150, 165, 87, 113, 153, 105,
@@ -226,8 +230,8 @@ mod tests {
         assert_eq!(resized(&noise(5, 7), 3, 4).pixels, pillow);
     }
 
-    /// Sizes before and after, and FNV-1a of the pixels; made by fixtures/pillow.py with Pillow
-    /// 13.0.0.
+    /// Sizes before and after, and the FNV-1a hash of the result; made by fixtures/pillow.py with
+    /// Pillow 13.0.0.
     #[test]
     fn equal_to_pillow_bit_for_bit() {
         let recorded: [(usize, usize, usize, usize, u64); 13] = [
@@ -285,7 +289,7 @@ mod tests {
             prop_assert_eq!(out, Image::filled(to.0, to.1, color));
         }
 
-        /// Pixels outside the square are not computed, and do not affect it.
+        /// `square` equals resizing the whole image and cutting the centre square out.
         #[test]
         fn a_square_is_the_centre_of_the_whole(
             from in (1usize..50, 1usize..50),
@@ -330,7 +334,7 @@ mod tests {
             prop_assert_eq!(&crops[0], &crops[1]);
         }
 
-        /// The same holds for a crop.
+        /// `square_crop` equals computing the square and cutting the part out.
         #[test]
         fn a_crop_is_a_part_of_the_square(
             from in (1usize..50, 1usize..50),
@@ -353,7 +357,8 @@ mod tests {
         }
     }
 
-    /// More taps than the unrolled loops support, and weights that sum to more than one.
+    /// It has more taps than the unrolled loops support, and its rounded weights sum to more than
+    /// one.
     #[test]
     fn a_very_long_white_row() {
         let white = Image::filled(1, 40_000, [255; 3]);

@@ -1,10 +1,12 @@
-//! Processes that mpirun started, on one host or many.
+//! Communication between processes that mpirun started, on one host or many.
 //!
-//! As in a single process, a rank posts messages to a hub and takes those of others from it. Two
-//! threads connect the hubs of different processes: one sends this rank's messages, the other
-//! receives. Thus messages are transferred while the rank computes (MPI makes progress only inside
-//! its functions), sums keep the order of the ranks (that of `MPI_Allreduce` is unspecified), and a
-//! rank never blocks inside MPI, which has no timeouts.
+//! As with ranks in a single process, a rank posts messages to a hub and takes those of other ranks
+//! from it. Each process has a hub and two transport threads: one sends the rank's messages, the
+//! other receives. There are three reasons for this:
+//!
+//! * Messages are transferred while the rank computes: MPI progresses only inside its functions.
+//! * Sums are in rank order. The order of `MPI_Allreduce` is unspecified.
+//! * A rank never blocks inside MPI, which has no timeouts.
 
 mod wire;
 
@@ -19,32 +21,32 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tensor::Device;
 
-/// A rank of MPI's world.
+/// A rank of `MPI_COMM_WORLD`.
 ///
-/// Dropping it tells the other processes that it leaves, and waits until all have left or one is
-/// lost.
+/// Dropping it notifies the other processes and waits until all of them have left, or one is lost.
 pub struct Mpi {
     local: Option<Local>,
     hub: Arc<Hub>,
-    /// Held until MPI may be finalized.
+    /// Finalizes MPI when dropped.
     universe: Option<Universe>,
     transport: Vec<JoinHandle<()>>,
 }
 
-/// How long a failing rank tries to tell the others.
+/// How long a rank tries to notify the others after a rank was lost.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Mpi {
-    /// Joins the world of mpirun's processes, which wait for each other at most for `timeout`.
-    /// Without mpirun it is a world of one.
+    /// Initializes MPI. Ranks wait at most `timeout` for each other. Without mpirun, this process
+    /// is the only rank.
     ///
     /// # Errors
-    /// [`Error::Mpi`] if this process has joined before, or MPI was built without threads.
+    /// [`Error::Mpi`] if this process has joined before, MPI was built without support for threads,
+    /// or a thread cannot be started.
     pub fn join(timeout: Duration) -> Result<Mpi> {
         let joined = ::mpi::initialize_with_threading(Threading::Multiple);
         let (universe, threading) = joined.ok_or(Error::Mpi("already in use by this process"))?;
         if threading < Threading::Multiple {
-            return Err(Error::Mpi("this installation was built without threads"));
+            return Err(Error::Mpi("this installation was built without support for threads"));
         }
         let world = universe.world();
         let (rank, ranks) = (world.rank() as usize, world.size() as usize);
@@ -70,8 +72,8 @@ impl Mpi {
         self.local.as_mut().expect("present until dropped")
     }
 
-    /// Waits until the transport threads have ended; once a rank is lost, only for `FAREWELL`.
-    /// Returns whether they have.
+    /// Waits until the transport threads have ended; if a rank is lost, at most for `FAREWELL`.
+    /// Returns whether they have ended.
     fn transport_has_ended(&self) -> bool {
         let began = Instant::now();
         while !self.transport.iter().all(JoinHandle::is_finished) {
@@ -121,7 +123,8 @@ impl Drop for Mpi {
         self.local = None; // disconnects and releases the transport threads
         let all_well = self.transport_has_ended() && self.hub.lost().is_none();
         if !all_well {
-            // Finalizing would wait for the lost rank. mpirun kills processes that do not finalize.
+            // Finalizing MPI would wait for the lost rank, so it is skipped. mpirun kills processes
+            // that do not finalize.
             mem::forget(self.universe.take());
         }
     }

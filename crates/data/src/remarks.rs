@@ -1,13 +1,14 @@
-//! What a source notices about its images while they are read.
+//! Remarks on a source's images for the user, collected while images are read.
 
 use crate::decode::ExifMode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Which images were enlarged, and which have an EXIF orientation that differs from the stored one.
+/// The first enlarged image, and all images whose EXIF orientation requires rotating or mirroring.
 #[derive(Debug)]
 pub(crate) struct ImageRemarks {
+    /// The lowest index of an enlarged image; `usize::MAX` if there is none.
     first_enlarged: AtomicUsize,
-    /// One bit per image.
+    /// One bit per image, 64 images per element.
     oriented: Vec<AtomicU64>,
 }
 
@@ -17,7 +18,7 @@ impl ImageRemarks {
         ImageRemarks { first_enlarged: AtomicUsize::new(usize::MAX), oriented: words.collect() }
     }
 
-    /// Records image `index`.
+    /// Records the remarks on image `index`; an image may be recorded several times.
     pub(crate) fn add(&self, index: usize, is_oriented: bool, is_enlarged: bool) {
         if is_enlarged {
             self.first_enlarged.fetch_min(index, Ordering::Relaxed);
@@ -27,7 +28,7 @@ impl ImageRemarks {
         }
     }
 
-    /// The messages for the user about images that are resized to `side`.
+    /// The messages for the user. Images were resized to `side`; `name` gives the name of an image.
     pub(crate) fn messages(
         &self,
         side: usize,

@@ -1,5 +1,5 @@
-//! Reads with a callback that can stop them, and with a time limit for reads that a disk does not
-//! answer.
+//! Reads many images with a callback that can stop reading, and with a time limit for each image
+//! in case a disk does not respond.
 
 use crate::loader::{ReadClock, StallNotices};
 use crate::parallel::thread_count;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// A callback during a read, called several times a second; it receives a stalled read if there is
-/// one. Reading stops if it returns `false`.
+/// A callback that is called several times a second while images are read. Its argument is a
+/// stalled read whenever one is to be reported. Reading stops if it returns `false`.
 pub type ReadWatch<'a> = dyn FnMut(Option<&StalledRead>) -> bool + 'a;
 
 /// The interval between calls of the callback.
@@ -21,12 +21,13 @@ pub(crate) fn clocks(threads: usize) -> Arc<[ReadClock]> {
     (0..thread_count(threads)).map(|_| ReadClock::new()).collect()
 }
 
-/// Runs `work` on a new thread. `work` may start `threads` threads (0: one per core) and reports
-/// their current reads through its clocks. Meanwhile `watch` is called several times a second; if
-/// it returns `false`, the result is `None`. The thread of a read that never returns is leaked.
+/// Runs `work` on a new thread. `work` may start `threads` threads (0: one per core); each of them
+/// starts its own of the given clocks when it begins to read an image. Meanwhile `watch` is called
+/// several times a second; if it returns `false`, the result is `None`. `work` is not waited for
+/// after that or after an error: a thread whose read never returns is leaked.
 ///
 /// # Errors
-/// [`Error::Stalled`] if an image takes longer than the limit.
+/// [`Error::Stalled`] if reading one image takes longer than the limit.
 pub(crate) fn watched<T: Send + 'static>(
     source: &Arc<dyn Source>,
     threads: usize,
@@ -37,15 +38,15 @@ pub(crate) fn watched<T: Send + 'static>(
     let ReadTimeouts { notice, limit } = timeouts;
     let clocks = clocks(threads);
     let (send, done) = channel();
-    let (own, worker_clocks) = (Arc::clone(source), Arc::clone(&clocks));
-    let reader = std::thread::spawn(move || send.send(work(&*own, &worker_clocks)));
+    let (work_source, work_clocks) = (Arc::clone(source), Arc::clone(&clocks));
+    let reader = std::thread::spawn(move || send.send(work(&*work_source, &work_clocks)));
     let mut notices = StallNotices::default();
     loop {
         match done.recv_timeout(TICK) {
             Ok(result) => return Ok(Some(result)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                resume_unwind(reader.join().expect_err("it sends unless it panics"))
+                resume_unwind(reader.join().expect_err("the thread sends unless it panics"))
             }
         }
         let longest =
@@ -72,7 +73,7 @@ pub(crate) mod tests {
     use std::fmt::Debug;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Forty images; reading the eighth blocks until the flag is set.
+    /// Forty images, and a flag: reading the eighth image blocks until the flag is set.
     fn gated() -> (Arc<dyn Source>, Arc<AtomicBool>) {
         let open = Arc::new(AtomicBool::new(false));
         let gate = Arc::clone(&open);
@@ -85,8 +86,8 @@ pub(crate) mod tests {
         (Arc::new(source), open)
     }
 
-    /// Checks that a watched `read` gives the result of `unwatched`, reports a stalled image, can
-    /// be stopped, and fails after its limit.
+    /// Checks that `read` returns the same as `unwatched`, reports a stalled image, can be stopped,
+    /// and fails if an image takes longer than the limit.
     pub(crate) fn check<T: PartialEq + Debug>(
         read: impl Fn(&Arc<dyn Source>, ReadTimeouts, &mut ReadWatch) -> Result<Option<T>>,
         unwatched: impl Fn(&Arc<dyn Source>) -> T,
@@ -96,24 +97,26 @@ pub(crate) mod tests {
         let timeouts =
             ReadTimeouts { notice: Duration::from_millis(100), ..ReadTimeouts::default() };
         // A stall is reported; then the read succeeds.
-        let mut heard = Vec::new();
-        let mut hear = |stalled: Option<&StalledRead>| {
-            heard.extend(stalled.cloned());
+        let mut reports = Vec::new();
+        let mut watch = |stalled: Option<&StalledRead>| {
+            reports.extend(stalled.cloned());
             open.fetch_or(stalled.is_some(), Ordering::SeqCst);
             true
         };
-        let found = read(&source, timeouts, &mut hear).unwrap();
-        assert_eq!(found, Some(unwatched(&source)));
-        let [stalled] = &heard[..] else { panic!("{heard:?}") };
+        let result = read(&source, timeouts, &mut watch).unwrap();
+        assert_eq!(result, Some(unwatched(&source)));
+        let [stalled] = &reports[..] else { panic!("{reports:?}") };
         assert!(stalled.name == name && stalled.waited >= timeouts.notice, "{stalled:?}");
 
+        // The callback stops a stalled read.
         open.store(false, Ordering::SeqCst);
-        let found = read(&source, timeouts, &mut |stalled| stalled.is_none());
-        assert_eq!(found.unwrap(), None);
+        let result = read(&source, timeouts, &mut |stalled| stalled.is_none());
+        assert_eq!(result.unwrap(), None);
 
+        // A stalled read fails after the limit.
         let timeouts = ReadTimeouts { limit: Duration::from_millis(150), ..timeouts };
         let error = read(&source, timeouts, &mut |_| true).unwrap_err();
         assert!(matches!(&error, Error::Stalled { name: at, .. } if *at == name), "{error}");
-        open.store(true, Ordering::SeqCst); // ends the blocked threads
+        open.store(true, Ordering::SeqCst); // lets the blocked threads end
     }
 }

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 /// Receives the reports of a run. Called on the computing thread: return quickly.
 ///
-/// [`ControlFlow::Break`] ends the run after this step, or after the next with several processes. A
-/// checkpoint and weights are written, and `run.json` has the outcome `stopped-early`.
+/// [`ControlFlow::Break`] ends the run after this step; with several processes, after the next one.
+/// The run then writes a checkpoint and its weights, and `run.json` records `stopped-early`.
 pub trait Observer: Send {
     /// A training step has finished.
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
@@ -36,8 +36,8 @@ pub trait Observer: Send {
         let _ = text;
     }
 
-    /// A warning for the run's log, returned once, e.g. that progress can no longer be shown. Called
-    /// after every step.
+    /// Called after every step: returns a new warning for the run's log, if there is one, e.g. that
+    /// progress can no longer be shown. Each warning is returned once.
     fn take_warning(&mut self) -> Option<String> {
         None
     }

@@ -1,10 +1,10 @@
-//! Files of a run's folder, with this crate's error.
+//! Reads files of a run's folder; failures are this crate's errors.
 
 use crate::error::{Error, Result};
 use std::io;
 use std::path::Path;
 
-/// As [`files::read_optional`].
+/// The text of a file; `None` if nothing is at the path. See [`files::read_optional`].
 ///
 /// # Errors
 /// [`Error::Unreadable`].
@@ -12,7 +12,7 @@ pub fn read(path: &Path) -> Result<Option<String>> {
     files::read_optional(path).map_err(|error| unreadable(path, error))
 }
 
-/// As [`files::exists`].
+/// Whether anything is at a path. See [`files::exists`].
 ///
 /// # Errors
 /// [`Error::Unreadable`].
@@ -20,7 +20,7 @@ pub fn exists(path: &Path) -> Result<bool> {
     files::exists(path).map_err(|error| unreadable(path, error))
 }
 
-/// A file that cannot be read.
+/// The error for a file that cannot be read.
 pub fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::Unreadable { path: path.into(), source }
 }

@@ -1,5 +1,5 @@
-//! Products in tf32 and bf16 on every device: operands are rounded, and errors are no larger than
-//! that explains.
+//! Convolutions and fully connected layers in tf32 and bf16 on every device: operands are rounded,
+//! and errors are not larger than that rounding and f32 sums explain.
 
 use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use alexnet_kernels::{conv, linear};
@@ -9,23 +9,25 @@ use proptest::sample::select;
 use tensor::{Device, Precision};
 use testkit::{Slots, each_cpu, each_gpu, random_array, wide};
 
-/// The errors of f32 are bounded by each op's own tests.
+/// Precisions whose errors are bounded here; each op's own tests bound those of f32.
 const REDUCED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
 
 /// y, dx, dw and db.
 type Results<T> = [Vec<T>; 4];
 
-/// A conv or linear layer with operands.
+/// A convolution or fully connected layer with its operands x, w, b and dy.
 trait Case {
-    /// Terms of each of the four sums.
+    /// The number of terms of the sum in an element of y, dx, dw and db.
     fn terms(&self) -> [usize; 4];
-    /// In plain loops, with operands mapped by `change`.
+    /// The results in f64, in plain loops. `change` is applied to every element of x, w and dy, and
+    /// of the bias if `also_bias`.
     fn reference(&self, change: &dyn Fn(f64) -> f64, also_bias: bool) -> Results<f64>;
+    /// The results of the device's kernels.
     fn run(&self, device: &mut Device) -> Results<f32>;
 }
 
-/// x rounded to the precision's number of bits. By arithmetic, unlike the stand-in, which uses bit
-/// operations.
+/// x rounded to the precision's number of bits. Computed with arithmetic, to be independent of the
+/// stand-in for a GPU, which uses bit operations.
 fn rounded(precision: Precision, x: f64) -> f64 {
     if x == 0.0 || precision == Precision::F32 {
         return x;
@@ -38,37 +40,41 @@ fn rounded(precision: Precision, x: f64) -> f64 {
     }
 }
 
-/// The error of a sum of so many terms in f32, relative to the sum of their magnitudes: a unit in
-/// the last place for each addition, as tensor cores may truncate instead of rounding; and some
-/// units for the bias, for slices of k, and for the result.
-fn own(terms: usize) -> f64 {
+/// The maximum error of an f32 sum of `terms` terms, relative to the sum of their magnitudes: one
+/// unit in the last place for each addition, as tensor cores may truncate instead of rounding; and
+/// 8 more units for the bias, for slices of k, and for the result.
+fn f32_error(terms: usize) -> f64 {
     (terms + 8) as f64 * f64::from(f32::EPSILON)
 }
 
-/// Asserts the bound of [`Precision`], and the tighter bound that results are sums over rounded
-/// operands. Gradients of biases have no products, and f32's errors.
+/// Asserts the bound that [`Precision`] documents, and a tighter one: results differ from f64 sums
+/// over rounded operands only by the errors of f32. db is a sum without products, so its terms are
+/// not rounded.
 fn check(case: &dyn Case, precision: Precision, device: &mut Device) {
-    let sizes = case.reference(&f64::abs, true);
+    let magnitudes = case.reference(&f64::abs, true);
     let exact = case.reference(&|x| x, false);
     let mut of_rounded = case.reference(&|x| rounded(precision, x), false);
     of_rounded[3].clone_from(&exact[3]);
     let u = precision.unit();
     let actual = case.run(device);
     for (idx, name) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
-        let own = own(case.terms()[idx]);
+        let f32_error = f32_error(case.terms()[idx]);
         for (i, &actual) in actual[idx].iter().enumerate() {
-            let (size, actual) = (sizes[idx][i], f64::from(actual));
-            let off = [exact[idx][i], of_rounded[idx][i]].map(|expected| (actual - expected).abs());
-            let most = [2.0 * u + u * u + own, own * (1.0 + u) * (1.0 + u)].map(|most| most * size);
+            let (magnitude, actual) = (magnitudes[idx][i], f64::from(actual));
+            let expected = [exact[idx][i], of_rounded[idx][i]];
+            let errors = expected.map(|expected| (actual - expected).abs());
+            let relative = [2.0 * u + u * u + f32_error, f32_error * (1.0 + u) * (1.0 + u)];
+            let bounds = relative.map(|bound| bound * magnitude);
             assert!(
-                off[0] <= most[0] && off[1] <= most[1],
-                "{precision}: {name}[{i}] is {actual}, off by {off:?} where {most:?} are allowed"
+                errors[0] <= bounds[0] && errors[1] <= bounds[1],
+                "{precision}: {name}[{i}] is {actual}; errors {errors:?} exceed {bounds:?}"
             );
         }
     }
 }
 
-/// Runs on each device in each of these precisions that it supports. A CPU without AMX emulates it.
+/// Runs `test` on each device in each of these precisions that it supports. CPUs compute bf16 even
+/// without AMX: they emulate it.
 fn on_devices(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precision)) {
     each_cpu(|device| {
         for &precision in precisions.iter().filter(|&&precision| precision != Precision::Tf32) {
@@ -93,6 +99,7 @@ fn on_devices(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precis
     });
 }
 
+/// `a` in f64, with `change` applied to every element.
 fn changed<D: Dimension>(a: &Array<f32, D>, change: &dyn Fn(f64) -> f64) -> Array<f64, D> {
     wide(a).mapv(change)
 }
@@ -122,7 +129,7 @@ impl Case for Linear {
         [self.g.inputs, self.g.outputs, self.g.images, self.g.images]
     }
 
-    /// Without the ReLU, which does not change errors.
+    /// Has no ReLU, as all cases have `relu: false`: a ReLU does not change errors.
     fn reference(&self, change: &dyn Fn(f64) -> f64, also_bias: bool) -> Results<f64> {
         let [x, w, dy] = [&self.x, &self.w, &self.dy].map(|a| changed(a, change));
         let b = if also_bias { changed(&self.b, change) } else { wide(&self.b) };
@@ -254,9 +261,10 @@ proptest! {
     }
 }
 
-/// k in slices or blocks, tiles of 128 x 128 in each of the three passes, and NaN.
+/// Products large enough for k in slices or blocks, and for tiles of 128 x 128, in each of the
+/// three passes. NaN in x makes y and dw NaN.
 #[test]
-fn large_products_and_slices() {
+fn large_products_and_nan() {
     for (images, inputs, outputs) in [(66, 70, 67), (2, 515, 66), (520, 5, 6)] {
         let g = linear::Geometry { images, inputs, outputs, relu: false };
         let mut case = Linear::random(g, 4);
@@ -269,8 +277,8 @@ fn large_products_and_slices() {
     }
 }
 
-/// Small versions of AlexNet's layers: a few channels and a large stride, groups of channels that
-/// are not whole tiles, and more images than are convolved at once; only on CPUs, as the stand-in
+/// Small versions of AlexNet's layers: few channels and a large stride; groups whose channels do
+/// not fill whole tiles; and more images than are convolved at once. Only on CPUs, as the stand-in
 /// for a GPU is slow.
 #[test]
 fn layers_like_alexnets() {
@@ -310,11 +318,12 @@ fn layers_like_alexnets() {
     }
 }
 
-/// Detects a kernel that computes in f32: most results must have larger errors than f32's.
+/// Detects a kernel that does not round its operands: except in f32, most elements must have larger
+/// errors than f32 sums have.
 #[test]
 fn operands_are_rounded() {
     let g = linear::Geometry { images: 66, inputs: 20, outputs: 20, relu: false };
-    let window = conv::Geometry {
+    let conv = conv::Geometry {
         images: 2,
         height: 6,
         width: 7,
@@ -327,20 +336,22 @@ fn operands_are_rounded() {
         relu: false,
         algorithm: conv::Algorithm::Fastest,
     };
-    let cases: [&dyn Case; 2] = [&Linear::random(g, 9), &Conv::random(window)];
+    let cases: [&dyn Case; 2] = [&Linear::random(g, 9), &Conv::random(conv)];
     on_devices(&Precision::ALL, |device, precision| {
         for case in cases {
-            let (exact, sizes) = (case.reference(&|x| x, false), case.reference(&f64::abs, true));
+            let exact = case.reference(&|x| x, false);
+            let magnitudes = case.reference(&f64::abs, true);
             let actual = case.run(device);
             for idx in 0..3 {
-                let own = own(case.terms()[idx]);
-                let off = (0..actual[idx].len()).filter(|&i| {
-                    (f64::from(actual[idx][i]) - exact[idx][i]).abs() > own * sizes[idx][i]
+                let f32_error = f32_error(case.terms()[idx]);
+                let larger = (0..actual[idx].len()).filter(|&i| {
+                    let error = (f64::from(actual[idx][i]) - exact[idx][i]).abs();
+                    error > f32_error * magnitudes[idx][i]
                 });
-                let share = off.count() as f64 / actual[idx].len() as f64;
+                let share = larger.count() as f64 / actual[idx].len() as f64;
                 match precision {
                     Precision::F32 => assert_eq!(share, 0.0, "pass {idx}"),
-                    _ => assert!(share > 0.5, "{precision}, pass {idx}: {share} are off"),
+                    _ => assert!(share > 0.5, "{precision}, pass {idx}: only {share}"),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! A row of a planned network: its layer, its slots, its forward and backward pass.
+//! A row of a planned network: its layer, its slots, and its forward and backward passes.
 
 use crate::layer::{Layer, LayerSlots, Phase, Transfer, exchange};
 use tensor::{Device, Result, Slot};
@@ -29,7 +29,7 @@ impl PlannedRow {
         self.slots.y
     }
 
-    /// Whether it has a backward pass; rows below the first with parameters have none.
+    /// Whether it has a backward pass; rows before the first row with parameters have none.
     pub fn has_backward(&self) -> bool {
         self.slots.gradients.is_some()
     }
@@ -45,7 +45,7 @@ impl PlannedRow {
     /// If the device fails.
     ///
     /// # Panics
-    /// If it exchanges with other towers.
+    /// If it is an exchange row.
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
         self.check_no_exchange();
         self.run_forward(device, phase)
@@ -57,7 +57,7 @@ impl PlannedRow {
     /// If the device fails.
     ///
     /// # Panics
-    /// If it exchanges with other towers.
+    /// If it is an exchange row.
     pub fn backward(&self, device: &mut Device) -> Result<()> {
         self.check_no_exchange();
         let Some(gradients) = &self.slots.gradients else { return Ok(()) };
@@ -67,7 +67,7 @@ impl PlannedRow {
 }
 
 impl PlannedRow {
-    /// A tower run without its exchanges would read uninitialised memory.
+    /// Panics if this is an exchange row: without transfers, it would read uninitialised memory.
     fn check_no_exchange(&self) {
         assert!(
             self.layer.exchange().is_none(),
@@ -80,7 +80,8 @@ impl PlannedRow {
         poison(device, &self.dead_after_forward)
     }
 
-    /// [`forward`](Self::forward); `transfer` first runs the transfers of an exchange row.
+    /// As [`forward`](Self::forward), but also for exchange rows: calls `transfer` for each of
+    /// their transfers, before the layer's forward pass.
     pub(crate) fn forward_exchanging<E: From<tensor::Error>>(
         &self,
         device: &mut Device,
@@ -93,7 +94,8 @@ impl PlannedRow {
         Ok(self.run_forward(device, phase)?)
     }
 
-    /// [`backward`](Self::backward); `transfer` then runs the transfers of an exchange row.
+    /// As [`backward`](Self::backward), but also for exchange rows: calls `transfer` for each of
+    /// their transfers, after the layer's backward pass.
     pub(crate) fn backward_exchanging<E: From<tensor::Error>>(
         &self,
         device: &mut Device,

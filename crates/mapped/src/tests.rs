@@ -18,7 +18,7 @@ impl Scratch {
         Mapped::of(&File::open(&self.0).unwrap()).unwrap()
     }
 
-    fn cut(&self, len: u64) {
+    fn truncate(&self, len: u64) {
         OpenOptions::new().write(true).open(&self.0).unwrap().set_len(len).unwrap();
     }
 }
@@ -77,7 +77,7 @@ fn rows_outside_the_file_panic() {
 }
 
 #[test]
-fn a_file_cut_short_is_an_error_on_every_thread_from_then_on() {
+fn a_truncated_file_is_an_error_on_every_thread_from_then_on() {
     const LEN: usize = 1 << 20;
     let content = bytes(LEN);
     let file = Scratch::new("cut", &content);
@@ -87,7 +87,7 @@ fn a_file_cut_short_is_an_error_on_every_thread_from_then_on() {
     let mut into = vec![0; LEN];
     mapped.copy_rows(all, &mut into).unwrap();
     assert_eq!(into, content);
-    file.cut(10_000);
+    file.truncate(10_000);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -96,14 +96,14 @@ fn a_file_cut_short_is_an_error_on_every_thread_from_then_on() {
             });
         }
     });
-    // It is unknown where zeros were mapped, so the whole mapping counts as broken.
+    // Zeros have replaced unknown pages of the mapping, so every later copy from it fails.
     assert!(mapped.copy_rows(start, &mut [0; 128]).is_err());
-    // Another mapping is unaffected until it reaches the end itself.
+    // Another mapping of the file works until a copy extends beyond the new end.
     let mut into = [0; 128];
     other.copy_rows(start, &mut into).unwrap();
     assert_eq!(into, content[..128]);
     assert!(other.copy_rows(all, &mut vec![0; LEN]).is_err());
-    // The file grows again: a new mapping works.
+    // Once the file has its content again, a new mapping works.
     fs::write(&file.0, &content).unwrap();
     let mut into = vec![0; LEN];
     file.map().copy_rows(all, &mut into).unwrap();
@@ -117,10 +117,10 @@ fn unmappable_files_are_errors() {
     assert!(Mapped::of(&File::open(std::env::temp_dir()).unwrap()).is_err());
 }
 
-/// In a separate process in which SIGBUS was ignored before: a sent signal has no effect, and a
-/// truncated file is still an error after it.
+/// Runs in a separate process that ignores SIGBUS before it maps a file: a sent signal still has no
+/// effect, and a truncated file is an error.
 #[test]
-fn an_ignored_signal_is_ignored_and_faults_are_still_errors() {
+fn an_ignored_signal_stays_ignored_and_faults_are_errors() {
     const CHILD: &str = "MAPPED_TEST_IGNORES";
     if std::env::var_os(CHILD).is_some() {
         // SAFETY: ignoring a signal runs no code.
@@ -129,25 +129,25 @@ fn an_ignored_signal_is_ignored_and_faults_are_still_errors() {
         let mapped = file.map();
         // SAFETY: a signal to this process itself.
         (0..3).for_each(|_| assert_eq!(unsafe { libc::raise(libc::SIGBUS) }, 0));
-        file.cut(0);
+        file.truncate(0);
         let all = Rows { first: 0, step: 1, len: 100_000 };
         let error = mapped.copy_rows(all, &mut vec![0; 100_000]).unwrap_err();
         assert!(error.to_string().contains("cut short"), "{error}");
         return;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    let name = "tests::an_ignored_signal_is_ignored_and_faults_are_still_errors";
+    let name = "tests::an_ignored_signal_stays_ignored_and_faults_are_errors";
     child.args(["--exact", name]).env(CHILD, "1");
     let ended = child.output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
 }
 
-/// In a separate process in which SIGBUS has its default action: a sent signal ends the process.
+/// Runs in a separate process in which SIGBUS has its default action: a sent signal still ends it.
 #[test]
 fn a_sent_signal_ends_the_process_as_before() {
     const CHILD: &str = "MAPPED_TEST_IS_SENT";
     if std::env::var_os(CHILD).is_some() {
-        // Rust's own handler, which guards stacks, would catch it otherwise.
+        // Replaces the handler of Rust's runtime, which detects stack overflows.
         // SAFETY: the default action runs no code.
         unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
         let file = Scratch::new("sent", &bytes(5000));
@@ -163,7 +163,7 @@ fn a_sent_signal_ends_the_process_as_before() {
     assert_eq!(ended.signal(), Some(libc::SIGBUS), "{ended}");
 }
 
-/// In a separate process: a fault in a mapping of other code ends it, as before.
+/// Runs in a separate process: a fault in a mapping that this crate did not make still ends it.
 #[test]
 fn a_fault_in_another_mapping_is_passed_on() {
     const CHILD: &str = "MAPPED_TEST_FAULTS";
@@ -175,9 +175,9 @@ fn a_fault_in_another_mapping_is_passed_on() {
         let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
         // SAFETY: the system chooses the address.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), 5000, read, shared, fd, 0) };
-        file.cut(0);
+        file.truncate(0);
         drop(file);
-        // SAFETY: a byte of the mapping; the read ends this process, which was started for that.
+        // SAFETY: the byte is in the mapping; the read ends this process, as the test expects.
         let byte = unsafe { start.cast::<u8>().read_volatile() };
         unreachable!("the fault was ignored: {byte}");
     }

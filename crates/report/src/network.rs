@@ -1,4 +1,5 @@
-//! A network from its specification: as a table, as JSON, and as a diagram like the paper's Figure 2.
+//! Renders a network's specification as a table, as JSON, or as a diagram like the paper's
+//! Figure 2.
 
 mod figure;
 mod table;
@@ -10,7 +11,7 @@ use crate::{Model, ModelRow};
 use layers::{RowInfo, Spec, SpecError};
 use serde_json::{Value, json};
 
-/// The network for the page: its diagram and its rows.
+/// The network for the HTML report: its name, its diagram and its rows.
 ///
 /// # Errors
 /// If its rows do not fit together.
@@ -27,7 +28,7 @@ pub fn model(spec: &Spec) -> Result<Model, SpecError> {
 }
 
 /// The network as JSON: `model` (its name), `input` (height, width and channels), `rows`, and the
-/// totals `parameters` and `macs` (multiply-accumulates per image).
+/// totals of all rows: `parameters`, and `macs` (multiply-accumulates per image).
 ///
 /// # Errors
 /// If its rows do not fit together.

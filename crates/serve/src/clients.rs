@@ -2,7 +2,7 @@
 //!
 //! A client that sends nothing, sends slowly or does not read its answer costs other clients
 //! nothing: of connections that wait for their client only so many stay, and when there are more,
-//! the one whose client has been idle_since longest is closed.
+//! the one whose client has been idle longest is closed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ pub struct Clients {
 struct Entry {
     /// Closes it.
     end: AbortHandle,
-    /// Since when its client has been idle_since; nothing while it is being answered.
+    /// Since when the client has been idle; `None` while a request is answered.
     idle_since: Option<Instant>,
     /// Whether its request is complete.
     is_complete: bool,
@@ -100,13 +100,13 @@ mod tests {
             add(1);
             clients.received(0);
             add(2);
-            assert_eq!(here(), [0, 2], "1 had been idle_since longer than 0");
+            assert_eq!(here(), [0, 2], "1 had been idle longer than 0");
             clients.request_complete(0);
             add(3);
             assert_eq!(here(), [0, 2, 3], "who is answered does not wait");
             assert!(clients.has_unanswered());
             clients.answered(0);
-            assert_eq!(here(), [0, 3], "2 was the most idle_since");
+            assert_eq!(here(), [0, 3], "2 had been idle longest");
             clients.remove(0);
             clients.remove(7);
             assert_eq!(here(), [3]);

@@ -1,4 +1,4 @@
-//! Connections, with one request each: limits, timeouts, and checks of host and origin.
+//! HTTP connections with one request each: limits, timeouts, and checks of host and origin.
 
 use crate::app::App;
 use crate::client::{Client, PIECE, Shared};
@@ -22,14 +22,14 @@ use tokio::net;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Time limit for inference and for a client that reads slowly.
-const ANSWER: Duration = Duration::from_secs(120);
-/// Interval of polling `end`.
-const TICK: Duration = Duration::from_millis(50);
-/// Time for pending responses when the server ends.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// Time limit for computing and sending a response.
+const RESPONSE_TIME: Duration = Duration::from_secs(120);
+/// Interval at which `end` is called.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Time limit for pending responses after `end` has returned a value.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 
-/// Answers requests until `end` returns a value.
+/// Answers requests until `end` returns a value, and returns that value.
 ///
 /// # Errors
 /// If a system call fails.
@@ -54,20 +54,20 @@ pub fn run<T>(
     runtime.block_on(async {
         let listener = net::TcpListener::from_std(listener).map_err(failed)?;
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        let with = loop {
+        let ended = loop {
             match end() {
-                Some(with) => break with,
-                None => tokio::time::sleep(TICK).await,
+                Some(ended) => break ended,
+                None => tokio::time::sleep(POLL_INTERVAL).await,
             }
         };
         accepting.abort();
-        let owed = async {
+        let all_answered = async {
             while shared.clients.has_unanswered() {
-                tokio::time::sleep(TICK / 5).await;
+                tokio::time::sleep(POLL_INTERVAL / 5).await;
             }
         };
-        let _ = timeout(FAREWELL, owed).await;
-        Ok(with)
+        let _ = timeout(SHUTDOWN_TIME, all_answered).await;
+        Ok(ended)
     })
 }
 
@@ -76,13 +76,14 @@ async fn accept(listener: net::TcpListener, shared: Arc<Shared>) {
         let stream = loop {
             match listener.accept().await {
                 Ok((stream, _)) => break stream,
-                // Too many open files: wait for some to close.
-                Err(_) => tokio::time::sleep(TICK).await,
+                // Probably too many open files: wait until some are closed.
+                Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
             }
         };
         let client = Arc::new(Client { shared: Arc::clone(&shared), number });
         let connection = tokio::spawn(connection(stream, client));
-        // The connection's task starts when this one waits, after it has been added.
+        // The runtime has one thread: the new task starts only when this one awaits, and the
+        // connection has been added by then.
         shared.clients.add(number, connection.abort_handle());
     }
 }
@@ -99,35 +100,36 @@ async fn connection(stream: net::TcpStream, client: Arc<Client>) {
         .header_read_timeout(patience)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    // Connection errors concern only the client.
-    let _ = timeout(2 * patience + ANSWER, connection).await;
+    // Errors and timeouts concern only this client.
+    let _ = timeout(2 * patience + RESPONSE_TIME, connection).await;
 }
 
 async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> HttpResponse {
     client.received();
-    let head = request.method() == Method::HEAD;
+    let is_head = request.method() == Method::HEAD;
     let allowed = check(&request, &client.shared);
-    let answer = match allowed {
+    let response = match allowed {
         Ok(()) => routes::answer(&client.shared.app, request, client).await,
         Err(refusal) => Err(refusal),
     };
-    let mut answer = answer.unwrap_or_else(|Refusal(status, sentence)| {
-        let mut answer = as_json(&json!({ "error": sentence }));
-        *answer.status_mut() = status;
-        answer
+    let mut response = response.unwrap_or_else(|Refusal(status, message)| {
+        let mut response = as_json(&json!({ "error": message }));
+        *response.status_mut() = status;
+        response
     });
     for (name, value) in HEADERS {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    if head {
-        *answer.body_mut() = Full::default();
+    if is_head {
+        *response.body_mut() = Full::default();
     }
     client.shared.clients.request_complete(client.number);
     client.shared.clients.answered(client.number);
-    answer
+    response
 }
 
-/// Headers of every response: no caching, sniffing, framing or loading from elsewhere.
+/// Headers of every response. They forbid caching, MIME sniffing, embedding in frames, and loading
+/// resources from other origins or by them.
 const HEADERS: [(header::HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -141,7 +143,7 @@ const HEADERS: [(header::HeaderName, &str); 6] = [
     ),
 ];
 
-/// Checks that the request is for this server and was not sent by another site's page.
+/// Checks that the request names this server as its host and was not sent by another site's page.
 fn check(request: &Request<Incoming>, shared: &Shared) -> std::result::Result<(), Refusal> {
     let text =
         |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -149,7 +151,8 @@ fn check(request: &Request<Incoming>, shared: &Shared) -> std::result::Result<()
     let Some(host) = host else {
         return Err(Refusal(StatusCode::BAD_REQUEST, "the request names no host".into()));
     };
-    // A name that leads here today may have led elsewhere when its page was loaded.
+    // Against DNS rebinding: another site's host name may resolve to this machine after the site's
+    // page was loaded.
     if shared.loopback && !is_local(host) {
         return Err(Refusal(
             StatusCode::FORBIDDEN,
@@ -167,22 +170,22 @@ fn check(request: &Request<Incoming>, shared: &Shared) -> std::result::Result<()
     }
 }
 
-/// Whether a host, with or without a port, is this machine by its own name for itself.
+/// Whether a host, with or without a port, is `localhost` or a loopback address.
 fn is_local(host: &str) -> bool {
-    let port = |rest: &str| {
+    let is_port = |rest: &str| {
         rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
     };
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((name, rest)) if port(rest) => name,
+        Some((name, rest)) if is_port(rest) => name,
         Some(_) => return false,
         None => match host.split_once(':') {
-            Some((name, rest)) if port(&format!(":{rest}")) => name,
+            Some((name, rest)) if is_port(&format!(":{rest}")) => name,
             Some(_) => return false,
             None => host,
         },
     };
-    let address = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    address || name.eq_ignore_ascii_case("localhost")
+    let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_loopback || name.eq_ignore_ascii_case("localhost")
 }
 
 #[cfg(test)]
@@ -190,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_has_few_names() {
+    fn only_localhost_and_loopback_addresses_are_local() {
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080"] {
             assert!(is_local(host), "{host}");
         }

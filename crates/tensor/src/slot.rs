@@ -3,8 +3,8 @@
 use crate::{DType, Planner, Shape};
 use std::ops::Range;
 
-/// Where a value lies in its device's memory, and what it looks like: no lifetime, no count, no
-/// data.
+/// The offset of a tensor in its device's memory, its shape and its element type. A slot is a plain
+/// description: it neither owns the memory nor counts references to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
     offset: usize,
@@ -28,48 +28,48 @@ impl Slot {
         self.dtype
     }
 
-    /// How many elements.
+    /// Its number of elements.
     pub fn len(&self) -> usize {
         self.shape.len()
     }
 
-    /// True if it holds nothing.
+    /// True if it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Its bytes, counted from the start of the device's memory.
+    /// The range of its bytes, counted from the start of the device's memory.
     pub fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.len() * self.dtype.size()
     }
 
-    /// True if the two share a byte.
+    /// True if the two slots have a byte in common.
     pub fn overlaps(&self, other: &Slot) -> bool {
         let (a, b) = (self.range(), other.range());
         !a.is_empty() && !b.is_empty() && a.start < b.end && b.start < a.end
     }
 
-    /// The same elements under another shape.
+    /// The same elements with another shape.
     ///
     /// # Panics
     /// If the number of elements differs.
     pub fn reshape(&self, shape: Shape) -> Slot {
-        assert_eq!(self.len(), shape.len(), "{:?} cannot be seen as {shape:?}", self.shape);
+        assert_eq!(self.len(), shape.len(), "{:?} cannot be reshaped to {shape:?}", self.shape);
         Slot { shape, ..*self }
     }
 
-    /// A run of `shape.len()` elements that starts at element `start` of this slot.
+    /// The slot of the `shape.len()` consecutive elements from element `start` of this slot on.
     ///
     /// # Panics
-    /// If the run does not lie inside.
+    /// If they exceed this slot.
     pub fn part(&self, start: usize, shape: Shape) -> Slot {
         let end = start.checked_add(shape.len());
         let fits = end.is_some_and(|end| end <= self.len());
-        assert!(fits, "{} elements from {start} on of a slot of {}", shape.len(), self.len());
+        assert!(fits, "{} elements from {start} on exceed a slot of {}", shape.len(), self.len());
         Slot { offset: self.offset + start * self.dtype.size(), shape, dtype: self.dtype }
     }
 
-    /// The bytes a planner sets aside for it.
+    /// The number of bytes that a planner reserves for it: a multiple of [`Planner::ALIGN`].
     pub(crate) fn padded_bytes(&self) -> usize {
         (self.len() * self.dtype.size()).next_multiple_of(Planner::ALIGN)
     }

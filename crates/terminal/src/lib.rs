@@ -1,11 +1,10 @@
-//! Terminal output that never ends a run, progress, and signals.
+//! The terminal: output whose errors do not end a run, progress, and signals.
 //!
 //! * [`output`]: results on standard output, notes on standard error
 //! * [`progress`]: [`Observer`](evaluate::observe::Observer)s that draw a bar, print lines or JSON
 //! * [`signals`]: Ctrl-C and other signals request an orderly [`Stop`](evaluate::Stop)
 //!
-//! Training with a progress bar, until it is done or Ctrl-C is pressed, needs a stop flag and an
-//! observer:
+//! Training needs a stop flag, which Ctrl-C sets, and an observer, which draws the progress bar:
 //!
 //! ```
 //! use alexnet_terminal::progress::{Progress, observer};

@@ -1,5 +1,5 @@
-//! Disks that fail after a number of operations, fill up, or have unreadable paths; [`power`]: a
-//! disk that loses power.
+//! Disks that fail after a number of operations, fill up, or have an unreadable path; in [`power`],
+//! a disk that loses power.
 
 pub mod power;
 
@@ -9,14 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// The real disk up to a limit, after which every operation fails and changes nothing, as if the
-/// process had been killed. The operation at the limit is half done where that is possible: half of
-/// a write.
+/// The real disk, up to a number of operations or bytes.
+///
+/// Operations are those that change the disk: create, write, sync, rename and remove. Any further
+/// operation fails and changes nothing, as if the process had been killed, except that a failing
+/// write still writes the first half of its bytes. A full disk fails only writes. Reads never fail.
 #[derive(Clone)]
 pub struct FailingDisk {
+    /// Operations until it fails.
     left: Arc<AtomicU64>,
+    /// Successful operations.
     done: Arc<AtomicU64>,
+    /// Bytes until it is full.
     room: Arc<AtomicU64>,
+    /// What [`Disk::free`] returns.
     reported: Option<u64>,
 }
 
@@ -32,7 +38,7 @@ impl FailingDisk {
         }
     }
 
-    /// Has space for `bytes` more; `reports` makes [`Disk::free`] report it.
+    /// Is full after `bytes` more bytes. If `reports`, [`Disk::free`] returns `bytes`, else `None`.
     pub fn full_after(bytes: u64, reports: bool) -> FailingDisk {
         let room = Arc::new(AtomicU64::new(bytes));
         FailingDisk { room, reported: reports.then_some(bytes), ..FailingDisk::after(u64::MAX) }
@@ -43,6 +49,7 @@ impl FailingDisk {
         self.done.load(SeqCst)
     }
 
+    /// Counts an operation, or fails if none is left.
     fn count(&self) -> io::Result<()> {
         let alive = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
         alive.map_err(|_| io::Error::other("killed"))?;
@@ -59,9 +66,7 @@ struct File {
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Err(killed) = self.disk.count() {
-            if !bytes.is_empty() && self.disk.left.swap(0, SeqCst) == 0 {
-                self.file.write_all(&bytes[..bytes.len() / 2])?;
-            }
+            self.file.write_all(&bytes[..bytes.len() / 2])?;
             return Err(killed);
         }
         let room = self.disk.room.load(SeqCst).min(bytes.len() as u64) as usize;
@@ -126,8 +131,8 @@ impl Disk for FailingDisk {
     }
 }
 
-/// The real disk, where one kind of read of one path fails: for a disk or server that reports an
-/// error once, or a missing permission.
+/// The real disk, except that one kind of read of one path fails: as without permission, or on a
+/// faulty disk or server.
 pub struct Unreadable {
     /// The kind of read that fails.
     pub what: ReadKind,

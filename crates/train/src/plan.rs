@@ -4,6 +4,7 @@ use crate::Result;
 use crate::optimizer::Optimizer;
 use crate::recipe::{self, Mean};
 use evaluate::Frame;
+use files::numbers::mebibytes;
 use layers::{Phase, Spec, TrainableNetwork};
 use tensor::{Device, Planner, Target};
 
@@ -31,6 +32,20 @@ pub struct Memory {
     pub adam: bool,
     /// Everything else: images, activations and their gradients, scratch.
     pub activations: usize,
+}
+
+impl Memory {
+    /// What the memory is for: `weights, gradients, velocities 27.8 MiB, activations 40.1 MiB`.
+    pub fn parts(&self) -> String {
+        let state = if self.adam { "moments" } else { "velocities" };
+        let [parameters, activations] = [self.parameters, self.activations].map(mebibytes);
+        format!("weights, gradients, {state} {parameters}, activations {activations}")
+    }
+
+    /// The total and its parts, in one line.
+    pub fn summary(&self, batch: usize) -> String {
+        format!("{} at batch {batch} ({})", mebibytes(self.total), self.parts())
+    }
 }
 
 impl SingleDevicePlan {

@@ -208,6 +208,23 @@ impl Initializer {
 }
 
 impl Recipe {
+    /// The recipe in one line: batch, rate and its schedule, momentum, decay, epochs.
+    pub fn summary(&self) -> String {
+        let schedule = match &self.schedule {
+            Schedule::Constant {} => "constant".to_string(),
+            Schedule::Steps { after, factor } => format!("x {factor} after epochs {after:?}"),
+            Schedule::Plateau { factor, drops, .. } => {
+                format!("x {factor} when the validation error stops improving, {drops} times")
+            }
+            Schedule::Phases { phases } => format!("{} phases", phases.len()),
+        };
+        let Recipe { base, batch, epochs, rate, momentum, decay, .. } = self;
+        format!(
+            "{base}: batch {batch}, rate {rate} ({schedule}), momentum {momentum}, decay {decay}, \
+             {epochs} epochs"
+        )
+    }
+
     /// What the recipe says about a parameter, named as `conv1.weight` or `conv1.bias`.
     pub fn rule(&self, parameter: &str) -> ParameterRule {
         let (layer, role) = split(parameter);

@@ -198,8 +198,8 @@ pub struct TrainArgs {
     /// One setting, by its name in config.toml; overrides --config, is overridden by other flags
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Overfit the first N training images, without augmentation, to test whether the network can
-    /// learn at all
+    /// Overfit N of the training images, evenly spaced, without augmentation, to test whether the
+    /// network can learn at all
     #[arg(long, value_name = "N")]
     pub overfit: Option<usize>,
     /// Hold out every Nth training image for validation

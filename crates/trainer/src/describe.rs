@@ -5,7 +5,6 @@ mod run;
 use crate::cli::DescribeArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::images::memory_parts;
 use crate::output;
 use crate::settings::find_recipe;
 use data::bounded;
@@ -105,7 +104,7 @@ fn as_text(run: &Run) -> Result<String> {
         "recipe {base}, memory on {} at batch {batch}{shards}: training {} ({}); testing {}\n",
         device_name(run.target()),
         mebibytes(train.total),
-        memory_parts(&train),
+        train.parts(),
         mebibytes(test),
     );
     Ok(text + &run.summary()?.map_or_else(String::new, |summary| summary.text))
@@ -137,7 +136,7 @@ fn as_json(run: &Run) -> Result<serde_json::Value> {
     Ok(page)
 }
 
-/// What is told of the command's words.
+/// The run that the arguments describe.
 #[cfg(test)]
 fn typed(words: &str) -> Result<Run> {
     use clap::Parser;
@@ -239,11 +238,12 @@ mod tests {
         let model = std::env::temp_dir().join(format!("flat-{}.toml", std::process::id()));
         let flat = layers::Spec::image("flat", 8, 8, 3).linear("fc1", 10);
         std::fs::write(&model, flat.to_toml()).unwrap();
-        let told = |words: &str| as_text(&typed(&format!("{words} --parallel hybrid")).unwrap());
-        let fault = told(model.to_str().unwrap()).unwrap_err();
+        let describe =
+            |words: &str| as_text(&typed(&format!("{words} --parallel hybrid")).unwrap());
+        let fault = describe(model.to_str().unwrap()).unwrap_err();
         std::fs::remove_file(&model).unwrap();
         assert!(fault.code == 2 && fault.message.contains("`fc1`: no layer below"), "{fault:?}");
-        let fault = told("alexnet --batch-size 7").unwrap_err();
+        let fault = describe("alexnet --batch-size 7").unwrap_err();
         assert!(fault.code == 2 && fault.message.contains("recipe.batch = 8"), "{fault:?}");
     }
 }

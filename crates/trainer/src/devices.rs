@@ -1,8 +1,7 @@
-//! The devices of a run: from what was typed to an executor.
+//! The devices of a run: from the command line's options to an executor.
 
 use crate::cli::{Exchange, Parallel};
 use crate::fault::{Fault, Result};
-use crate::images::memory_line;
 use crate::machine;
 use crate::run_file;
 use crate::settings::Settings;
@@ -19,21 +18,21 @@ use train::executor::Executor;
 use train::run::Blueprint;
 use train::start::Start;
 
-/// Devices with what each is to do, before any memory is taken.
+/// The devices of a run and their plans, before memory is allocated.
 pub struct Devices {
-    /// This process's.
+    /// This process's devices.
     pub own: parallel::Devices,
-    /// How they share the work.
+    /// How devices share the work.
     parallel: Option<Parallel>,
     exchange: Exchange,
-    /// Where this is one of several processes: all of them, once they have met.
+    /// All processes, if there are several; filled by [`meet`](Self::meet).
     processes: Vec<ProcessInfo>,
 }
 
-/// The paper's two GPUs.
+/// The number of towers in the paper, one for each of its GPUs.
 pub(crate) const TOWERS: usize = 2;
 
-/// What `--device` says, and whether `--parallel` says how several share the work.
+/// Parses `--device`, and checks that several devices come with `--parallel`.
 ///
 /// # Errors
 /// Exit code 2.
@@ -55,8 +54,8 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     Ok(choices)
 }
 
-/// Opens the GPUs that were named: one that is not there is told before data is read. Whoever
-/// holds them opens them again at little cost.
+/// Opens the GPUs among `choices`, so that a missing one is reported before data is read. As long
+/// as the returned devices exist, opening the same GPUs again is fast.
 ///
 /// # Errors
 /// Exit code 6.
@@ -65,15 +64,16 @@ pub fn open_gpus(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
     Ok(gpus.map(|&gpu| Device::open(gpu, threads)).collect::<tensor::Result<_>>()?)
 }
 
-/// Whether these devices can exchange through NCCL: GPUs, each once, and the library.
+/// Checks that these devices can exchange through NCCL: all are GPUs, none is named twice, and the
+/// NCCL library is installed.
 ///
 /// # Errors
 /// Exit codes 2 and 6.
 fn check_gpus(choices: &[Choice]) -> Result<()> {
-    let is_other_gpu = |(at, choice): (usize, &Choice)| {
+    let is_new_gpu = |(at, choice): (usize, &Choice)| {
         matches!(choice, Choice::Cuda(_)) && !choices[..at].contains(choice)
     };
-    if !choices.iter().enumerate().all(is_other_gpu) {
+    if !choices.iter().enumerate().all(is_new_gpu) {
         return Err(Fault::usage(
             "--exchange nccl joins GPUs, each named once (--device cuda:0,cuda:1); --exchange \
              host joins any devices",
@@ -83,12 +83,13 @@ fn check_gpus(choices: &[Choice]) -> Result<()> {
     Ok(())
 }
 
-/// The network as its devices sum: a run in towers has the same bits on one device, if that adds up
-/// as they do. A run that goes on keeps its own order.
+/// The network with the order of sums that the run uses. With `--parallel towers`, sums are taken
+/// tower by tower even on one device, so that results are bit-identical on one device and several.
+/// A resumed run keeps the order that `spec` has.
 ///
 /// # Errors
-/// Exit code 2 if it has no such towers.
-pub fn settle(
+/// Exit code 2 if the network cannot be split into that many towers.
+pub fn resolve_spec(
     spec: Spec,
     settings: &Settings,
     devices: usize,
@@ -104,18 +105,19 @@ pub fn settle(
     }
     if whole != spec && devices > 1 {
         say("the run began without --parallel towers: from here on some sums are taken tower by \
-             tower, and the last bits are not those of one device");
+             tower, and results differ from those of one device in the last bits");
     }
     Ok(spec)
 }
 
-/// The precision of a run that goes on is the one in which it began; of one that was begun before
-/// there was a choice, f32. Another, if it is asked for, gives other bits from here on. `saved` is
-/// the text of its `config.toml`, if that was read already.
+/// Sets the precision of a resumed run to the one with which it began, unless `settings` name one.
+/// If that differs, it is used all the same, and a note says that results change from here on. Runs
+/// whose `config.toml` has no precision began in f32. `run` is the folder of the resumed run, and
+/// `saved` the text of its `config.toml`, if that was read already.
 ///
 /// # Errors
-/// Exit codes 2 if there is no such precision, 4 if the run's settings cannot be read.
-pub fn settle_precision(
+/// Exit code 2 if the precision is unknown, 4 if the run's settings cannot be read.
+pub fn resolve_precision(
     settings: &mut Settings,
     (run, saved): (Option<&Path>, Option<String>),
     say: &mut dyn FnMut(&str),
@@ -135,7 +137,8 @@ pub fn settle_precision(
     Ok(())
 }
 
-/// Says so if a run goes on in a mode whose sums over units have another order than those so far.
+/// Notes a resumed run's change to or from `--parallel hybrid`, whose sums over units are taken in
+/// another order than in the other modes.
 ///
 /// # Errors
 /// Exit code 4 if the run's settings cannot be read.
@@ -143,17 +146,17 @@ pub fn note_mode(run: &Path, settings: &Settings, say: &mut dyn FnMut(&str)) -> 
     let began = Settings::read(&run.join("config.toml"))?.parallel;
     let is_hybrid = |parallel| parallel == Some(Parallel::Hybrid);
     if is_hybrid(began) != is_hybrid(settings.parallel) {
-        let so = if is_hybrid(began) { "with" } else { "without" };
+        let with = if is_hybrid(began) { "with" } else { "without" };
         say(&format!(
-            "the run began {so} --parallel hybrid: from here on some sums are taken in another \
-             order, and the last bits are not those that it would have come to"
+            "the run began {with} --parallel hybrid: from here on some sums are taken in \
+             another order, and the last bits of results differ"
         ));
     }
     Ok(())
 }
 
 impl Devices {
-    /// Opens the devices, plans on each and finds out whether it can do its part.
+    /// Opens this process's devices, plans each one's work, and checks that it supports the plan.
     ///
     /// # Errors
     /// Exit codes 1, 2 and 6.
@@ -177,10 +180,10 @@ impl Devices {
         if settings.exchange == Exchange::Nccl {
             check_gpus(choices)?;
         }
-        let each = share_threads(settings.threads, choices);
+        let threads = share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
         let mut devices: Vec<Device> =
-            choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
+            choices.iter().zip(&threads).map(open).collect::<tensor::Result<_>>()?;
         device::set_precision(&mut devices, precision, say)?;
         let own = parallel::Devices::plan_each(devices, mode_of_several(settings), job)?;
         Ok(Devices::of(own, settings))
@@ -191,7 +194,8 @@ impl Devices {
         Devices { own, parallel, exchange, processes: Vec::new() }
     }
 
-    /// Opens this process's device, one of several processes', and plans its part.
+    /// Opens this process's device and plans its part, where each of several processes has one
+    /// device; `place` is the rank of this process and the number of processes.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -209,28 +213,31 @@ impl Devices {
         Ok(Devices::of(parallel::Devices::plan_one(device, mode, job, place)?, settings))
     }
 
-    /// Meets the other processes before anything is written.
+    /// Exchanges the settings and devices of all processes, and checks that the settings are equal.
+    /// Call it before anything is written.
     ///
     /// # Errors
-    /// Exit code 2 if one is about to do something else, 1 if those on this host do not fit into
-    /// its memory.
+    /// Exit code 2 if a process has other settings, 1 if this host has too little memory for its
+    /// processes.
     pub fn meet(&mut self, group: &mut Group, identity: &Identity, own: &Settings) -> Result<()> {
         let (device, plan) = &self.own.planned()[0];
+        // Bytes of host memory, which the processes of this host share.
         let bytes = match device {
             Device::Cpu(_) => plan.memory().total,
             Device::Cuda(_) => 0,
         };
         let name = (device::name(device), device.threads());
-        let member = ProcessInfo::new(describe_one(device), name, bytes, what_to_do(identity, own));
-        let (all, bytes_here) = group.compare_settings(member)?;
+        let info = ProcessInfo::new(describe_one(device), name, bytes, what_to_do(identity, own));
+        let (all, host_bytes) = group.compare_settings(info)?;
         if bytes > 0 {
-            device.check_room(bytes_here)?;
+            device.check_room(host_bytes)?;
         }
         self.processes = all;
         Ok(())
     }
 
-    /// `cpu, 2 threads`; several have a number each.
+    /// One device: `cpu, 2 threads`. Several, with their ranks and the mode:
+    /// `0: cpu, 1 thread; 1: cpu, 1 thread (data)`.
     pub fn describe(&self) -> String {
         let each: Vec<String> = match &self.processes[..] {
             [] => self.own.planned().iter().map(|(device, _)| describe_one(device)).collect(),
@@ -240,16 +247,17 @@ impl Devices {
             return one.clone();
         }
         let each = each.iter().enumerate().map(|(rank, device)| format!("{rank}: {device}"));
-        let how = self.parallel.map_or(Mode::Data, Mode::from).name();
-        format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
+        let mode = self.parallel.map_or(Mode::Data, Mode::from).name();
+        format!("{} ({mode})", each.collect::<Vec<_>>().join("; "))
     }
 
-    /// What they take of memory, a line a device.
+    /// The memory that this process's devices need, one line each.
     pub fn memory(&self, batch: usize) -> Vec<String> {
-        self.own.planned().iter().map(|(_, plan)| memory_line(&plan.memory(), batch)).collect()
+        self.own.planned().iter().map(|(_, plan)| plan.memory().summary(batch)).collect()
     }
 
-    /// For the run's `env.json`: the device, or all of them, and their threads.
+    /// For the run's `env.json`: the names of all devices, the sum of their threads, and the
+    /// precision.
     pub fn machine(&self) -> machine::Machine {
         let own =
             self.own.planned().iter().map(|(device, _)| (device::name(device), device.threads()));
@@ -261,17 +269,17 @@ impl Devices {
         machine::Machine { name, threads, precision: self.precision() }
     }
 
-    /// In which numbers they multiply; of several processes this one's.
+    /// The precision of multiplications on this process's devices.
     pub fn precision(&self) -> Precision {
         let (device, _) = &self.own.planned()[0];
         device.precision()
     }
 
-    /// Takes the memory, and fills it with what training starts from. One of several processes has
-    /// its link.
+    /// Allocates memory and loads the state that training starts from. `link` is the connection to
+    /// the other processes, if there are several.
     ///
     /// # Errors
-    /// If there is not enough memory, or parameters are another network's.
+    /// If there is not enough memory, or the initial parameters are those of another network.
     pub fn executor(
         self,
         whole: &Spec,
@@ -286,12 +294,12 @@ impl Devices {
     }
 }
 
-/// How devices share the work, where there are several.
+/// How several devices share the work; `towers` if the settings name no mode.
 pub fn mode_of_several(settings: &Settings) -> Mode {
     settings.parallel.map_or(Mode::Towers, Mode::from)
 }
 
-/// `cpu, 2 threads`; of a GPU, or where they are not f32, also in which numbers it multiplies.
+/// `cpu, 2 threads`; with the precision if it is not f32, and always for a GPU.
 fn describe_one(device: &Device) -> String {
     let threads = device.threads();
     let plural = if threads == 1 { "" } else { "s" };
@@ -302,16 +310,17 @@ fn describe_one(device: &Device) -> String {
     format!("{}{precision}, {threads} thread{plural}", device::name(device))
 }
 
-/// What processes compare before they begin: the run's identity, and what else must be alike.
+/// The settings that must be equal in all processes: the run's identity, the program's version, the
+/// mode and the number of steps.
 fn what_to_do(identity: &Identity, settings: &Settings) -> Identity {
-    let mut plan = identity.clone();
-    let commit = option_env!("ALEXNET_COMMIT").unwrap_or("a commit that is not known");
-    plan.insert("program", format!("{} of {commit}", env!("CARGO_PKG_VERSION")));
-    plan.insert(
+    let mut compared = identity.clone();
+    let commit = option_env!("ALEXNET_COMMIT").unwrap_or("an unknown commit");
+    compared.insert("program", format!("{} of {commit}", env!("CARGO_PKG_VERSION")));
+    compared.insert(
         "parallel",
         settings.parallel.map_or("nothing", |parallel| Mode::from(parallel).name()),
     );
     let steps = settings.max_steps.map_or("all".to_string(), |steps| steps.to_string());
-    plan.insert("max_steps", steps);
-    plan
+    compared.insert("max_steps", steps);
+    compared
 }

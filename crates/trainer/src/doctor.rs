@@ -5,7 +5,7 @@ use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images;
 use crate::machine;
-use data::Labelling;
+use data::DatasetOptions;
 use files::numbers::mebibytes;
 use std::fs;
 use std::io::Write;
@@ -44,8 +44,9 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     if let Some(name) = &args.data {
         let reading = Reading::new(Progress::Auto);
         let exif = data::stored_exif(name).ok().flatten().unwrap_or_default();
-        let opened = images::open((name, &Labelling::default()), (64, exif), 0, &reading);
-        let opened = opened.map(|images| images::describe(&images));
+        let opened =
+            images::open(name, &DatasetOptions { exif, ..DatasetOptions::with_side(64) }, &reading);
+        let opened = opened.map(|images| images.describe());
         say("data", opened.map_err(|fault| fault.message))?;
     }
     match problems {
@@ -71,7 +72,7 @@ fn features() -> &'static str {
 fn memory() -> std::result::Result<String, String> {
     const PAPER: usize = 3 << 30; // the paper's network at batch 128 takes about as much
     let Some(free) = tensor::free_memory() else {
-        return Ok("the system does not tell".to_string());
+        return Ok("the system does not report it".to_string());
     };
     let limit = free.group.map_or_else(String::new, |group| {
         format!(", by the limit of control group {}", group.display())

@@ -1,26 +1,26 @@
-//! What may be asked of a machine: threads, and images held at once.
+//! Upper bounds on threads and images.
 
 use crate::fault::{Fault, Result};
 use weights::range::Range;
 
-/// Threads that compute. More than a few for each core only wait for each other: a thousand on two
-/// cores take twenty seconds for a step.
-pub const THREADS: Most = Most { least: 256, per_core: 4 };
-/// Threads that decode; they also wait for disks.
-pub const WORKERS: Most = Most { least: 1024, per_core: 16 };
+/// Threads that compute. More than a few per core only wait for each other: with a thousand on two
+/// cores a step takes twenty seconds.
+pub const THREADS: Limit = Limit { base: 256, per_core: 4 };
+/// Threads that decode images; they also wait for disks.
+pub const WORKERS: Limit = Limit { base: 1024, per_core: 16 };
 /// Images of `--fake-data`.
-pub const FAKE_IMAGES: Most = Most { least: 100_000_000, per_core: 0 };
+pub const FAKE_IMAGES: Limit = Limit { base: 100_000_000, per_core: 0 };
 
-/// How many there may be: `least` on any machine, more if it has many cores.
+/// A bound: `base` on any machine, more if it has many cores.
 #[derive(Clone, Copy, Debug)]
-pub struct Most {
-    least: usize,
+pub struct Limit {
+    base: usize,
     per_core: usize,
 }
 
-impl Most {
+impl Limit {
     fn here(self) -> usize {
-        self.least.max(self.per_core * cores())
+        self.base.max(self.per_core * cores())
     }
 }
 
@@ -28,12 +28,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Whether a setting asks for no more than that.
+/// Checks a setting against a bound.
 ///
 /// # Errors
 /// Exit code 2 with the valid range.
-pub fn check(name: &str, most: Most, value: usize) -> Result<()> {
-    Range::of(0.0, most.here() as f64).check(name, value as f64).map_err(Fault::usage)
+pub fn check(name: &str, limit: Limit, value: usize) -> Result<()> {
+    Range::of(0.0, limit.here() as f64).check(name, value as f64).map_err(Fault::usage)
 }
 
 /// For clap: the number after `--threads`.
@@ -62,16 +62,16 @@ pub fn batch(typed: &str) -> std::result::Result<usize, String> {
     if range.contains(number as f64) { Ok(number) } else { Err(format!("it must be {range}")) }
 }
 
-fn number(typed: &str, most: Most) -> std::result::Result<usize, String> {
+fn number(typed: &str, limit: Limit) -> std::result::Result<usize, String> {
     let number: usize = typed.parse().map_err(|error| format!("{error}"))?;
-    if number <= most.here() {
+    if number <= limit.here() {
         Ok(number)
     } else {
-        Err(format!("it must be at most {} here", most.here()))
+        Err(format!("it must be at most {} here", limit.here()))
     }
 }
 
-/// What to say of more compute threads than help, if there are.
+/// A warning if there are more compute threads than help.
 pub fn too_many_threads(threads: usize) -> Option<String> {
     let cores = cores();
     (threads > 4 * cores).then(|| {
@@ -87,11 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_threads_than_help_are_refused_or_told() {
+    fn too_many_threads_are_rejected_or_warned_about() {
         assert_eq!((threads("0"), threads("3"), workers("16")), (Ok(0), Ok(3), Ok(16)));
         for (typed, parse) in [("1000000", threads as fn(&str) -> _), ("100000", workers)] {
-            let said = parse(typed).unwrap_err();
-            assert!(said.starts_with("it must be at most"), "{said}");
+            let message = parse(typed).unwrap_err();
+            assert!(message.starts_with("it must be at most"), "{message}");
         }
         for typed in ["-1", "many", "", "99999999999999999999"] {
             assert!(threads(typed).is_err() && workers(typed).is_err(), "{typed}");

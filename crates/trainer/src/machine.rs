@@ -34,7 +34,7 @@ pub fn environment(machine: &Machine, data: Value) -> Value {
     })
 }
 
-/// What `--precision` says.
+/// The value of `--precision`.
 ///
 /// # Errors
 /// [`tensor::Error::UnknownPrecision`].
@@ -42,7 +42,7 @@ pub fn precision(typed: Option<&str>) -> tensor::Result<Option<Precision>> {
     typed.map(str::parse).transpose()
 }
 
-/// The processor's name, where the system tells it.
+/// The processor's name, where the system reports it.
 pub fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;

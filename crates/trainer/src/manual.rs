@@ -1,4 +1,4 @@
-//! `alexnet completions` and `alexnet man`: the command line, told to shells and to `man`.
+//! `alexnet completions` and `alexnet man`: the command line for shells and for `man`.
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::console;

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_are_told() {
+    fn unknown_endings_are_rejected() {
         assert_eq!(ending(Path::new("a.b.CSV"), &["json", "csv"]), Ok("csv"));
         let fault = ending(Path::new("a"), &["json", "csv"]).unwrap_err();
         assert!(fault.message.contains("a: end the name in .json or .csv"), "{}", fault.message);

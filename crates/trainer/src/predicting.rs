@@ -98,7 +98,7 @@ fn begin(args: &PredictArgs, form: &str, classes: usize) -> Result<Rows> {
     })
 }
 
-/// Prints the text, or gives the file its name and says what is in it. Gives back what is to be
+/// Prints the text, or gives the file its name and its contents. Gives back what is to be
 /// drawn.
 ///
 /// # Errors

@@ -24,7 +24,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
         return Ok(0);
     };
     ranks::check_alone()?;
-    let experiment = meant(name, args)?;
+    let experiment = find_experiment(name, args)?;
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.progress);
     let trainer = Trainer::new(args, &stop)?;
@@ -50,7 +50,7 @@ fn list() -> String {
 ///
 /// # Errors
 /// Exit code 2 if there is no such protocol, or not in this scale.
-fn meant(name: &str, args: &ReproduceArgs) -> Result<Experiment> {
+fn find_experiment(name: &str, args: &ReproduceArgs) -> Result<Experiment> {
     let page = experiments::find(name).ok_or_else(|| {
         let all = experiments::all();
         let hint = did_you_mean(name, all.iter().map(|page| page.name));

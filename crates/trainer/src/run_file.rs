@@ -15,7 +15,7 @@ pub fn read(path: &Path) -> Result<Option<String>> {
 /// Whether there is a file.
 ///
 /// # Errors
-/// Exit code 4 if that cannot be told.
+/// Exit code 4 if the file system does not answer.
 pub fn exists(path: &Path) -> Result<bool> {
     files::exists(path).map_err(|error| unreadable(path, error))
 }

@@ -27,7 +27,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
         console::note(format_args!("port {PORT} is taken: listening on {port}"));
     }
     let stop = signals::listen()?;
-    tell(&server);
+    print_address(&server);
 
     let trained = Trained { model: server.model().clone(), config };
     let (data, workers) = (args.data.clone(), args.machine.workers.unwrap_or(0));
@@ -53,7 +53,7 @@ fn options(args: &ServeArgs) -> Options {
 }
 
 /// Says where it is, and who can reach it.
-fn tell(server: &Server) {
+fn print_address(server: &Server) {
     let address = server.address();
     if !address.ip().is_loopback() {
         console::note(format_args!(

@@ -1,5 +1,5 @@
-//! From what was typed to what is meant: a recipe's defaults, then a file, then `--set`, then
-//! flags.
+//! The settings of a run: defaults and a built-in recipe, overridden by a file, then by `--set`,
+//! then by flags.
 
 mod written;
 
@@ -16,7 +16,8 @@ use train::checkpoint::Policy;
 use train::recipe::Recipe;
 use train::recipes;
 
-/// Micro-shards of a batch under `--parallel data` or `hybrid`: as many devices can share it.
+/// Default number of micro-shards per batch with `--parallel data` or `hybrid`: at most this many
+/// devices, or groups of towers, can share a batch.
 const SHARDS: i64 = 8;
 
 /// Every setting of a run; saved in its folder as `config.toml`.
@@ -25,86 +26,88 @@ const SHARDS: i64 = 8;
 pub struct Settings {
     /// A built-in model or a TOML file.
     pub model: String,
-    /// `shapes` or a folder.
+    /// `shapes`, or the folder or file of a data set.
     pub data: String,
     /// Where labels and the names of classes come from, if not from folders.
     #[serde(default, skip_serializing_if = "Labelling::is_default")]
     pub labelling: Labelling,
-    /// Names every random draw.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// auto, cpu, cuda, cuda:N; several, with commas between them.
+    /// auto, cpu, cuda or cuda:N; or several of them, separated by commas.
     pub device: String,
-    /// f32, tf32 or bf16: what a GPU multiplies in. A run that goes on keeps what it began with.
+    /// f32, tf32 or bf16: the format in which a device multiplies. A resumed run keeps its format
+    /// unless another is requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
     /// How several devices share the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<Parallel>,
-    /// By which way several devices of one process exchange.
+    /// How several devices of one process exchange data.
     #[serde(default, skip_serializing_if = "Exchange::is_host")]
     pub exchange: Exchange,
-    /// Whose products a GPU's fully connected layers use.
+    /// The libraries for a GPU's convolutions and fully connected layers.
     #[serde(default, skip_serializing_if = "Vendor::is_none")]
     pub vendor: Vendor,
-    /// No clock decides bits.
+    /// With `vendor = "tune"`: use the run's saved choices or fixed heuristics instead of timings.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deterministic: bool,
-    /// Threads that compute; 0: one for each core.
+    /// Compute threads; 0: one per core.
     pub threads: usize,
-    /// Threads that decode; 0: as many as there are cores.
+    /// Threads that read and decode images; 0: one per core.
     pub workers: usize,
-    /// Stop after so many steps.
+    /// Stop after this many steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
-    /// Only the first N training images.
+    /// Train and validate on only N of the training images, evenly spaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overfit: Option<usize>,
-    /// The last of every N training images is validated on and not learned from; the test images
-    /// are not looked at.
+    /// Hold out the last of every N training images for validation. The data set's own test images
+    /// are not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_out: Option<usize>,
-    /// What is taken over from another run.
+    /// Initial weights from another run or a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<Inherited>,
-    /// Random images instead of data.
+    /// Train on this many random images instead of data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fake_data: Option<usize>,
-    /// When the run is saved.
+    /// When checkpoints are written, and how many are kept.
     #[serde(default)]
     pub checkpoints: Policy,
-    /// How to train.
+    /// The training recipe.
     pub recipe: Recipe,
 }
 
-/// What a run takes over from another.
+/// What a run is initialised with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inherited {
-    /// A run's folder, or a file of weights.
+    /// A run's folder, or a weights file.
     pub from: PathBuf,
-    /// Names of layers, `*` standing for any run of letters; without them all that fit.
+    /// Names of the layers to initialise; `*` matches any characters. `None`: all, but the last
+    /// only if the number of classes is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<String>>,
-    /// Velocities, too: the run goes on with other images.
+    /// Whether to copy velocities, too: to continue another run's training on other images.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub velocities: bool,
 }
 
 impl Settings {
-    /// What `alexnet train` was asked for.
+    /// The settings for the arguments of `alexnet train`.
     ///
     /// # Errors
-    /// Exit code 2 for a file that is no TOML, an unknown key, recipe or value; with the nearest
-    /// name.
+    /// Exit code 2 for a file that is not TOML, or an unknown key, recipe or value; the message
+    /// suggests the nearest name.
     pub fn resolve(args: &TrainArgs) -> Result<Settings> {
         Settings::resolve_saved(args, None)
     }
 
-    /// As [`resolve`](Self::resolve); of a run that is resumed, whose `config.toml` has been read
-    /// already.
+    /// As [`resolve`](Self::resolve). `saved` is the text of the resumed run's `config.toml`, if it
+    /// has been read already.
     ///
     /// # Errors
-    /// As there.
+    /// As [`resolve`](Self::resolve).
     pub fn resolve_saved(args: &TrainArgs, saved: Option<String>) -> Result<Settings> {
         let layers = written::layers(args, saved)?;
         let model =
@@ -112,30 +115,31 @@ impl Settings {
         let recipe = written::last_text(&layers, &["recipe", "base"]);
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
         let mut table = defaults(model, find_recipe(&recipe)?);
-        let written = table["recipe"]["batch"].as_integer();
+        let recipe_batch = table["recipe"]["batch"].as_integer();
         let parallel = written::last_text(&layers, &["parallel"]);
         if matches!(parallel.as_deref(), Some("data" | "hybrid")) && args.resume.is_none() {
             let defaults = table.get_mut("recipe").and_then(Value::as_table_mut);
             let defaults = defaults.expect("settings have a recipe");
-            defaults.insert("shards".to_string(), Value::from(SHARDS)); // weaker than what is typed
+            // A default, too: the file, `--set` and flags override it.
+            defaults.insert("shards".to_string(), Value::from(SHARDS));
         }
         let mut settings = None;
         for layer in layers {
             written::merge(&mut table, layer.table);
-            // Read back after every layer, so that an error is told of the layer that made it.
+            // Parsed after every layer, so that an error names the file, `--set` or flag at fault.
             let parsed = Settings::deserialize(Value::Table(table.clone()));
             settings =
                 Some(parsed.map_err(|error| written::explain(&error.to_string(), &layer.origin))?);
         }
         let mut settings: Settings = settings.expect("the flags are always a layer");
         if args.scale_lr && args.resume.is_none() {
-            settings.recipe.rate *= settings.recipe.batch as f64 / written.unwrap_or(1) as f64;
+            settings.recipe.rate *= settings.recipe.batch as f64 / recipe_batch.unwrap_or(1) as f64;
         }
         settings.check()?;
         Ok(settings)
     }
 
-    /// Reads back a run's `config.toml`.
+    /// Reads a run's `config.toml`.
     ///
     /// # Errors
     /// Exit code 4 if it cannot be read.
@@ -175,10 +179,10 @@ impl Settings {
     }
 }
 
-/// A built-in recipe.
+/// The built-in recipe of that name.
 ///
 /// # Errors
-/// Exit code 2 with the nearest name.
+/// Exit code 2 if there is none; the message suggests the nearest name.
 pub fn find_recipe(name: &str) -> Result<Recipe> {
     recipes::find(name).ok_or_else(|| {
         let names = recipes::all().iter().map(|(name, _)| *name);
@@ -189,11 +193,12 @@ pub fn find_recipe(name: &str) -> Result<Recipe> {
     })
 }
 
-/// `; did you mean ...?`, or nothing.
+/// `; did you mean ...?` with the nearest of `names`; empty if none is similar.
 pub fn did_you_mean<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(typed, names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
+/// The settings that apply unless a file, `--set` or a flag overrides them.
 fn defaults(model: String, recipe: Recipe) -> Table {
     let settings = Settings {
         model,

@@ -6,7 +6,7 @@ mod written;
 use crate::cli::{EvalArgs, MachineArgs, ViewsArg};
 use crate::console;
 use crate::fault::Result;
-use crate::images::{self, Images};
+use crate::images::Images;
 use crate::trained::Trained;
 use data::{Loader, Source};
 use evaluate::Score;
@@ -63,11 +63,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         return Ok(0);
     }
     let model = &trained.weights.about.model.name;
-    console::println(format_args!(
-        "{}: {model} on {}",
-        trained.path.display(),
-        images::describe(&images)
-    ))?;
+    console::println(format_args!("{}: {model} on {}", trained.path.display(), images.describe()))?;
     console::println(format_args!(
         "{}: {} ({images_per_s:.0} images/s)",
         plural(views, "view"),
@@ -78,8 +74,8 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
 }
 
 /// The table by class and the confusion matrix, and which files were written.
-fn by_class(args: &EvalArgs, images: &Images, said: &Predictions) -> String {
-    tested::classes_text(images.test.classes(), said) + &written::names(args)
+fn by_class(args: &EvalArgs, images: &Images, predictions: &Predictions) -> String {
+    tested::classes_text(images.test.classes(), predictions) + &written::names(args)
 }
 
 /// How images are to be seen.
@@ -91,7 +87,7 @@ fn views(args: &EvalArgs) -> ViewsArg {
     }
 }
 
-/// The images to test on, and what is to be said of them.
+/// The images to test on, and what is to be printed of them.
 fn open(
     args: &EvalArgs,
     trained: &Trained,

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::machine;
 use crate::run_file;
 use crate::settings::Settings;
-use data::Labelling;
+use data::{DatasetOptions, Labelling};
 use inference::device::Placement;
 use inference::{Model, Predictor};
 use std::ops::Deref;
@@ -38,7 +38,7 @@ impl Deref for Trained {
 
 impl Trained {
     /// A run's network, or one in a file. Of a run that has written no weights yet, its newest
-    /// checkpoint that is intact, and stderr says so.
+    /// checkpoint that is intact, with a note on stderr.
     ///
     /// # Errors
     /// Exit code 4 if the file, or the run's configuration, cannot be read.
@@ -100,7 +100,7 @@ impl Trained {
     /// named instead.
     ///
     /// # Errors
-    /// Exit code 2 if nothing says which data, 3 if they cannot be read or have other classes.
+    /// Exit code 2 if no data set is given, 3 if they cannot be read or have other classes.
     pub fn images(&self, named: Option<&str>, workers: usize, reading: &Reading) -> Result<Images> {
         let config = self.config.as_ref();
         let Some(name) = named.or(config.map(|config| config.data.as_str())) else {
@@ -113,8 +113,9 @@ impl Trained {
         let images = match config.and_then(|config| config.fake_data) {
             Some(count) => Images::random(count, self.side(), self.classes().len()),
             None => {
-                let seen = (self.side(), self.exif());
-                images::open((name, &labelling), seen, workers, reading)?
+                let (threads, exif) = (workers, self.exif());
+                let side = DatasetOptions::with_side(self.side());
+                images::open(name, &DatasetOptions { threads, labelling, exif, ..side }, reading)?
             }
         };
         self.check_classes(images.train.classes())?;

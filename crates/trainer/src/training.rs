@@ -1,11 +1,11 @@
-//! `alexnet train`: wiring.
+//! `alexnet train`: from the command line to a run.
 
+mod messages;
+mod processes;
 mod ready;
-mod telling;
-mod together;
 
 use ready::Checked;
-pub use ready::{Place, Ready};
+pub use ready::{Destination, Ready};
 
 use crate::cli::TrainArgs;
 use crate::console;
@@ -16,11 +16,12 @@ use crate::images::{self, Images};
 use crate::limits;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
+use data::DatasetOptions;
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use layers::Spec;
+use messages::print_outcome;
 use std::path::Path;
-use telling::tell;
 use terminal::progress::{self, Reading};
 use terminal::signals;
 use train::checkpoint::{self, Checkpoint};
@@ -35,21 +36,21 @@ use train::schedule::Schedule;
 /// Every exit code that `alexnet --help` lists.
 pub fn train(args: &TrainArgs) -> Result<u8> {
     let ranks = Ranks::join()?;
-    if ranks.is_alone() { train_alone(args) } else { together::train(args, ranks) }
+    if ranks.is_alone() { train_alone(args) } else { processes::train(args, ranks) }
 }
 
-/// One process: what is meant, its images and devices, then the run.
+/// One process: resolves the settings, opens images and devices, and trains.
 fn train_alone(args: &TrainArgs) -> Result<u8> {
     let resumed = args.resume.as_deref();
     resumed.map_or(Ok(()), RunFolder::check_begun)?;
-    let (mut settings, spec) = meant(args, Saved::default())?;
+    let (mut settings, spec) = resolve_all(args, Saved::default())?;
     if args.print_config {
         return console::print(settings.to_toml()).map(|()| 0);
     }
     let stop = Stop::new();
     signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
-    let notes = settle_precision(&mut settings, (resumed, None))?;
+    let notes = resolve_precision(&mut settings, (resumed, None))?;
     let own = settings.clone();
     let choices = devices::choices(&own)?;
     let gpus = devices::open_gpus(&choices, own.threads)?;
@@ -61,7 +62,7 @@ fn train_alone(args: &TrainArgs) -> Result<u8> {
     let (folder, checkpoint) = resumed.map(|run| reopen(run, &mut say)).transpose()?.unzip();
     let checkpoint = checkpoint.flatten();
     let images = open_images(&own, &spec, &reading)?;
-    let spec = devices::settle(spec, &own, choices.len(), resumed.is_some(), &mut say)?;
+    let spec = devices::resolve_spec(spec, &own, choices.len(), resumed.is_some(), &mut say)?;
     resumed.map_or(Ok(()), |run| check_kept(run, &own, checkpoint.is_some(), &mut say))?;
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
     let mut ready = Ready::new(&own, spec, &images, watchers, ((0, 1), checkpoint.is_some()))?;
@@ -72,13 +73,13 @@ fn train_alone(args: &TrainArgs) -> Result<u8> {
         return Ok(stop.requested().map_or(0, signals::exit_code));
     };
     signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
-    let place = match folder {
-        Some(folder) => Place::Reopened(folder, from),
-        None => Place::New(new_folder(args.run.as_deref(), &ready.job.spec)?, None),
+    let destination = match folder {
+        Some(folder) => Destination::Reopened(folder, from),
+        None => Destination::New(new_folder(args.run.as_deref(), &ready.job.spec)?, None),
     };
-    let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
+    let (outcome, run) = ready.train(destination, &mut *observer, &stop)?;
     drop(observer); // clears the bar
-    ended(&outcome, tell(&outcome, &run, args.output.json))
+    ended(&outcome, print_outcome(&outcome, &run, args.output.json))
 }
 
 /// Files of the run that is resumed, where another process has read them.
@@ -89,8 +90,8 @@ struct Saved {
     model: Option<(String, String)>,
 }
 
-/// The settings and the model that are meant.
-fn meant(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
+/// The settings and the model, with all defaults filled in.
+fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
     let mut settings = Settings::resolve_saved(args, saved.config)?;
     let spec = match (args.resume.as_deref().filter(|_| args.model.is_none()), saved.model) {
         (Some(_), Some((text, name))) => model_of(&text, &name)?,
@@ -98,21 +99,21 @@ fn meant(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
         (None, _) => find_model(&settings.model)?,
     };
     check_layer_names(&spec, &settings)?;
-    settle(&mut settings, args, &spec);
+    fill_in(&mut settings, args, &spec);
     Ok((settings, spec))
 }
 
-/// Settles the precision; gives what is to be said of it.
-fn settle_precision(
+/// Resolves the precision; returns notes for the user.
+fn resolve_precision(
     settings: &mut Settings,
     from: (Option<&Path>, Option<String>),
 ) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    devices::settle_precision(settings, from, &mut |text| notes.push(text.to_string()))?;
+    devices::resolve_precision(settings, from, &mut |text| notes.push(text.to_string()))?;
     Ok(notes)
 }
 
-/// What is said before anything is read.
+/// Notes and warnings before anything is read.
 fn begin_with(notes: &[String], own: &Settings, observer: &mut dyn Observer) {
     notes.iter().for_each(|note| observer.note(note));
     if cfg!(debug_assertions) {
@@ -122,7 +123,7 @@ fn begin_with(notes: &[String], own: &Settings, observer: &mut dyn Observer) {
     limits::too_many_threads(own.threads).iter().for_each(|warning| observer.note(warning));
 }
 
-/// What a run that goes on must keep, or what is said of it.
+/// Checks that a resumed run keeps its mode and its initial weights, or notes the difference.
 fn check_kept(
     run: &Path,
     own: &Settings,
@@ -133,12 +134,12 @@ fn check_kept(
     if has_checkpoint { check_init(run, own) } else { Ok(()) }
 }
 
-/// The exit code of a run, after its result was told.
-fn ended(outcome: &Outcome, told: Result<()>) -> Result<u8> {
+/// The exit code of a run, after its outcome was printed.
+fn ended(outcome: &Outcome, printed: Result<()>) -> Result<u8> {
     match outcome.signal() {
-        None => told.map(|()| 0),
+        None => printed.map(|()| 0),
         Some(signal) => {
-            told.unwrap_or_else(|fault| _ = console::fault(fault));
+            printed.unwrap_or_else(|fault| _ = console::fault(fault));
             Ok(signals::exit_code(signal))
         }
     }
@@ -174,9 +175,13 @@ pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Resul
     let images = match settings.fake_data {
         Some(count) => Images::random(count, side, spec.classes()?),
         None => {
-            let what = (settings.data.as_str(), &settings.labelling);
-            let seen = (side, settings.recipe.input.exif);
-            images::open(what, seen, settings.workers, reading)?
+            let options = DatasetOptions {
+                threads: settings.workers,
+                labelling: settings.labelling.clone(),
+                exif: settings.recipe.input.exif,
+                ..DatasetOptions::with_side(side)
+            };
+            images::open(&settings.data, &options, reading)?
         }
     };
     Ok(match (settings.overfit, settings.hold_out) {
@@ -186,12 +191,12 @@ pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Resul
     })
 }
 
-/// A layer that is named in the settings and not in the model is a slip of the finger, unless the
-/// built-in recipe names it: recipes serve many models.
+/// Rejects layer names in the settings that the model does not have, unless the built-in recipe has
+/// them too: a recipe serves many models.
 fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
     let rows = spec.describe()?;
-    let learned = rows.iter().filter(|row| row.parameters > 0);
-    let layers: Vec<&str> = learned.map(|row| row.name.as_str()).collect();
+    let trainable = rows.iter().filter(|row| row.parameters > 0);
+    let layers: Vec<&str> = trainable.map(|row| row.name.as_str()).collect();
     let built_in = recipes::find(&settings.recipe.base).map(|recipe| recipe.layers);
     let built_in = built_in.unwrap_or_default();
     let idle = settings.recipe.idle_layers(&layers);
@@ -207,27 +212,28 @@ fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
     }
 }
 
-/// What a run began with is behind it: it need not be there any more, and cannot be another.
+/// Checks that a resumed run asks for the initial weights that it began with. The file itself may be
+/// gone by then.
 ///
 /// # Errors
 /// Exit code 2 if another is asked for, 4 if the run's settings cannot be read.
 fn check_init(run: &Path, settings: &Settings) -> Result<()> {
     let mut began = Settings::read(&run.join("config.toml"))?.init;
-    settle_init(&mut began);
+    resolve_init(&mut began);
     if began == settings.init {
         return Ok(());
     }
-    let began = began.map_or("weights that were drawn".to_string(), |init| {
-        format!("those of {}", init.from.display())
+    let began = began.map_or("random weights".to_string(), |init| {
+        format!("the weights of {}", init.from.display())
     });
     Err(Fault::usage(format!(
-        "--init: {} has begun, with {began}, and goes on with what it has learned since: leave \
-         --init out, or start a new run",
+        "--init: {} has already started, with {began}: leave --init out to resume it, or start a new \
+         run",
         run.display()
     )))
 }
 
-fn settle_init(init: &mut Option<Inherited>) {
+fn resolve_init(init: &mut Option<Inherited>) {
     if let Some(init) = init
         && let Ok(path) = std::fs::canonicalize(&init.from)
     {
@@ -236,7 +242,7 @@ fn settle_init(init: &mut Option<Inherited>) {
 }
 
 /// Fills in what depends on several settings, so that the saved configuration is complete.
-fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
+fn fill_in(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     let [height, width, _] = spec.input;
     if let Ok(path) = std::fs::canonicalize(&settings.data) {
         settings.data = path.display().to_string(); // so that a later test finds it from anywhere
@@ -247,11 +253,11 @@ fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
             *file = path;
         }
     }
-    settle_init(&mut settings.init);
+    resolve_init(&mut settings.init);
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit.filter(|_| args.resume.is_none()) else { return };
-    // By heart: the same few images again and again, as they are, at one rate, in steps enough for
-    // the paper's recipe to leave its plateau at ln(classes).
+    // Overfitting: the same few images without augmentation, at a constant rate, for enough steps that
+    // the paper's recipe leaves its plateau at ln(classes).
     let mut recipe = settings.recipe.clone().without_augmentation();
     recipe.batch = recipe.batch.min(count);
     recipe.schedule = Schedule::Constant {};
@@ -262,5 +268,5 @@ fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     settings.recipe = recipe;
 }
 
-/// Steps of a run by heart, unless --epochs or --max-steps say otherwise.
+/// Steps of an overfitting run by default.
 const OVERFIT_STEPS: usize = 300;

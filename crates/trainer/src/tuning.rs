@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Exit code 4 if the run's own choices cannot be read, 6 if they cannot be used here, 1 if a GPU
 /// fails.
-pub fn settle(
+pub fn resolve(
     devices: &mut parallel::Devices,
     group: Option<&mut Group>,
     (run, settings): (Option<&Path>, &Settings),
@@ -44,8 +44,8 @@ fn program() -> String {
 }
 
 /// The remedy where choices cannot be used.
-const TUNE_ANEW: &str = "without that file the run is tuned anew, and with --vendor none it needs \
-                         no library; both have other bits from here on";
+const TUNE_ANEW: &str = "without that file the run is tuned again, and with --vendor none it needs \
+                         no library; either changes results from here on";
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {

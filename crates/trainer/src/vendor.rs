@@ -1,4 +1,4 @@
-//! Whose libraries make the products of a GPU's convolutions and fully connected layers.
+//! Which libraries compute the convolutions and fully connected layers on a GPU.
 
 use crate::fault::{Fault, Result};
 use clap::ValueEnum;
@@ -7,12 +7,12 @@ use tensor::cublaslt::CublasLt;
 use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision};
 
-/// Whose libraries a GPU uses. Those of NVIDIA must be installed, and give other bits with another
-/// version or GPU.
+/// The libraries that a GPU uses. NVIDIA's must be installed; their results depend on the library
+/// version and the GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vendor {
-    /// Nobody's: this program's own kernels, whose sums are in an order that shapes fix
+    /// This program's own kernels, whose summation order depends on shapes only
     #[default]
     None,
     /// NVIDIA's cuBLASLt, for fully connected layers
@@ -21,13 +21,13 @@ pub enum Vendor {
     Cudnn,
     /// Both of NVIDIA's
     Nvidia,
-    /// Whichever was fastest on this GPU when each shape was timed, of this program's kernels, cut
-    /// in several ways, and of NVIDIA's libraries that are installed; kept with the run
+    /// For each shape the fastest on this GPU, of this program's kernels with several tilings and of
+    /// the installed libraries; the choices are saved with the run
     Tune,
 }
 
 impl Vendor {
-    /// Whether it is what there is without being asked for.
+    /// Whether it is the default.
     pub fn is_none(&self) -> bool {
         *self == Vendor::None
     }

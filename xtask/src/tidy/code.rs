@@ -1,12 +1,13 @@
-//! Removes comments and literals from Rust source.
+//! Blanks comments and literals in Rust source.
 
-/// `text` with comments and the contents of string and character literals replaced by spaces. Line
-/// numbers stay the same.
+/// `text` with spaces in place of comments and of string and character literals. Line numbers stay
+/// the same.
 pub fn of(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     while at < chars.len() {
+        // The end of the comment or literal that starts here; `at` if none does.
         let end = match chars[at] {
             '/' if chars.get(at + 1) == Some(&'/') => end_of_line(&chars, at),
             '/' if chars.get(at + 1) == Some(&'*') => end_of_block(&chars, at),
@@ -57,7 +58,7 @@ fn end_of_string(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-/// The end of a character literal; `at` for a lifetime, which is code.
+/// The end of a character literal; `at` if the quote starts a lifetime.
 fn end_of_char(chars: &[char], at: usize) -> usize {
     match (chars.get(at + 1), chars.get(at + 2)) {
         (Some('\\'), Some(_)) => {
@@ -68,7 +69,7 @@ fn end_of_char(chars: &[char], at: usize) -> usize {
     }
 }
 
-/// The end of `r"..."` or `r#"..."#`; `at` for any other word that starts with r.
+/// The end of a raw string, `r"..."` or `r#"..."#`; `at` if the `r` does not start one.
 fn end_of_raw_string(chars: &[char], at: usize) -> usize {
     let hashes = chars[at + 1..].iter().take_while(|&&c| c == '#').count();
     if chars.get(at + 1 + hashes) != Some(&'"') {
@@ -80,38 +81,37 @@ fn end_of_raw_string(chars: &[char], at: usize) -> usize {
     end.map_or(chars.len(), |len| body + len + close.len())
 }
 
-/// Whether the character before `at` belongs to a word; the `b` of a byte string does not count.
+/// Whether the character at `at` continues a word. A single `b` before it does not count, as it may
+/// be the prefix of a byte string: `br"..."`.
 fn is_inside_word(chars: &[char], at: usize) -> bool {
     let before = |back: usize| at.checked_sub(back).map(|at| chars[at]);
-    let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    letter(before(1)) && (before(1) != Some('b') || letter(before(2)))
+    let in_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    in_word(before(1)) && (before(1) != Some('b') || in_word(before(2)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn squeezed(text: &str) -> String {
+    /// The remaining code, with single spaces.
+    fn blanked(text: &str) -> String {
         of(text).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn comments_and_strings_are_blank() {
-        assert_eq!(squeezed("a // b\nc /* d /* e */ f */ g"), "a c g");
-        assert_eq!(squeezed(r#"let s = "a \" // b"; c"#), "let s = ; c");
+        assert_eq!(blanked("a // b\nc /* d /* e */ f */ g"), "a c g");
+        assert_eq!(blanked(r#"let s = "a \" // b"; c"#), "let s = ; c");
+        assert_eq!(blanked("let s = r#\"a \" b\"#; let t = br\"c\"; d"), "let s = ; let t = b ; d");
         assert_eq!(
-            squeezed("let s = r#\"a \" b\"#; let t = br\"c\"; d"),
-            "let s = ; let t = b ; d"
-        );
-        assert_eq!(
-            squeezed("rest(for_r, 'r', '\\'', '\"', '\\u{1F600}', x)"),
+            blanked("rest(for_r, 'r', '\\'', '\"', '\\u{1F600}', x)"),
             "rest(for_r, , , , , x)"
         );
     }
 
     #[test]
-    fn lifetimes_are_code() {
-        assert_eq!(squeezed("fn f<'a>(x: &'a str) {}"), "fn f<'a>(x: &'a str) {}");
+    fn lifetimes_are_kept() {
+        assert_eq!(blanked("fn f<'a>(x: &'a str) {}"), "fn f<'a>(x: &'a str) {}");
     }
 
     #[test]

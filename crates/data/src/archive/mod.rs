@@ -6,9 +6,9 @@
 //! access: its files are kept in memory, still as JPEG or PNG, up to [`MAX_IN_MEMORY`] bytes.
 //!
 //! Archives are untrusted. Absolute names, names with `..` or control characters, links and special
-//! files are skipped and counted, with an example. What programs read in different ways (duplicate
-//! names, overlapping entries) is rejected. Sizes are checked before memory is allocated, and no
-//! file is ever written.
+//! files are skipped and counted, with an example. Ambiguous archives (duplicate names, overlapping
+//! entries), which programs read in different ways, are rejected. Sizes are checked before memory
+//! is allocated, and no file is ever written.
 
 mod names;
 mod skipped;
@@ -26,18 +26,18 @@ use std::io::Read;
 use std::path::Path;
 use zip::{ZipEntry, ZipFile};
 
-/// The limit of files of compressed tar archives in memory, in bytes.
+/// The most bytes of files that are kept in memory for compressed tar archives.
 pub(crate) const MAX_IN_MEMORY: u64 = 4 << 30;
 
-/// The kind of an archive, according to its first bytes.
+/// The format of an archive, according to its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ArchiveKind {
     Zip,
     Tar,
     /// A gzip-compressed tar file.
-    PackedTar,
-    /// A known but unsupported format, with a remedy.
-    Unknown(&'static str),
+    TarGz,
+    /// A known but unsupported format, and the remedy.
+    Unsupported(&'static str),
 }
 
 impl ArchiveKind {
@@ -50,17 +50,21 @@ impl ArchiveKind {
             .map_err(io)?;
         Ok(match &start[..] {
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(ArchiveKind::Zip),
-            [0x1f, 0x8b, ..] => Some(ArchiveKind::PackedTar),
-            [b'7', b'z', 0xbc, 0xaf, ..] => Some(ArchiveKind::Unknown("a 7z archive: unpack it")),
-            [b'R', b'a', b'r', b'!', ..] => Some(ArchiveKind::Unknown("a RAR archive: unpack it")),
+            [0x1f, 0x8b, ..] => Some(ArchiveKind::TarGz),
+            [b'7', b'z', 0xbc, 0xaf, ..] => {
+                Some(ArchiveKind::Unsupported("a 7z archive: unpack it"))
+            }
+            [b'R', b'a', b'r', b'!', ..] => {
+                Some(ArchiveKind::Unsupported("a RAR archive: unpack it"))
+            }
             [b'B', b'Z', b'h', ..] => {
-                Some(ArchiveKind::Unknown("compressed with bzip2: run bunzip2 on it"))
+                Some(ArchiveKind::Unsupported("compressed with bzip2: run bunzip2 on it"))
             }
             [0xfd, b'7', b'z', b'X', b'Z', ..] => {
-                Some(ArchiveKind::Unknown("compressed with xz: run unxz on it"))
+                Some(ArchiveKind::Unsupported("compressed with xz: run unxz on it"))
             }
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                Some(ArchiveKind::Unknown("compressed with zstd: run unzstd on it"))
+                Some(ArchiveKind::Unsupported("compressed with zstd: run unzstd on it"))
             }
             bytes if bytes.get(257..262) == Some(b"ustar") => Some(ArchiveKind::Tar),
             _ if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("tar")) => {
@@ -74,11 +78,11 @@ impl ArchiveKind {
 /// The name and location of a file in an archive.
 pub(crate) type ListedFile = (String, FileLocation);
 
-/// Lists the files of the archive at `path` and adds it to `into`. `progress` receives the number
-/// of bytes scanned and the total.
+/// Adds the archive at `path` to `into`. Returns its files and what was skipped. `progress`
+/// receives the number of bytes scanned and the total.
 ///
 /// # Errors
-/// If it cannot be read, is not an archive, or is unsafe.
+/// If the file cannot be read, is not a supported archive, or is unsafe.
 pub(crate) fn list(
     path: &Path,
     into: &mut Collection,
@@ -93,8 +97,8 @@ pub(crate) fn list(
             entries.into_iter().map(|(name, entry)| (name, location(entry))).collect()
         }
         Some(ArchiveKind::Tar) => tarball::list(path, into, &mut skipped, progress)?,
-        Some(ArchiveKind::PackedTar) => tarball::load(path, into, &mut skipped, progress)?,
-        Some(ArchiveKind::Unknown(what)) => {
+        Some(ArchiveKind::TarGz) => tarball::load(path, into, &mut skipped, progress)?,
+        Some(ArchiveKind::Unsupported(what)) => {
             let remedy = "supported archives are .zip, .tar, .tar.gz and .tgz";
             return Err(Error::layout(path, what, remedy));
         }
@@ -106,16 +110,16 @@ pub(crate) fn list(
     Ok((listed, skipped))
 }
 
-/// The content of an entry, or a problem.
+/// The content of an entry, or why it cannot be read.
 type EntryContent = std::result::Result<Vec<u8>, String>;
 
 /// For fuzzing: the names and contents of a zip file's entries.
-pub(crate) fn entries_of_zip(bytes: &[u8], longest: u64) -> Result<Vec<(String, EntryContent)>> {
+pub(crate) fn entries_of_zip(bytes: &[u8], max_len: u64) -> Result<Vec<(String, EntryContent)>> {
     let path = Path::new("a.zip");
     let (file, entries) = ZipFile::of_bytes(path, bytes, &mut SkippedEntries::default())?;
     let read = |(name, location): (String, ZipEntry)| {
         let mut contents = Vec::new();
-        let read = file.read(&location, longest, &mut contents);
+        let read = file.read(&location, max_len, &mut contents);
         (name, read.map(|()| contents))
     };
     Ok(entries.into_iter().map(read).collect())

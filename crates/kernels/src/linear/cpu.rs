@@ -1,12 +1,14 @@
-//! The fully connected layer on the CPU: three arrangements of the register tile, and an algorithm
-//! without it for the forward pass of [a few images](few_images).
+//! The fully connected layer on the CPU. Its three passes use the register tile of `gemm`, C = A B,
+//! with different operands; the forward pass of a few images uses [another algorithm](few_images).
 //!
-//! w is the largest operand, so each pass streams it once. Forward computes y^T, whose rows are
-//! rows of w, read in place. For dx, w is the tile's B: threads copy blocks of it into panels that
-//! stay in the L2 cache. For dw, x and dy are packed, and dw is written once, in place.
+//! w is the largest operand, so each pass reads w, or writes dw, only once:
 //!
-//! Lower bound: reading w or writing dw once, or two operations per multiply-add at the processor's
-//! peak, whichever takes longer.
+//! * forward: y^T = w x^T. A is w, read in place.
+//! * dx = dy w. B is w: threads pack blocks of it into panels that stay in the L2 cache.
+//! * dw = dy^T x. dy and x are packed, and dw is written in place.
+//!
+//! Lower bound of a pass's time: reading w or writing dw once, or its operations (two per
+//! multiply-add) at the processor's peak, whichever takes longer.
 
 use super::{Geometry, bf16, few_images};
 use crate::gemm::amx::MatrixUnit;
@@ -21,17 +23,18 @@ use crate::per_channel::{RUN, sum_columns};
 use crate::simd::flushed;
 use tensor::{Cpu, Pool, Precision};
 
-/// k per block: four panels of a block fit into the L2 cache with room to spare.
+/// Length of a block of k (the index that is summed over) in the forward pass: four panels of a
+/// block fit into the L2 cache with room to spare.
 const DEPTH: usize = 512;
-/// Rows of w that a thread multiplies at once in the forward pass.
+/// Rows of w per task of the forward pass.
 const ROWS: usize = 64;
-/// Columns of w that a thread packs at once for dx.
+/// Columns of dx, and of w, per task.
 const SPAN: usize = 256;
-/// Rows of w in such a block.
+/// Rows of w that a thread packs at once for dx: the length of a block of k.
 const SPAN_DEPTH: usize = 256;
-/// Columns of dw that a thread computes at once.
+/// Columns of dw per task.
 const BAND: usize = 512;
-/// Images in a block of the sum for dw.
+/// Images per block of the sum for dw: the length of a block of k.
 const BAND_DEPTH: usize = 256;
 
 pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
@@ -43,7 +46,7 @@ pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
     forward.max(backward_input).max(backward_weights)
 }
 
-/// A tile over a range of k.
+/// A full tile whose sums run over `depth` adjacent k; the caller sets its place in C.
 fn tile<'a>(
     isa: Isa,
     a: &'a [f32],
@@ -86,31 +89,32 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, operands: Forward) {
     }
 }
 
-/// y^T = w x^T: tiles of w's rows by panels of images. Each thread then transposes its rows into y.
+/// y^T = w x^T, in tiles of w's rows by panels of images. Each task then transposes its rows of y^T
+/// into y, and adds the bias and applies the ReLU on the way.
 pub(super) fn forward_with(isa: Isa, pool: &Pool, g: &Geometry, operands: ForwardSlices<'_>) {
     let Forward { x, w, b, y, scratch } = operands;
     let (images, inputs, outputs, width) = (g.images, g.inputs, g.outputs, isa.columns());
     let panels = images.div_ceil(width);
-    let wide = panels * width;
-    let (x_panels, y_t) = scratch.split_at_mut(wide * inputs);
+    let padded_images = panels * width;
+    let (x_panels, y_t) = scratch.split_at_mut(padded_images * inputs);
     pack_images(pool, g, x, x_panels, width);
 
     let (x_panels, y) = (&*x_panels, SharedFloats::new(y));
-    pool.chunks(&mut y_t[..outputs * wide], ROWS * wide, |unit, y_t| {
-        let (first, rows) = block(outputs, ROWS, unit);
+    pool.chunks(&mut y_t[..outputs * padded_images], ROWS * padded_images, |task, y_t| {
+        let (first, rows) = block(outputs, ROWS, task);
         let c = SharedFloats::new(y_t);
         for k in 0..inputs.div_ceil(DEPTH) {
             let (k_first, depth) = block(inputs, DEPTH, k);
             for (row, rows) in isa.split(rows).iter() {
                 let a = &w[(first + row) * inputs + k_first..];
                 for panel in 0..panels {
-                    let at = k_first * wide + panel * depth * width;
+                    let at = k_first * padded_images + panel * depth * width;
                     let packed = &x_panels[at..at + depth * width];
                     let columns = width.min(images - panel * width);
-                    let (c_first, layout) = (row * wide + panel * width, Layout::Rows(inputs));
-                    let tile = tile(isa, a, layout, packed, depth, start(k));
-                    let tile = Tile { rows, columns, c: c_first, c_row: wide, ..tile };
-                    // SAFETY: these rows of y^T are this thread's chunk.
+                    let c_first = row * padded_images + panel * width;
+                    let tile = tile(isa, a, Layout::Rows(inputs), packed, depth, start(k));
+                    let tile = Tile { rows, columns, c: c_first, c_row: padded_images, ..tile };
+                    // SAFETY: these rows of y^T are this task's chunk.
                     unsafe { isa.tile(&tile, &c) };
                 }
             }
@@ -118,9 +122,9 @@ pub(super) fn forward_with(isa: Isa, pool: &Pool, g: &Geometry, operands: Forwar
         let bias = &b[first..first + rows];
         for n in 0..images {
             let at = n * outputs + first;
-            // SAFETY: units have different columns of y.
+            // SAFETY: tasks write different columns of y.
             let y = unsafe { y.part(at..at + rows) };
-            let column = y_t[n..].iter().step_by(wide);
+            let column = y_t[n..].iter().step_by(padded_images);
             for ((y, sum), bias) in y.iter_mut().zip(column).zip(bias) {
                 let value = sum + bias;
                 *y = if g.relu && value <= 0.0 { 0.0 } else { flushed(value) };
@@ -129,10 +133,10 @@ pub(super) fn forward_with(isa: Isa, pool: &Pool, g: &Geometry, operands: Forwar
     });
 }
 
-/// Packs x^T into panels: for each block of k, the panels of all images.
+/// Packs x^T into panels, in this order: blocks of k, and within each, panels of images.
 fn pack_images(pool: &Pool, g: &Geometry, x: &[f32], panels: &mut [f32], width: usize) {
-    let wide = g.images.next_multiple_of(width);
-    pool.chunks(panels, wide * DEPTH, |k, panels| {
+    let padded_images = g.images.next_multiple_of(width);
+    pool.chunks(panels, padded_images * DEPTH, |k, panels| {
         let (k_first, depth) = block(g.inputs, DEPTH, k);
         for (idx, panel) in panels.chunks_exact_mut(depth * width).enumerate() {
             let first = idx * width;
@@ -153,7 +157,8 @@ pub(super) fn backward_input(cpu: &mut Cpu, g: &Geometry, operands: BackwardInpu
     }
 }
 
-/// dx = dy w: dy's rows are read in place; each thread packs the blocks of w that it needs.
+/// dx = dy w. A task computes a range of columns of dx; its thread packs those columns of w, block
+/// by block. Rows of dy are read in place.
 pub(super) fn backward_input_with(
     isa: Isa,
     pool: &Pool,
@@ -162,10 +167,10 @@ pub(super) fn backward_input_with(
 ) {
     let (inputs, outputs, width) = (g.inputs, g.outputs, isa.columns());
     let (dx, scratch) = (SharedFloats::new(dx), SharedFloats::new(scratch));
-    pool.each_with_thread(inputs.div_ceil(SPAN), |unit, thread| {
-        let (first, span) = block(inputs, SPAN, unit);
+    pool.each_with_thread(inputs.div_ceil(SPAN), |task, thread| {
+        let (first, span) = block(inputs, SPAN, task);
         let own = thread * SPAN * SPAN_DEPTH..(thread + 1) * SPAN * SPAN_DEPTH;
-        // SAFETY: each thread has its own part.
+        // SAFETY: each thread has its own part of the scratch memory.
         let packed = unsafe { scratch.part(own) };
         let blocks = outputs.div_ceil(SPAN_DEPTH);
         for k in 0..blocks {
@@ -186,7 +191,7 @@ pub(super) fn backward_input_with(
                     let tile = tile(isa, a, Layout::Rows(outputs), panel, depth, start(k));
                     let last = k + 1 == blocks;
                     let tile = Tile { rows, columns, c, c_row: inputs, last, ..tile };
-                    // SAFETY: units have different columns of dx.
+                    // SAFETY: tasks write different columns of dx.
                     unsafe { isa.tile(&tile, &dx) };
                 }
             }
@@ -206,8 +211,8 @@ pub(super) fn backward_weights(cpu: &mut Cpu, g: &Geometry, operands: BackwardWe
     }
 }
 
-/// dw = dy^T x: a thread computes a band of columns of dw. The band's panels of x stay in its cache
-/// during the loop over dy's rows.
+/// dw = dy^T x. x and dy are packed first; then each task computes a band of columns of dw. The
+/// band's panels of x stay in the cache during the loop over rows of dw.
 pub(super) fn backward_weights_with(
     isa: Isa,
     pool: &Pool,
@@ -225,14 +230,14 @@ pub(super) fn backward_weights_with(
     let tiles = SharedFloats::new(&mut dy_tiles[..images * outputs]);
     pool.each(row_tiles.parts, |idx| {
         let (first, rows) = row_tiles.part(idx);
-        // SAFETY: tiles are adjacent and do not overlap.
+        // SAFETY: tiles do not overlap.
         let tile = unsafe { tiles.part(first * images..(first + rows) * images) };
         copy_rows(&dy[first..], outputs, rows, rows, tile);
     });
 
     let (x_panels, dy_tiles, dw) = (&*x_panels, &*dy_tiles, SharedFloats::new(dw));
-    pool.each(inputs.div_ceil(BAND), |unit| {
-        let (first, band) = block(inputs, BAND, unit);
+    pool.each(inputs.div_ceil(BAND), |task| {
+        let (first, band) = block(inputs, BAND, task);
         let blocks = images.div_ceil(BAND_DEPTH);
         for n in 0..blocks {
             let (n_first, depth) = block(images, BAND_DEPTH, n);
@@ -246,7 +251,7 @@ pub(super) fn backward_weights_with(
                     let c = row * inputs + column;
                     let last = n + 1 == blocks;
                     let tile = Tile { rows, columns, c, c_row: inputs, last, ..tile };
-                    // SAFETY: units have different columns of dw.
+                    // SAFETY: tasks write different columns of dw.
                     unsafe { isa.tile(&tile, &dw) };
                 }
             }
@@ -254,7 +259,7 @@ pub(super) fn backward_weights_with(
     });
 }
 
-/// `sums[o] = sum over n of rows[n][o]`, in f64, n ascending.
+/// `sums[o]` = the sum of `rows[n][o]` over n, in f64, in ascending order of n.
 pub(crate) fn sum_rows(pool: &Pool, rows: &[f32], sums: &mut [f32]) {
     let width = sums.len();
     pool.chunks(sums, RUN, |idx, sums| sum_columns(rows, width, idx * RUN, sums));

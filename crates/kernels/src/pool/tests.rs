@@ -41,17 +41,17 @@ fn out_dim(g: &Geometry) -> (usize, usize, usize, usize) {
     (g.images, g.out_height(), g.out_width(), g.channels)
 }
 
-/// The maps of the paper's network (55, 27, 13, 6) and of the CIFAR networks, whose size is rounded
-/// up (32, 16, 8, 4), and PyTorch's rule that a window may not start in the trailing padding.
+/// Map sizes of the paper's network (55, 27, 13, 6) and of the CIFAR networks, which round up (32,
+/// 16, 8, 4). As in PyTorch, no window starts after the input.
 #[test]
 fn output_sizes() {
     let out = |height, ceil| Geometry { height, ceil, ..PAPER }.out_height();
     assert_eq!([55, 27, 13].map(|n| out(n, false)), [27, 13, 6]);
     assert_eq!([32, 16, 8].map(|n| out(n, true)), [16, 8, 4]);
     assert_eq!(out(32, false), 15);
-    let late = Geometry { height: 4, window: 2, stride: 3, pad: 1, ceil: true, ..PAPER };
-    // Windows at -1, 2; a third would start at 5, after the input.
-    assert_eq!(late.out_height(), 2);
+    let padded = Geometry { height: 4, window: 2, stride: 3, pad: 1, ceil: true, ..PAPER };
+    // Windows start at -1 and 2. A third would start at 5, after the input and its padding.
+    assert_eq!(padded.out_height(), 2);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn known_answers() {
     });
 }
 
-/// The last window extends over the edge: its mean is over the pixels that exist.
+/// The last window extends over the edge: its mean excludes pixels that do not exist.
 #[test]
 fn averages_count_existing_pixels() {
     let g = Geometry { height: 1, width: 4, window: 3, stride: 2, pad: 1, ..PAPER };
@@ -82,7 +82,7 @@ fn averages_count_existing_pixels() {
 }
 
 #[test]
-fn nan_is_the_greatest() {
+fn every_window_with_a_nan_is_nan() {
     let g = Geometry { height: 1, width: 6, window: 3, stride: 1, pad: 1, ..PAPER };
     for at in 0..6 {
         let mut x = random_array(at as u64, in_dim(&g));
@@ -91,8 +91,9 @@ fn nan_is_the_greatest() {
             for reduction in [ALL, FIRST, Reduction::Average] {
                 let g = Geometry { reduction, ..g };
                 let [y, _] = run(device, &g, &x, &Array4::ones(out_dim(&g)));
-                let nans: Vec<_> = (0..6).filter(|&o| y[o].is_nan()).collect();
-                assert_eq!(nans, (at.saturating_sub(1)..(at + 2).min(6)).collect::<Vec<_>>());
+                let nan_outputs: Vec<_> = (0..6).filter(|&o| y[o].is_nan()).collect();
+                let covering: Vec<_> = (at.saturating_sub(1)..(at + 2).min(6)).collect();
+                assert_eq!(nan_outputs, covering);
             }
         });
     }
@@ -107,7 +108,7 @@ prop_compose! {
         (pad, ceil) in (0usize..4, any::<bool>()),
     ) -> Geometry {
         let pad = pad.min(window - 1);
-        // The map is at least as large as a window, padding included.
+        // With its padding, the map is at least as large as a window.
         let [height, width] =
             [height, width].map(|extent| extent.max(window.saturating_sub(2 * pad)));
         Geometry { images, height, width, channels, reduction, window, stride, pad, ceil }
@@ -122,22 +123,24 @@ proptest! {
         seed in 0u64..1000,
         levels in 2u32..9,
     ) {
-        // Few distinct values make many ties; sums of eighths are exact in any order.
+        // x has few distinct values, hence many ties. dy has multiples of 1/8, whose sums are exact
+        // in any order.
         let x = random_array(seed, in_dim(&g)).mapv(|x| (x * levels as f32 / 2.0).round());
         let dy = random_array(seed + 1, out_dim(&g)).mapv(|dy| (dy * 8.0).round() / 8.0);
         let y = reference::forward(&g, &wide(&x));
         let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
-        let [of_y, of_dx] = if g.reduction == Reduction::Average { [1e-6, 2e-6] } else { [0.0; 2] };
+        let is_average = g.reduction == Reduction::Average;
+        let [y_tolerance, dx_tolerance] = if is_average { [1e-6, 2e-6] } else { [0.0; 2] };
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
-            close(&actual_y, &y, of_y);
-            close(&actual_dx, &dx, of_dx);
+            close(&actual_y, &y, y_tolerance);
+            close(&actual_dx, &dx, dx_tolerance);
         });
     }
 
-    /// In place with the ReLU's mask: bit-identical to two passes.
+    /// `backward_in_place` is bit-identical to `backward` followed by the ReLU's mask.
     #[test]
-    fn in_place_is_backward_and_a_mask(g in geometries(), seed in 0u64..1000, relu: bool) {
+    fn in_place_matches_backward_and_mask(g in geometries(), seed in 0u64..1000, relu: bool) {
         prop_assume!(fits_in_place(g.reduction));
         let x = random_array(seed, in_dim(&g)).mapv(f32::round);
         let dy = random_array(seed + 1, out_dim(&g));
@@ -152,8 +155,8 @@ proptest! {
                 crate::activation::mask_by_relu(device, x, dx).unwrap();
             }
             backward_in_place(device, &g, relu, y, dy, x).unwrap();
-            let [over_x, apart] = [x, dx].map(|slot| device.download::<f32>(slot).unwrap());
-            bits_equal(&over_x, &apart, "in place");
+            let [in_place, separate] = [x, dx].map(|slot| device.download::<f32>(slot).unwrap());
+            bits_equal(&in_place, &separate, "in place");
         });
     }
 
@@ -177,7 +180,7 @@ proptest! {
         );
     }
 
-    /// An average is linear, so its backward pass is its adjoint.
+    /// Average pooling is linear, so its backward pass is its adjoint.
     #[test]
     fn the_backward_pass_of_averages_is_the_adjoint(g in geometries(), seed in 0u64..1000) {
         let g = Geometry { reduction: Reduction::Average, ..g };
@@ -191,7 +194,7 @@ proptest! {
     }
 }
 
-/// More channels than a strip has, and strips of every width.
+/// More channels than one strip holds (601), and channels that need strips of every width (41).
 #[test]
 fn strips_join_correctly() {
     for (channels, reduction) in [(601, FIRST), (601, ALL), (41, ALL), (41, Reduction::Average)] {
@@ -218,7 +221,7 @@ fn results_do_not_depend_on_threads() {
 }
 
 #[test]
-#[should_panic(expected = "see nothing")]
+#[should_panic(expected = "cover no pixel")]
 fn padding_is_less_than_a_window() {
     let g = Geometry { window: 2, pad: 2, ..PAPER };
     run(&mut Device::cpu(1), &g, &Array4::zeros(in_dim(&g)), &Array4::zeros(out_dim(&g)));

@@ -94,7 +94,7 @@ fn results_do_not_depend_on_threads() {
 }
 
 #[test]
-#[should_panic(expected = "a slope for each channel")]
+#[should_panic(expected = "one slope per channel")]
 fn sizes_must_agree() {
     let mut slots = Slots::new();
     let (x, a, y) = (slots.room([2, 3]), slots.room([2]), slots.room([2, 3]));

@@ -1,7 +1,8 @@
-//! Converts between the weights of a network and those of its towers.
+//! Converts between the parameters of a network and those of its towers.
 //!
-//! Filters and units are the first dimension of every parameter, so a tower's share is a contiguous
-//! range of it. No value is on two towers.
+//! The first dimension of every parameter is that of a layer's filters or units, which the towers
+//! share evenly. So a tower's share of a parameter is a contiguous range of its values. No value is
+//! on two towers.
 
 use super::Towers;
 use std::ops::Range;
@@ -9,10 +10,10 @@ use std::ops::Range;
 /// The name of a parameter or velocity, and its values.
 pub type NamedValues = (String, Vec<f32>);
 
-/// Weights that do not belong to this network.
+/// Why parameters cannot be divided among towers or merged.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeightsError {
-    /// A parameter that cannot be divided.
+    /// The number of values is not a multiple of the number of towers.
     #[error("`{name}` has {len} values, which {towers} towers cannot share evenly")]
     Uneven {
         /// The parameter.
@@ -22,7 +23,7 @@ pub enum WeightsError {
         /// Number of towers.
         towers: usize,
     },
-    /// Towers with different parameters.
+    /// A tower lacks a parameter of the first tower, or has it in another size.
     #[error("tower {tower} has no `{name}` of {len} values: these are not one network's towers")]
     Missing {
         /// The tower, from 0.
@@ -35,8 +36,8 @@ pub enum WeightsError {
 }
 
 impl Towers {
-    /// The range of a parameter of `len` values that is on a tower: an equal share, or for layers of
-    /// the first tower all of it there and nothing elsewhere.
+    /// The range of a parameter's `len` values that is on `tower`: an equal share. For a layer that
+    /// is on the first tower only: all of them on the first tower, `None` on the others.
     ///
     /// # Errors
     /// [`WeightsError::Uneven`].
@@ -56,7 +57,7 @@ impl Towers {
         Ok(Some(tower * len / towers..(tower + 1) * len / towers))
     }
 
-    /// Number of values of a parameter on all towers, given `len` on one.
+    /// Number of values of a parameter in the whole network, given `len` on the first tower.
     pub fn whole_len(&self, name: &str, len: usize) -> usize {
         if self.is_first_only(name) { len } else { len * self.specs.len() }
     }
@@ -90,17 +91,17 @@ impl Towers {
     /// [`WeightsError::Missing`] if these are not the towers of one network.
     ///
     /// # Panics
-    /// If the number of towers differs.
+    /// If `towers` has another number of towers.
     pub fn merge(&self, towers: &[Vec<NamedValues>]) -> Result<Vec<NamedValues>, WeightsError> {
-        assert_eq!(towers.len(), self.specs.len(), "parameters for each tower");
+        assert_eq!(towers.len(), self.specs.len(), "one list of parameters per tower");
         let mut merged = Vec::new();
         for (name, first) in &towers[0] {
             let mut values = first.clone();
             if !self.is_first_only(name) {
                 for (tower, parameters) in towers.iter().enumerate().skip(1) {
-                    let of_that_name = parameters.iter().find(|(other, _)| other == name);
-                    let fits = of_that_name.filter(|(_, share)| share.len() == first.len());
-                    let Some((_, share)) = fits else {
+                    let same_name = parameters.iter().find(|(other, _)| other == name);
+                    let matching = same_name.filter(|(_, share)| share.len() == first.len());
+                    let Some((_, share)) = matching else {
                         let (name, len) = (name.clone(), first.len());
                         return Err(WeightsError::Missing { tower, name, len });
                     };

@@ -45,12 +45,12 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
     };
     let mut last = PrepareProgress::default();
     let mut first = None;
-    let mut tell = |progress: PrepareProgress| {
+    let mut report = |progress: PrepareProgress| {
         shown.images(&progress, *first.get_or_insert(progress.done));
         last = progress;
     };
     let stopped = || stop.requested().is_some();
-    let summary = prepare(&collection, &args.out, &options, &mut tell, &stopped)?;
+    let summary = prepare(&collection, &args.out, &options, &mut report, &stopped)?;
     let seconds = shown.began.elapsed().as_secs_f64();
     if args.output.json {
         console::println(as_json(&summary, &last, seconds, &args.out))?;
@@ -60,7 +60,7 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
     Ok(stop.requested().map_or(0, signals::exit_code))
 }
 
-/// What is said on the way.
+/// The progress message.
 struct Shown {
     reading: Reading,
     began: Instant,

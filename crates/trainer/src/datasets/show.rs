@@ -10,7 +10,7 @@ use report::sheet::{self, Labelled, StoredMean};
 use std::fs;
 use terminal::progress::Reading;
 
-/// So many images tell the colours' components well enough for a look.
+/// Images measured for the colour components: enough for a picture.
 const STATISTICS: usize = 2000;
 
 /// Runs the command.

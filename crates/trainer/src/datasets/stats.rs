@@ -34,8 +34,8 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
     let sizes = match own {
         Some(side) => vec![(side, side)],
         None => {
-            let tell = |done, of| reading.say("headers read", done, of);
-            let headers = data::verify::headers(Path::new(&args.data), threads, &tell)?;
+            let progress = |done, of| reading.say("headers read", done, of);
+            let headers = data::verify::headers(Path::new(&args.data), threads, &progress)?;
             set.notes.extend(headers.oriented.map(|(count, first)| exif.note(count, &first)));
             headers.sizes
         }

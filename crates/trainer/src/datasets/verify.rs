@@ -38,11 +38,11 @@ pub fn verify(args: &VerifyArgs) -> Result<u8> {
 /// training would say of it.
 fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(VerifyReport, Vec<String>)> {
     let reading = Reading::new(args.output.progress);
-    let tell = |done, of| reading.say("files checked", done, of);
+    let progress = |done, of| reading.say("files checked", done, of);
     let threads = args.workers.unwrap_or(0);
     let own = data::stored_side(&args.data);
     let side = own.clone().ok().flatten().unwrap_or(SIDE);
-    let exif = exif_of(&args.data, args.exif).unwrap_or_default(); // opening tells what is wrong
+    let exif = exif_of(&args.data, args.exif).unwrap_or_default(); // opening reports the error
     let opening = DatasetOptions {
         threads,
         memory_limit: 0,
@@ -55,17 +55,17 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(VerifyReport, Vec
         return Err(error.into());
     }
     let mut report = match (&opened, own) {
-        (Ok(set), Ok(Some(_))) => sources(set, threads, &tell),
+        (Ok(set), Ok(Some(_))) => sources(set, threads, &progress),
         (_, Ok(None)) => {
             let smaller_than = args.smaller_than.unwrap_or(0);
             let options = verify::VerifyOptions { smaller_than, threads, exif };
-            let report = match verify::folder(Path::new(&args.data), options, &tell) {
-                Err(_) if opened.is_err() => VerifyReport::default(), // that says why
+            let report = match verify::folder(Path::new(&args.data), options, &progress) {
+                Err(_) if opened.is_err() => VerifyReport::default(), // the other error is reported
                 report => report?,
             };
             match &opened {
                 // Images inside other files.
-                Ok(set) if report.files == 0 => sources(set, threads, &tell),
+                Ok(set) if report.files == 0 => sources(set, threads, &progress),
                 _ => report,
             }
         }
@@ -81,9 +81,13 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(VerifyReport, Vec
 }
 
 /// Reads every image of both sets.
-fn sources(set: &Dataset, threads: usize, tell: &(dyn Fn(usize, usize) + Sync)) -> VerifyReport {
-    let mut report = verify::source(&*set.train, threads, tell);
-    let test = verify::source(&*set.test, threads, tell);
+fn sources(
+    set: &Dataset,
+    threads: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> VerifyReport {
+    let mut report = verify::source(&*set.train, threads, progress);
+    let test = verify::source(&*set.test, threads, progress);
     report.files += test.files;
     report.findings.extend(test.findings);
     report

@@ -80,10 +80,10 @@ impl Run {
         self.choices.len()
     }
 
-    /// The network as its devices sum: see [`devices::settle`].
-    fn settled(&self) -> Result<Spec> {
+    /// The network in the summation order of its devices: see [`devices::resolve_spec`].
+    fn resolved_spec(&self) -> Result<Spec> {
         let spec = self.spec.clone();
-        devices::settle(spec, &self.settings, self.devices(), false, &mut |_| ())
+        devices::resolve_spec(spec, &self.settings, self.devices(), false, &mut |_| ())
     }
 
     fn blueprint<'a>(&'a self, spec: &'a Spec) -> Blueprint<'a> {
@@ -112,7 +112,7 @@ impl Run {
     /// # Errors
     /// Exit code 2 if it cannot be made.
     pub(super) fn memory(&self) -> Result<(Memory, usize)> {
-        let (spec, target) = (self.settled()?, self.target());
+        let (spec, target) = (self.resolved_spec()?, self.target());
         let job = self.blueprint(&spec);
         let input = (self.recipe().input.mean, job.stored);
         let tests = InferencePlan::new(&self.spec, self.batch(), input, target)?;
@@ -130,7 +130,7 @@ impl Run {
         };
         Ok(Some(match parallel {
             Parallel::Towers => {
-                let towers = towers::split(&self.settled()?, self.devices())?;
+                let towers = towers::split(&self.resolved_spec()?, self.devices())?;
                 Summary::of_towers(&towers, &self.plans()?, self.batch())?
             }
             Parallel::Data => Summary::of_data(&self.spec, &self.plans()?, self.recipe())?,
@@ -143,7 +143,7 @@ impl Run {
 
     /// What each of several devices has to do.
     fn plans(&self) -> Result<Vec<DevicePlan>> {
-        let spec = self.settled()?;
+        let spec = self.resolved_spec()?;
         let targets = self.targets(&self.choices);
         Ok(devices::mode_of_several(&self.settings).plan_each(&self.blueprint(&spec), &targets)?)
     }

@@ -14,7 +14,7 @@ fn walk(command: &Command, words: &[String], each: &mut dyn FnMut(&Command, &[St
     }
 }
 
-/// The lines under `Examples:`, without what is said beside them.
+/// The lines under `Examples:`, without their explanations.
 fn examples(command: &Command) -> Vec<String> {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let lists = help.split("\n\n").filter(|text| text.starts_with("Example"));

@@ -5,7 +5,7 @@ use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
 use crate::settings::{Inherited, Settings};
 use crate::trained::Trained;
-use crate::training::{Place, Ready, open_images, reopen};
+use crate::training::{Destination, Ready, open_images, reopen};
 use crate::vendor::Vendor;
 use crate::{devices, machine, output, run_file, testing};
 use data::DatasetOptions;
@@ -75,7 +75,7 @@ impl<'a> Trainer<'a> {
         let &experiments::Images::Shapes { train, test } = which else {
             return open_images(settings, spec, &self.reading);
         };
-        let side = settings.recipe.input.side.expect("settings are settled");
+        let side = settings.recipe.input.side.expect("settings are resolved");
         let (threads, shapes) = (settings.workers, (train, test));
         let options = DatasetOptions { threads, shapes, ..DatasetOptions::with_side(side) };
         let images = data::open("shapes", &options, &|_, _| ())?;
@@ -98,17 +98,19 @@ impl<'a> Trainer<'a> {
         let goes_on = reopened.as_ref().is_some_and(|(_, from)| from.is_some());
         let watchers: (&Reading, &mut dyn Observer) = (&self.reading, observer);
         let ready = Ready::new(settings, spec.clone(), &images, watchers, ((0, 1), goes_on))?;
-        let place = match reopened {
-            Some((folder, None)) => Place::Reopened(folder, None),
+        let destination = match reopened {
+            Some((folder, None)) => Destination::Reopened(folder, None),
             Some((folder, Some(from))) => {
                 match ready.job.check(&from, false, observer, self.stop)? {
                     None => return Ok(false),
-                    Some(identity) => Place::Reopened(folder, Some(Box::new((from, identity)))),
+                    Some(identity) => {
+                        Destination::Reopened(folder, Some(Box::new((from, identity))))
+                    }
                 }
             }
-            None => Place::New(RunFolder::create(path)?, None),
+            None => Destination::New(RunFolder::create(path)?, None),
         };
-        let (outcome, _) = ready.go(place, observer, self.stop)?;
+        let (outcome, _) = ready.train(destination, observer, self.stop)?;
         Ok(outcome.signal().is_none())
     }
 }

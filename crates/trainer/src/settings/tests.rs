@@ -1,4 +1,4 @@
-//! What is typed against what is meant.
+//! Settings from files, `--set` and flags.
 
 use super::*;
 use std::fs;

@@ -1,5 +1,5 @@
-//! What was written, weakest first (a file, each `--set`, the flags), how one is laid over another,
-//! and an error told of the place that made it.
+//! The sources of settings in order of precedence (a file, each `--set`, the flags), merging them, and
+//! error messages that name the source.
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
@@ -7,7 +7,7 @@ use data::{ExifMode, bounded};
 use layers::nearest;
 use toml::{Table, Value};
 
-/// A layer of settings and where it was written, for messages.
+/// Settings from one source; messages name its origin.
 pub(super) struct Layer {
     pub(super) origin: Origin,
     pub(super) table: Table,
@@ -19,7 +19,7 @@ pub(super) enum Origin {
     Flags,
 }
 
-/// Weakest first: the file, each `--set`, the flags.
+/// All sources, those with lower precedence first: the file, each `--set`, the flags.
 pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
     let resumed = args.resume.as_ref().map(|run| run.join("config.toml"));
@@ -43,7 +43,7 @@ pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Laye
     Ok(layers)
 }
 
-/// `recipe.layers."conv*".decay=0.1`: a key and a value as TOML has them; a bare word is a string.
+/// Parses `recipe.layers."conv*".decay=0.1`: a TOML key and value; a bare word is a string.
 fn parse_assignment(assignment: &str) -> Result<Table> {
     let (key, value) = assignment.split_once('=').ok_or_else(|| {
         Fault::usage(format!("--set {assignment}: write KEY=VALUE, say --set recipe.rate=0.02"))
@@ -121,7 +121,7 @@ fn flags(args: &TrainArgs) -> Table {
     table
 }
 
-/// The strongest layer's word on a text setting.
+/// A text setting from the source with the highest precedence that has it.
 pub(super) fn last_text(layers: &[Layer], path: &[&str]) -> Option<String> {
     let (last, tables) = path.split_last()?;
     layers.iter().rev().find_map(|layer| {
@@ -130,7 +130,7 @@ pub(super) fn last_text(layers: &[Layer], path: &[&str]) -> Option<String> {
     })
 }
 
-/// Lays `over` over `under`, table by table. A table of another `kind` replaces the whole.
+/// Merges `over` into `under`, table by table. A table with another `kind` replaces the whole table.
 pub(super) fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
@@ -146,7 +146,7 @@ fn same_kind(old: &Table, new: &Table) -> bool {
     new.get("kind").is_none_or(|kind| old.get("kind") == Some(kind))
 }
 
-/// An error of the reader, with its place and the nearest name.
+/// A TOML error with its place and the nearest known name.
 pub(super) fn explain(error: &str, origin: &Origin) -> Fault {
     let first_line = error.lines().next().unwrap_or(error).trim_end();
     let quoted: Vec<&str> = first_line.split('`').skip(1).step_by(2).collect();
@@ -173,7 +173,7 @@ pub(super) fn explain(error: &str, origin: &Origin) -> Fault {
     })
 }
 
-/// `:3`, the line on which a word stands first, or nothing.
+/// `:3`, the first line that contains a word, or nothing.
 fn line_of(text: &str, word: &str) -> String {
     let idx = (!word.is_empty()).then(|| text.lines().position(|line| line.contains(word)));
     idx.flatten().map_or_else(String::new, |idx| format!(":{}", idx + 1))

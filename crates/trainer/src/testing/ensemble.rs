@@ -4,7 +4,6 @@ use super::result;
 use crate::cli::EvalArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::images;
 use crate::trained::Trained;
 use evaluate::predictions::Predictions;
 use report::{percent, tested};
@@ -25,27 +24,24 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let first = &all[0];
     if let Some(other) = all.iter().find(|other| other.classes() != first.classes()) {
         let (one, two) = (first.path.display(), other.path.display());
-        return Err(Fault {
-            code: 3,
-            message: format!("{one} and {two} tell other classes apart"),
-        });
+        return Err(Fault { code: 3, message: format!("{one} and {two} have different classes") });
     }
     let data = args.data.clone().or(first.config.as_ref().map(|config| config.data.clone()));
     let fake = first.config.as_ref().is_some_and(|config| config.fake_data.is_some());
     let data = data.filter(|_| args.data.is_some() || !fake);
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.output.progress);
-    let (mut said, mut scores, mut opened) = (Vec::new(), Vec::new(), None);
+    let (mut outputs, mut scores, mut opened) = (Vec::new(), Vec::new(), None);
     for trained in &all {
         let images = super::open(args, trained, data.as_deref(), &mut *observer)?;
-        let seen = (super::views(args), args.batch_size, &args.machine);
-        let done = super::test(seen, trained, &images.test, &mut *observer, &stop)?;
+        let options = (super::views(args), args.batch_size, &args.machine);
+        let done = super::test(options, trained, &images.test, &mut *observer, &stop)?;
         let Some((score, predictions)) = done else {
             return Ok(super::stopped(&stop));
         };
         observer.note(&format!("{}: {}", trained.path.display(), result(&score)));
         scores.push(score);
-        said.push(predictions);
+        outputs.push(predictions);
         opened = opened.or(Some(images));
     }
     let images = opened.expect("at least one network");
@@ -59,15 +55,15 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         }
     };
     let weights = if args.search_weights {
-        Predictions::search_weights(&said, &mut watch).map_err(differ)?
+        Predictions::search_weights(&outputs, &mut watch).map_err(differ)?
     } else {
-        vec![1.0 / said.len() as f64; said.len()]
+        vec![1.0 / outputs.len() as f64; outputs.len()]
     };
     drop(observer);
-    let together = Predictions::average(&said, &weights).map_err(differ)?;
-    let score = together.score();
-    let rest = args.search_weights.then(|| together.score_of_rest());
-    super::written::write_files(args, &images, &together)?;
+    let average = Predictions::average(&outputs, &weights).map_err(differ)?;
+    let score = average.score();
+    let rest = args.search_weights.then(|| average.score_of_rest());
+    super::written::write_files(args, &images, &average)?;
     if args.output.json {
         let networks = all.iter().zip(&scores).zip(&weights).map(|((trained, score), weight)| {
             json!({ "weights": trained.path.to_string_lossy(), "weight": weight, "loss": score.loss,
@@ -80,12 +76,12 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "images": score.images,
             "not_searched": rest,
             "networks": networks.collect::<Vec<_>>(),
-            "per_class": tested::classes_json(images.test.classes(), &together),
+            "per_class": tested::classes_json(images.test.classes(), &average),
         });
         console::println(line)?;
         return Ok(0);
     }
-    console::println(format_args!("{} networks on {}", all.len(), images::describe(&images)))?;
+    console::println(format_args!("{} networks on {}", all.len(), images.describe()))?;
     for ((trained, score), weight) in all.iter().zip(&scores).zip(&weights) {
         console::println(format_args!(
             "{}: weight {weight:.3}, {}",
@@ -100,6 +96,6 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             result(&rest)
         ))?;
     }
-    console::print(super::by_class(args, &images, &together))?;
+    console::print(super::by_class(args, &images, &average))?;
     Ok(0)
 }

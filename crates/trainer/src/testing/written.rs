@@ -31,21 +31,21 @@ pub fn check(args: &EvalArgs) -> Result<()> {
 ///
 /// # Errors
 /// Exit code 7.
-pub fn write_files(args: &EvalArgs, images: &Images, said: &Predictions) -> Result<()> {
+pub fn write_files(args: &EvalArgs, images: &Images, predictions: &Predictions) -> Result<()> {
     let classes = images.test.classes();
     if let Some(path) = &args.predictions {
         match output::ending(path, &PREDICTIONS)? {
-            "csv" => tested::write_csv(output::create(path)?, &*images.test, said)?,
-            _ => tested::write_jsonl(output::create(path)?, &*images.test, said)?,
+            "csv" => tested::write_csv(output::create(path)?, &*images.test, predictions)?,
+            _ => tested::write_jsonl(output::create(path)?, &*images.test, predictions)?,
         }
     }
     if let Some(path) = &args.submission {
         let ids = Manifest::devkit_ids(Path::new(&images.name));
         let (file, count) = (output::create(path)?, images.test.len());
-        tested::write_submission(file, count, ids.as_deref(), said)?;
+        tested::write_submission(file, count, ids.as_deref(), predictions)?;
     }
     if let Some(path) = &args.confusion {
-        let confusion = Confusion::of(classes, said);
+        let confusion = Confusion::of(classes, predictions);
         let bytes = match output::ending(path, &CONFUSION)? {
             "csv" => confusion.to_csv().into_bytes(),
             "png" => report::picture::to_png(&confusion.draw()),
@@ -56,8 +56,8 @@ pub fn write_files(args: &EvalArgs, images: &Images, said: &Predictions) -> Resu
     }
     if let Some(path) = &args.per_class {
         let text = match output::ending(path, &PER_CLASS)? {
-            "json" => format!("{:#}\n", tested::classes_json(classes, said)),
-            _ => tested::classes_csv(classes, said),
+            "json" => format!("{:#}\n", tested::classes_json(classes, predictions)),
+            _ => tested::classes_csv(classes, predictions),
         };
         output::write(path, text.as_bytes())?;
     }

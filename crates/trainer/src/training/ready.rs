@@ -1,6 +1,5 @@
-//! A run that can be made: planned on its devices, before anything is written; and made.
+//! A planned run: its devices are open and its memory is laid out, before anything is written.
 
-use super::telling::recipe_line;
 use crate::cli::TrainArgs;
 use crate::devices::{self, Devices};
 use crate::fault::Result;
@@ -25,9 +24,9 @@ use train::init::Pretrained;
 use train::run::{Job, Outcome, Session};
 use train::start::Start;
 
-/// A run that can be made: its job, planned on its device.
+/// A planned run.
 pub struct Ready<'a> {
-    /// What is to be done.
+    /// The network, the recipe and the data.
     pub job: Job,
     settings: &'a Settings,
     images: &'a Images,
@@ -36,30 +35,30 @@ pub struct Ready<'a> {
     pub(super) config: String,
     /// The run's `choices.toml`, if it has one.
     tuned: Option<Tuned>,
-    /// Where this is one of several processes: its way to the others.
+    /// The connection to the other processes, if there are several.
     pub(super) link: Option<ProcessLink>,
 }
 
-/// What a run goes on from.
+/// The result of [`Ready::check`].
 pub(super) enum Checked {
-    /// Its checkpoint, if it has one, and the job's identity that was checked against it.
+    /// The checkpoint to resume from, if any, and the identity that was checked against it.
     From(Option<Box<(Checkpoint, Identity)>>),
-    /// Nothing: a stop was asked for while an image was waited for.
+    /// The user stopped the program while it waited for an image.
     Stopped,
 }
 
-/// Where a run is written.
-pub enum Place {
-    /// A folder with nothing in it; and the job's identity, if it is known.
+/// Where a run is written, and what it resumes from.
+pub enum Destination {
+    /// An empty folder, and the job's identity if it is known.
     New(RunFolder, Option<Box<Identity>>),
-    /// That of a run which goes on, from its last checkpoint if it has one; and the job's identity,
-    /// which was checked against it.
+    /// The folder of a resumed run, its last checkpoint if it has one, and the job's identity, which
+    /// was checked against the checkpoint.
     Reopened(RunFolder, Option<Box<(Checkpoint, Identity)>>),
 }
 
 impl<'a> Ready<'a> {
-    /// Plans what settings ask for, for one process or for this one of several, and says what it
-    /// is. Of a run that `goes_on` from a checkpoint, what it began with is not read.
+    /// Plans the run that the settings describe, for one process or for this one of several, and logs
+    /// a summary. `goes_on`: it resumes from a checkpoint, and its initial weights are not read.
     ///
     /// # Errors
     /// Exit codes 1, 2, 3, 4 and 6.
@@ -89,13 +88,13 @@ impl<'a> Ready<'a> {
         let each = devices.own.planned_mut().iter_mut().map(|(device, _)| device);
         settings.vendor.serve(each, &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
-        say(&format!("recipe  {}", recipe_line(&job.recipe)));
+        say(&format!("recipe  {}", job.recipe.summary()));
         if let Some(init) = &job.init {
             let entries = parallel::parameters_of(&job.spec)?;
             let (taken, of) = (init.taken(&entries)?.len(), entries.len());
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
         }
-        say(&format!("data    {}", images::describe(images)));
+        say(&format!("data    {}", images.describe()));
         let precision = Some(devices.precision().to_string());
         let config = Settings { precision, ..settings.clone() }.to_toml();
         let ready = Ready { job, settings, images, devices, config, tuned: None, link: None };
@@ -111,7 +110,7 @@ impl<'a> Ready<'a> {
         memory.iter().for_each(|line| say(&format!("memory  {line}")));
     }
 
-    /// Chooses the ways in which its GPUs will work, if they are to be tuned.
+    /// Chooses the algorithms of its GPUs, if tuning is on.
     ///
     /// # Errors
     /// Exit codes 1, 4 and 6.
@@ -125,16 +124,17 @@ impl<'a> Ready<'a> {
             let (devices, group) = (&mut self.devices.own, ranks.group.as_mut());
             let mut say = |text: &str| observer.note(text);
             let from = (run, self.settings);
-            self.tuned = Some(tuning::settle(devices, group, from, &mut say)?);
+            self.tuned = Some(tuning::resolve(devices, group, from, &mut say)?);
         }
         Ok(())
     }
 
-    /// Meets the other processes, and says where all of them compute; gives the job's identity.
+    /// Compares settings with the other processes and logs the devices of all; returns the job's
+    /// identity, or `None` if the user stopped the program.
     ///
     /// # Errors
-    /// Exit code 2 if one of them is about to do something else.
-    pub(super) fn meet(
+    /// Exit code 2 if settings differ.
+    pub(super) fn compare(
         &mut self,
         ranks: &mut Ranks,
         observer: &mut dyn Observer,
@@ -148,16 +148,16 @@ impl<'a> Ready<'a> {
         Ok(Some(identity))
     }
 
-    /// Completes the settings that are saved by what the devices decide.
+    /// Completes the saved settings with the precision of the devices.
     pub(super) fn complete(&mut self, settings: &mut Settings) {
         settings.precision = Some(self.devices.precision().to_string());
         self.config = settings.to_toml();
     }
 
-    /// Whether a checkpoint is this job's.
+    /// Checks that a checkpoint belongs to this job.
     ///
     /// # Errors
-    /// Exit code 2 if it is another job's.
+    /// Exit code 2 if it belongs to another job.
     pub(super) fn check(
         &self,
         checkpoint: Option<Checkpoint>,
@@ -171,18 +171,18 @@ impl<'a> Ready<'a> {
         Ok(identity.map_or(Checked::Stopped, checked))
     }
 
-    /// Trains, and says where it left what it learned.
+    /// Trains; returns the outcome and the run folder.
     ///
     /// # Errors
     /// Exit codes 1, 3, 4, 5 and 7.
-    pub fn go(
+    pub fn train(
         self,
-        place: Place,
+        destination: Destination,
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<(Outcome, PathBuf)> {
         let Ready { job, images, devices, config, tuned, link, .. } = self;
-        let (Place::New(folder, _) | Place::Reopened(folder, _)) = &place;
+        let (Destination::New(folder, _) | Destination::Reopened(folder, _)) = &destination;
         let path = folder.path().to_path_buf();
         observer.note(&format!("run     {}", path.display()));
         let environment = machine::environment(&devices.machine(), images.summary());
@@ -191,12 +191,12 @@ impl<'a> Ready<'a> {
             folder.write(FILE, tuned.to_toml().as_bytes())?;
         }
         let open = |start: &Start| devices.executor(&job.spec, link, start);
-        let outcome = match place {
-            Place::New(mut folder, identity) => {
+        let outcome = match destination {
+            Destination::New(mut folder, identity) => {
                 let session = Session::new(&job, &mut folder, observer, stop);
                 session.with_identity(identity.map(|identity| *identity)).start(open)?
             }
-            Place::Reopened(mut folder, from) => {
+            Destination::Reopened(mut folder, from) => {
                 let (from, identity) = from.map(|from| *from).unzip();
                 let session = Session::new(&job, &mut folder, observer, stop);
                 session.with_identity(identity).resume(from, open)?
@@ -206,7 +206,7 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// What is known of a run before its first step.
+/// Writes the files that describe a run before its first step.
 fn describe_run(
     folder: &RunFolder,
     config: &str,
@@ -242,7 +242,7 @@ fn inherited(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Option<Ar
     Ok(Some(Arc::new(Pretrained::read(from, layers.clone(), *velocities, say)?)))
 }
 
-/// By heart an epoch may be one step: then every 25th is enough.
+/// An epoch of an overfitting run may be one step: then it validates every 25 epochs.
 fn validate_every(settings: &Settings, images: usize) -> u32 {
     match settings.overfit {
         Some(_) => 25_usize.div_ceil(images.div_ceil(settings.recipe.batch)) as u32,

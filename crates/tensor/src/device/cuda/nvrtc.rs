@@ -1,5 +1,6 @@
-//! The toolkit's compiler as a library, where it is installed: for whoever edits a kernel on a
-//! machine with a GPU. Nothing else needs it.
+//! NVRTC, the CUDA toolkit's compiler as a library. It compiles `.cu` files of the folder
+//! `ALEXNET_KERNELS`, so that a kernel can be edited without building the program. Nothing else
+//! needs it.
 
 use crate::{Error, Result};
 use cudarc::nvrtc::{result, sys};
@@ -7,7 +8,8 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
 use std::{env, fs};
 
-/// Every function that is called here: the bindings panic where one is missing.
+/// The functions called here. The bindings panic if the library lacks one, so [`is_present`] checks
+/// them all.
 const FUNCTIONS: [&str; 7] = [
     "nvrtcCreateProgram",
     "nvrtcCompileProgram",
@@ -18,8 +20,8 @@ const FUNCTIONS: [&str; 7] = [
     "nvrtcGetCUBIN",
 ];
 
-/// Compiles a `.cu` file for GPUs of this capability. Headers are looked for beside it, in its
-/// folder `cuh`, and in CUDA_HOME.
+/// Compiles a `.cu` file for GPUs of this compute capability, and returns a cubin. Headers are
+/// searched for in the file's folder, in the folder `cuh` there, and in `CUDA_HOME`.
 pub(super) fn compile(source: &Path, (major, minor): (u32, u32)) -> Result<Vec<u8>> {
     let failed = |reason| Error::Gpu { what: format!("compiling {}", source.display()), reason };
     if !is_present() {
@@ -29,7 +31,7 @@ pub(super) fn compile(source: &Path, (major, minor): (u32, u32)) -> Result<Vec<u
     let text = fs::read(source).map_err(|error| failed(error.to_string()))?;
     let name = CString::new(source.to_string_lossy().as_bytes());
     let (Ok(text), Ok(name)) = (CString::new(text), name) else {
-        return Err(failed("there is a zero in it".to_string()));
+        return Err(failed("the file or its path contains a zero byte".to_string()));
     };
     let folder = source.parent().unwrap_or(Path::new("."));
     let mut options = vec![
@@ -48,7 +50,7 @@ pub(super) fn compile(source: &Path, (major, minor): (u32, u32)) -> Result<Vec<u
 }
 
 fn is_present() -> bool {
-    // SAFETY: looking for the library and its functions loads it and calls nothing.
+    // SAFETY: this loads the library and looks up its functions, but calls none of them.
     unsafe {
         sys::is_culib_present()
             && FUNCTIONS
@@ -64,19 +66,19 @@ impl Program {
         result::create_program(text, Some(name)).map(Program)
     }
 
-    /// The machine code, or what the compiler says.
+    /// Returns the machine code; if compiling fails, the compiler's log.
     fn compile(&self, options: &[String]) -> std::result::Result<Vec<u8>, String> {
         // SAFETY: the program was created and not destroyed; the buffer has the size that the
-        // library asks for.
+        // library requests.
         unsafe {
             if let Err(error) = result::compile_program(self.0, options) {
                 return Err(self.log().unwrap_or_else(|| error.to_string()));
             }
-            let mut bytes = 0;
-            sys::nvrtcGetCUBINSize(self.0, &mut bytes).result().map_err(|e| e.to_string())?;
-            let mut code = vec![0u8; bytes];
-            let into = code.as_mut_ptr().cast::<c_char>();
-            sys::nvrtcGetCUBIN(self.0, into).result().map_err(|e| e.to_string())?;
+            let mut size = 0;
+            sys::nvrtcGetCUBINSize(self.0, &mut size).result().map_err(|e| e.to_string())?;
+            let mut code = vec![0u8; size];
+            let buffer = code.as_mut_ptr().cast::<c_char>();
+            sys::nvrtcGetCUBIN(self.0, buffer).result().map_err(|e| e.to_string())?;
             Ok(code)
         }
     }
@@ -84,7 +86,7 @@ impl Program {
     fn log(&self) -> Option<String> {
         // SAFETY: the program was created and not destroyed.
         let log = unsafe { result::get_program_log(self.0) }.ok()?;
-        let bytes: Vec<u8> = log.iter().map(|&letter| letter as u8).collect();
+        let bytes: Vec<u8> = log.iter().map(|&byte| byte as u8).collect();
         let text = String::from_utf8_lossy(&bytes);
         Some(text.trim_end_matches('\0').trim().to_string())
     }

@@ -1,11 +1,11 @@
-//! `alexnet train` in one of several processes: how they come to do the same.
+//! `alexnet train` in one of several processes.
 //!
-//! The first process reads what belongs to the run and shares it; all compare what they are about
-//! to do before anything is written. Errors are the first's, or name their rank.
+//! Rank 0 reads the files of the run and broadcasts them. All ranks compare their settings before
+//! anything is written. An error message names its rank, unless it is rank 0's.
 
 use super::{
-    Checked, Place, Ready, Saved, begin_with, check_kept, ended, meant, new_folder, open_images,
-    reopen, settle_precision, tell,
+    Checked, Destination, Ready, Saved, begin_with, check_kept, ended, new_folder, open_images,
+    print_outcome, reopen, resolve_all, resolve_precision,
 };
 use crate::cli::TrainArgs;
 use crate::console;
@@ -20,11 +20,11 @@ use terminal::progress::Reading;
 use terminal::signals;
 use train::folder::RunFolder;
 
-/// mpirun kills the others as soon as one process has ended with a code: the first may take so long
-/// to say its last word.
-const LAST_WORD: Duration = Duration::from_millis(300);
+/// mpirun kills all processes as soon as one exits with an error code: the others wait this long, so
+/// that rank 0 can print its message first.
+const EXIT_DELAY: Duration = Duration::from_millis(300);
 
-/// Runs the command as one of several.
+/// Runs the command in one of several processes.
 ///
 /// # Errors
 /// Every exit code that `alexnet --help` lists.
@@ -35,26 +35,26 @@ pub(super) fn train(args: &TrainArgs, ranks: Ranks) -> Result<u8> {
         return ended;
     }
     let code = ended.unwrap_or_else(console::fault);
-    std::thread::sleep(LAST_WORD);
+    std::thread::sleep(EXIT_DELAY);
     Ok(code)
 }
 
 fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let rank = ranks.rank();
     let (resumed, is_first) = (args.resume.as_deref(), ranks.is_first());
-    let here = resumed.filter(|_| is_first); // the others need not see the run's folder
+    let here = resumed.filter(|_| is_first); // the others may not have access to the run folder
     here.map_or(Ok(()), RunFolder::check_begun)?;
     ranks.check_resumed(resumed.is_some())?;
     let saved = read(&mut ranks, args)?;
     let config = saved.config.clone();
-    let (mut settings, spec) = meant(args, saved)?;
+    let (mut settings, spec) = resolve_all(args, saved)?;
     if args.print_config {
         return if is_first { console::print(settings.to_toml()).map(|()| 0) } else { Ok(0) };
     }
-    let asked = Stop::new();
-    signals::listen_for_checkpoints(&asked)?;
+    let requested = Stop::new();
+    signals::listen_for_checkpoints(&requested)?;
     args.run.as_deref().filter(|_| is_first).map_or(Ok(()), RunFolder::check)?;
-    let notes = settle_precision(&mut settings, (resumed, config))?;
+    let notes = resolve_precision(&mut settings, (resumed, config))?;
     let own = ranks.own(&settings)?.unwrap_or_else(|| settings.clone());
     let choices = devices::choices(&own)?;
     let gpus = devices::open_gpus(&choices, own.threads)?;
@@ -68,42 +68,42 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
         _ => found.flatten(),
     };
     let images = open_images(&own, &spec, &reading)?;
-    let spec = devices::settle(spec, &own, ranks.world(), resumed.is_some(), &mut say)?;
+    let spec = devices::resolve_spec(spec, &own, ranks.world(), resumed.is_some(), &mut say)?;
     here.map_or(Ok(()), |run| check_kept(run, &own, checkpoint.is_some(), &mut say))?;
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
     let part = (ranks.place(), checkpoint.is_some());
     let mut ready = Ready::new(&own, spec, &images, watchers, part)?;
     drop(gpus); // the run has opened its own
     ready.tune(&mut ranks, here, &mut *observer)?;
-    ready.complete(&mut settings); // of all processes, which may be others when it goes on
-    let identity = ready.meet(&mut ranks, &mut *observer, &asked)?;
-    let Checked::From(from) = ready.check(checkpoint, args, &mut *observer, &asked)? else {
-        return Ok(asked.requested().map_or(0, signals::exit_code));
+    ready.complete(&mut settings); // the processes may be others when the run is resumed
+    let identity = ready.compare(&mut ranks, &mut *observer, &requested)?;
+    let Checked::From(from) = ready.check(checkpoint, args, &mut *observer, &requested)? else {
+        return Ok(requested.requested().map_or(0, signals::exit_code));
     };
-    ranks.listen(&asked)?;
-    signals::listen_with(&asked)?; // until here a signal ends the program: there is nothing to save
+    ranks.listen(&requested)?;
+    signals::listen_with(&requested)?; // until here a signal ends the program: there is nothing to save
     let folder = match folder {
         Some(folder) => folder,
-        None if !is_first => RunFolder::nowhere(), // the first writes it all down
+        None if !is_first => RunFolder::nowhere(), // rank 0 writes the files
         None => new_folder(args.run.as_deref(), &ready.job.spec)?,
     };
-    let place = match resumed {
-        Some(_) => Place::Reopened(folder, from),
-        None => Place::New(folder, identity.map(Box::new)),
+    let destination = match resumed {
+        Some(_) => Destination::Reopened(folder, from),
+        None => Destination::New(folder, identity.map(Box::new)),
     };
-    let stop = Stop::new(); // all stop at once: the loop sees what they have agreed on
+    let stop = Stop::new(); // set once all ranks have agreed to stop
     ready.link = ranks.group.map(|group| ProcessLink {
         comm: group.into_comm(),
-        requested: asked,
+        requested,
         agreed: stop.clone(),
     });
-    let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
+    let (outcome, run) = ready.train(destination, &mut *observer, &stop)?;
     drop(observer); // clears the bar
-    let told = if rank == 0 { tell(&outcome, &run, args.output.json) } else { Ok(()) };
-    ended(&outcome, told)
+    let printed = if rank == 0 { print_outcome(&outcome, &run, args.output.json) } else { Ok(()) };
+    ended(&outcome, printed)
 }
 
-/// The files of the run that is resumed, which only the first process need see.
+/// The files of a resumed run, which only rank 0 reads.
 fn read(ranks: &mut Ranks, args: &TrainArgs) -> Result<Saved> {
     let run = args.resume.as_deref();
     let config = ranks.read(run, "config.toml")?;

@@ -1,4 +1,4 @@
-//! What a run is, and what came of it, in words.
+//! The outcome of a run, as text or JSON.
 
 use crate::console;
 use crate::fault::Result;
@@ -6,33 +6,13 @@ use crate::trained::WEIGHTS;
 use report::{duration, percent};
 use serde_json::{Value, json};
 use std::path::Path;
-use train::recipe::Recipe;
 use train::run::{End, Outcome};
-use train::schedule::Schedule;
 
-/// One line on a recipe.
-pub(super) fn recipe_line(recipe: &Recipe) -> String {
-    let schedule = match &recipe.schedule {
-        Schedule::Constant {} => "constant".to_string(),
-        Schedule::Steps { after, factor } => format!("x {factor} after epochs {after:?}"),
-        Schedule::Plateau { factor, drops, .. } => {
-            format!("x {factor} when the validation error stops improving, {drops} times")
-        }
-        Schedule::Phases { phases } => format!("{} phases", phases.len()),
-    };
-    let (base, batch, epochs, rate) = (&recipe.base, recipe.batch, recipe.epochs, recipe.rate);
-    let (momentum, decay) = (recipe.momentum, recipe.decay);
-    format!(
-        "{base}: batch {batch}, rate {rate} ({schedule}), momentum {momentum}, decay {decay}, \
-         {epochs} epochs"
-    )
-}
-
-/// The result: for people, or for programs.
+/// Prints the outcome as text or as a line of JSON.
 ///
 /// # Errors
 /// Exit code 7 if it cannot be printed.
-pub(super) fn tell(outcome: &Outcome, run: &Path, as_json: bool) -> Result<()> {
+pub(super) fn print_outcome(outcome: &Outcome, run: &Path, as_json: bool) -> Result<()> {
     if as_json {
         console::println(as_line(outcome, run))
     } else {
