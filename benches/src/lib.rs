@@ -21,7 +21,7 @@
 //! let mut step = alexnet_benches::SplitStep::plan(&spec, &train::recipes::paper(), 4, 1);
 //! let names: Vec<String> = step.parts().iter().map(|part| part.name.clone()).collect();
 //! assert_eq!(names[..3], ["preprocess", "conv1", "pool1"]);
-//! (0..rows.parts().len()).for_each(|part| rows.run(part));
+//! (0..step.parts().len()).for_each(|part| step.run(part));
 //! ```
 #![forbid(unsafe_code)]
 

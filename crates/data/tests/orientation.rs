@@ -190,7 +190,7 @@ fn prepared_folders_keep_what_was_asked_for_and_nothing_else_is_taken() {
         let json = fs::read_to_string(out.join("dataset.json")).unwrap();
         assert_eq!(json.contains("exif"), exif == ExifMode::Apply);
         let error = go(&PrepareOptions { exif: other, ..options }).unwrap_err().to_string();
-        assert!(error.contains(&format!("EXIF mode `{exif}`")), "{error}");
+        assert!(error.contains(&format!("EXIF mode {exif}, not {other}")), "{error}");
 
         let with = |exif| {
             let options = DatasetOptions { exif, ..DatasetOptions::with_side(SIDE) };

@@ -80,7 +80,7 @@
 //! let measured = reproduce(&experiment, &Pretender, &mut Silent)?.expect("no stop was requested");
 //! assert_eq!(measured.len(), 2 * 2); // two arms, two seeds
 //! let text = std::fs::read_to_string(runs.join("overlap.md"))?;
-//! assert!(text.contains("overlapping 25.00 ± 0.00 %"));
+//! assert!(text.contains("25.00 ± 0.00 % (3 x 3, overlapping)"));
 //! # std::fs::remove_dir_all(runs)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -346,7 +346,7 @@ fn tuning_changes_no_slot_and_invalidates_recordings() {
 
     stand_in.behave(Behaviour { failing_allocation: Some(1), ..Behaviour::default() });
     let error = tune(&mut device, &layer).unwrap_err().to_string();
-    assert!(error.starts_with("memory to try ways on failed"), "{error}");
+    assert!(error.starts_with("memory to try algorithms on failed"), "{error}");
     stand_in.behave(Behaviour::default());
     tune(&mut device, &layer).unwrap();
 }

@@ -242,7 +242,7 @@ mod tests {
             |words: &str| as_text(&typed(&format!("{words} --parallel hybrid")).unwrap());
         let fault = describe(model.to_str().unwrap()).unwrap_err();
         std::fs::remove_file(&model).unwrap();
-        assert!(fault.code == 2 && fault.message.contains("`fc1`: no layer below"), "{fault:?}");
+        assert!(fault.code == 2 && fault.message.contains("`fc1`: no layer before"), "{fault:?}");
         let fault = describe("alexnet --batch-size 7").unwrap_err();
         assert!(fault.code == 2 && fault.message.contains("recipe.batch = 8"), "{fault:?}");
     }

@@ -264,7 +264,7 @@ fn verify_names_every_file_that_is_wrong() {
     let scratch = Scratch::new("verify");
     let folder = pictures(&scratch);
     let (stdout, _) = expect(0, &["data", "verify", &folder]);
-    assert!(stdout.contains("03.png: grey, spread"), "{stdout}");
+    assert!(stdout.contains("03.png: grey, copied"), "{stdout}");
     assert!(stdout.ends_with("24 files, 0 unusable\n"), "{stdout}");
     fs::write(Path::new(&folder).join("cats/05.png"), "<html>").unwrap();
     let arguments = ["data", "verify", &folder, "--json", "--smaller-than", "21"];

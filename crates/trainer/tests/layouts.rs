@@ -114,7 +114,7 @@ fn labels_stay_with_a_run_that_goes_on_and_is_tested() {
     let table = scratch.path("mine.csv");
     let more = ["--labels", &table, "--image-column", "scan", "--label-column", "kind"];
     let (_, stderr) = train(&scratch, &folder, "run", &more, 0);
-    assert!(stderr.contains("mine.csv: labels are taken from this table"), "{stderr}");
+    assert!(stderr.contains("mine.csv: labels are read from this table"), "{stderr}");
     assert!(stderr.contains("1 images without a label (such as test/1.png)"), "{stderr}");
     let config = fs::read_to_string(scratch.0.join("run/config.toml")).unwrap();
     assert!(config.contains("[labelling]") && config.contains("image_column = \"scan\""));

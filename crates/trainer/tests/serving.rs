@@ -126,7 +126,7 @@ fn each_bad_request_is_told_what_is_wrong() {
         assert!(answer.error().contains(told), "{told}: {}", answer.text());
         assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
     };
-    expect(server.post("/predict", b"hello"), 422, "a text, and no image that can be decoded");
+    expect(server.post("/predict", b"hello"), 422, "a text, not an image that can be decoded");
     expect(server.post("/predict", b"GIF89a.."), 422, "incomplete GIF");
     expect(server.post("/predict", &run.red[..40]), 422, "incomplete PNG");
     expect(server.post("/predict", b"\xFF\xD8\xFF\xE0\x00"), 422, "incomplete JPEG");

@@ -132,7 +132,7 @@ fn a_run_is_tuned_once_and_resumes_with_its_choices() {
     assert!(choices.contains("[work.\"linear_forward 4 x 192 to 12, f32, room 0\"]"), "{choices}");
     assert_eq!(choices.matches("way = \"cublaslt/1\"").count(), 2, "{choices}");
     assert!(choices.contains("\"own/64/1: 0.5000 ms\", \"cublaslt/0: 0.1100 ms\""), "{choices}");
-    for line in ["GPU = \"a stand-in", "driver = \"13.0\"", "libraries = \"cuBLASLt 13.1.0\""] {
+    for line in ["card = \"a stand-in", "driver = \"13.0\"", "libraries = \"cuBLASLt 13.1.0\""] {
         assert!(choices.contains(line), "{choices}");
     }
 
@@ -218,7 +218,7 @@ fn failing_algorithms_are_excluded_and_listed() {
     assert!(log.contains("tuned   5 products: 3 own, 2 cublaslt in "), "{log}");
     let choices = setup.choices("run");
     assert_eq!(choices.matches("way = \"cublaslt/2\"").count(), 2, "{choices}");
-    assert_eq!(choices.matches("\"cublaslt/0: it makes ").count(), 5, "{choices}");
+    assert_eq!(choices.matches("\"cublaslt/0: it computes ").count(), 5, "{choices}");
     assert_eq!(choices.matches("\"cublaslt/1: cuBLASLt's product failed").count(), 5, "{choices}");
 }
 

@@ -61,7 +61,7 @@ fn eval_leaves_files_that_agree_with_what_it_says() {
     );
 
     let (text, _) = expect(0, &["eval", "--run", &run, "--views", "ten"]);
-    assert!(text.contains("10 views: loss") && text.contains("rows are classes"), "{text}");
+    assert!(text.contains("10 views: loss") && text.contains("rows are true classes"), "{text}");
     let (_, stderr) = expect(2, &["eval", "--run", &run, "--confusion", "c.gif"]);
     assert!(stderr.contains("c.gif: end the name in .csv or .json or .svg or .png"), "{stderr}");
 

@@ -173,7 +173,7 @@ fn archives_that_are_no_data_set_say_what_to_do() {
     };
     let write = |name: &str, bytes: &[u8]| said(&dir.write(name, bytes));
     let nested = write("nested.zip", &zipped(&of(&["train.zip", "test1.zip", "sample.csv"])));
-    assert!(nested.contains("it holds 2 archives, such as test1.zip"), "{nested}");
+    assert!(nested.contains("it contains 2 archives, such as test1.zip"), "{nested}");
     let shard = write("shard.tar", &tarred(&of(&["0.jpg", "0.cls", "1.jpg", "1.cls"])));
     assert!(shard.contains("open the folder that contains the shards"), "{shard}");
     let one = write("one.zip", &zipped(&of(&["cat/1.png", "cat/2.png"])));
@@ -183,7 +183,7 @@ fn archives_that_are_no_data_set_say_what_to_do() {
     let rar = write("a.rar", b"Rar!\x1a\x07\x01\x00");
     assert!(rar.contains("a RAR archive"), "{rar}");
     let both = write("both.tar", &tarred(&of(&["a/x.png", "b/y.png", "a"])));
-    assert!(both.contains("a is a file and a folder"), "{both}");
+    assert!(both.contains("a is both a file and a folder"), "{both}");
     let empty = write("empty.zip", &zipped(&Files::new()));
     assert!(empty.contains("no folder with images"), "{empty}");
     let whole = packed(&tarred(&files()));

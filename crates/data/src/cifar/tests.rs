@@ -241,7 +241,7 @@ fn damaged_files_of_the_python_version() {
     let remedy = "download the Python version of CIFAR-10 again";
     for (bytes, problem) in [
         (good.clone(), "data_batch_2: a file of CIFAR-10 is missing"),
-        (good[..good.len() / 2].to_vec(), "data_batch_1: the pickle is cut off at byte"),
+        (good[..good.len() / 2].to_vec(), "data_batch_1: the pickle is truncated at byte"),
         (b"cos\nsystem\n(S'ls'\ntR.".to_vec(), "the pickle calls os.system, which is not allowed"),
         (pickled(0, &["labels"], 0, 9), "it has no image"),
         (pickled(0, &["labels"], RECORDS, 10), "image 10 is of class 10, and the last is 9"),
@@ -303,7 +303,7 @@ fn a_damaged_archive_names_itself() {
     let said = || Cifar::open(&path, 32).err().expect("an error").to_string();
     assert!(said().starts_with(&format!("{}: ", path.display())), "{}", said());
     folder.write("cifar-10-python.tar.gz", &packed(&[files.clone(), files].concat()));
-    assert!(said().contains("it has data_batch_1 twice"), "{}", said());
+    assert!(said().contains("it contains data_batch_1 twice"), "{}", said());
 }
 
 /// Pixel `p` of plane `c` of image `n` is (7 n + 3 c + p) mod 251: see fixtures/cifar.py.

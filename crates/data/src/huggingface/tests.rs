@@ -52,7 +52,7 @@ fn files_as_datasets_writes_them() {
         assert_eq!(ids(&set), ["tench, Tinca tinca", "crane (1)", "drake", "crane (3)"]);
         assert_eq!(rows(&set, &set.train), numbered(0..12));
         assert_eq!(rows(&set, &set.test), numbered(20..24));
-        let unlabelled = "2 rows of test have no label: ignored";
+        let unlabelled = "2 rows of test have no label: not used";
         assert!(set.notes.iter().any(|note| note.contains(unlabelled)), "{:?}", set.notes);
         assert!(set.notes[0].contains("4 classes, 12 images to train on and 4 to test on"));
     }

@@ -107,7 +107,7 @@ fn val_comes_before_test_and_the_other_is_named() {
     ]);
     let found = arranged(&folder, "").unwrap();
     assert_eq!(images(&found)[1], ["cat valid/cat/2.jpg", "dog valid/dog/2.jpg"]);
-    assert!(found.notes[0].contains("test: not used, as"), "{:?}", found.notes);
+    assert!(found.notes[0].contains("test: not used, because"), "{:?}", found.notes);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn what_is_skipped_is_counted_and_named() {
         assert!(note.contains(part), "{part}: {note}");
     }
     let folder = made(&["cat/1.jpg", "dog/a.heic"]);
-    assert!(said(&folder).contains("no image in this class's folder (it holds a.heic"));
+    assert!(said(&folder).contains("no image in this class's folder (it contains a.heic"));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn links_to_folders_of_classes_are_followed_and_loops_refused() {
     std::fs::remove_file(folder.path().join("data/cow")).unwrap();
     for to in ["data", ""] {
         link(to, "data/loop");
-        error("loop: this link leads to a folder that it lies in");
+        error("loop: this link leads to a folder that contains it");
         std::fs::remove_file(folder.path().join("data/loop")).unwrap();
     }
     // Whole splits may be links, too.
@@ -317,7 +317,7 @@ fn names_that_become_equal_are_refused() {
     // Names of one set in another case than the other's.
     let folder = made(&["train/Cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "val/dog/1.jpg"]);
     let text = said(&folder);
-    assert!(text.contains("class `Cat` is missing (here it is written `cat`)"), "{text}");
+    assert!(text.contains("class `Cat` is missing (spelled `cat` here)"), "{text}");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn classes_that_are_tested_and_not_trained_or_empty() {
     assert!(said(&folder).contains("val: no test image"));
     let folder = made(&["val/cat/1.jpg", "val/dog/1.jpg"]);
     std::fs::create_dir(folder.path().join("train")).unwrap();
-    assert!(said(&folder).contains("train: no image to train on"));
+    assert!(said(&folder).contains("train: no training image"));
     assert!(said(&ScratchDir::new()).contains("no folder with images"));
 }
 

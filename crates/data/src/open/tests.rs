@@ -73,7 +73,7 @@ fn what_is_no_data_set_is_told_what_one_is() {
     let said = message(opened(&folder.path().join("nowhere"), &options));
     assert!(said.contains("nothing of this name") && said.contains("`shapes`"), "{said}");
     let file = folder.write("file", b"");
-    assert!(message(opened(&file, &options)).contains("not a folder"));
+    assert!(message(opened(&file, &options)).contains("neither a folder"));
     folder.write("data_batch_1", b"");
     assert!(message(opened(folder.path(), &options)).contains("Python version"));
 }

@@ -313,7 +313,7 @@ fn a_folder_of_other_things_is_refused_and_left_alone() {
     let set = collection(&dir, 5, 2);
     let strange = dir.write("strange/letter.txt", b"dear");
     let error = said(run(&set, strange.parent().unwrap(), &RAW));
-    assert!(error.contains("it holds `letter.txt`"), "{error}");
+    assert!(error.contains("it contains `letter.txt`"), "{error}");
 
     let out = dir.path().join("out");
     run(&set, &out, &RAW).unwrap();
@@ -367,7 +367,7 @@ fn a_full_disk_is_told_with_what_to_do() {
     let text = write_error(Path::new("x.tar"), &full).to_string();
     assert!(text.contains("x.tar") && text.contains("finished shards are kept"), "{text}");
     let locked = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
-    assert!(write_error(Path::new("x"), &locked).to_string().contains("choose a folder"));
+    assert!(write_error(Path::new("x"), &locked).to_string().contains("choose a writable folder"));
 }
 
 #[test]

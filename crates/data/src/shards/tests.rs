@@ -168,8 +168,8 @@ fn archives_that_cannot_be_right() {
         [member("a.jpg", b'0', b"x"), member("b.jpg", b'0', b"y"), good[1536..2560].to_vec()];
     assert!(said(&archive(&apart)).contains("a.jpg has no label"));
     let odd = |label: &[u8]| archive(&[member("a.jpg", b'0', b""), member("a.cls", b'0', label)]);
-    assert!(said(&odd(b"cat")).contains("`cat` is no label"));
-    assert!(said(&odd(b"99999999")).contains("beyond all classes"));
+    assert!(said(&odd(b"cat")).contains("`cat` is not a label"));
+    assert!(said(&odd(b"99999999")).contains("99999999 is too large"));
 }
 
 proptest! {

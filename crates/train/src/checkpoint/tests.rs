@@ -545,7 +545,7 @@ fn what_is_no_file_is_ignored() {
     assert_eq!(loaded.unwrap().unwrap().progress.step, 1);
     for (said, step) in said.iter().zip([8, 7]) {
         assert!(said.contains(&format!("step-{step:08}")), "{said}");
-        assert!(said.contains("not a regular file"), "{said}");
+        assert!(said.contains("no regular file"), "{said}");
     }
     store.save(&run_metadata(), &snapshot(2)).unwrap();
     store.save(&run_metadata(), &snapshot(3)).unwrap();

@@ -168,7 +168,7 @@ fn bombs_and_lies_are_refused() {
     let encrypted = changed(&|bytes| bytes[a + 8] |= 1);
     assert!(encrypted.contains("an encrypted zip file (a.jpg); unpack it with its password"));
     let method = changed(&|bytes| bytes[a + 10] = 9);
-    assert!(method.contains("a.jpg is compressed by DEFLATE64"), "{method}");
+    assert!(method.contains("a.jpg is compressed with DEFLATE64"), "{method}");
     let twice = said(&zipped(&[("a.jpg", b"1", false), ("./a.jpg", b"2", false)]));
     assert!(twice.contains("it has a.jpg twice"), "{twice}");
     for len in 0..good.len() {

@@ -106,12 +106,12 @@ fn what_is_missing_doubled_or_unlabelled_is_counted() {
     assert_eq!(all(&arranged), ["x a.jpg", "y b.jpg"]);
     let notes = arranged.notes.join("\n");
     for part in [
-        "2 rows name images that are not there, such as",
+        "2 rows name images that do not exist, such as",
         "labels.csv line 6: gone",
         "1 rows have no label",
         "1 rows repeat others",
         "1 images without a label (such as d.jpg)",
-        "labels.csv: labels are taken from this table",
+        "labels.csv: labels are read from this table",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
@@ -209,7 +209,7 @@ fn labels_from_the_names_of_files() {
 fn names_that_give_no_labels() {
     let folder = made(&["train/cat.0.jpg", "val/cow.0.jpg", "train/dog.1.jpg"], ("x", ""));
     let text = said(&folder, &from("^([0-9]+)$"));
-    assert!(text.contains("fits no image's name (not to") && text.contains("cat.0.jpg"), "{text}");
+    assert!(text.contains("matches no image's name (not ") && text.contains("cat.0.jpg"), "{text}");
     let text = said(&folder, &from("^([a-z]+)"));
     assert!(text.contains("of class `cow`, which has no training image"), "{text}");
     assert!(said(&folder, &from("cat")).contains("0 groups"));

@@ -155,7 +155,7 @@ fn two_images_in_one_sample_are_refused() {
         assert!(said.contains(&format!("{one} and {other} are images of one sample")), "{said}");
     }
     let said = refused(&[("0.jpg", b"x"), ("0.JPG", b"y"), ("0.cls", b"0")]);
-    assert!(said.contains("0.JPG is there twice"), "{said}");
+    assert!(said.contains("0.JPG occurs twice"), "{said}");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn compressed_and_empty_files_are_refused_clearly() {
         assert!(said.contains("compressed") && said.contains(tool), "{said}");
     }
     let said = scan(&b""[..], Path::new("train-0.tar")).unwrap_err().to_string();
-    assert_eq!(said, "train-0.tar: an empty file; fetch it again, or remove it");
+    assert_eq!(said, "train-0.tar: an empty file; download it again, or remove it");
 }
 
 /// A folder with just a compressed shard is one of shards; the same of an image folder is not.
@@ -298,7 +298,7 @@ fn the_classes_and_images_of_a_folder() {
         assert_eq!(set.train.read(at, &mut buffer).unwrap()[..3], [at as u8, 100, 200]);
     }
     assert_eq!(set.notes.len(), 1, "{:?}", set.notes);
-    assert!(set.notes[0].contains("1 tar files hold no sample, e.g. train-2.tar"));
+    assert!(set.notes[0].contains("1 tar files contain no sample, e.g. train-2.tar"));
     assert_eq!(set.test.name(5), "VAL-interval-0.tar/000005.png");
 }
 
@@ -345,7 +345,7 @@ fn one_image_may_not_be_in_two_shards() {
     assert!(set.notes[0].contains("6 names occur in more than one tar file"), "{:?}", set.notes);
     dir.write("train-2.tar", &shard(0, 6, |at| at.to_string()));
     let said = opened(&dir).err().unwrap().to_string();
-    let wanted = "train-2.tar: 0.png is the same image in train-0.tar too";
+    let wanted = "train-2.tar: 0.png is the same image in train-0.tar, too";
     assert!(said.contains(wanted), "{said}");
 }
 
