@@ -69,7 +69,10 @@ fn a_run_holds_images_out_and_another_begins_where_it_ended() {
     fs::rename(&fourth, scratch.path("elsewhere")).unwrap();
     let go_on = ["train", "--resume", &resumed, "--max-steps", "4", "--progress", "plain"];
     let (_, said) = expect(2, &[&go_on[..], &["--init", &second]].concat());
-    assert!(said.contains(&format!("{resumed} has already started, with the weights of ")), "{said}");
+    assert!(
+        said.contains(&format!("{resumed} has already started, with the weights of ")),
+        "{said}"
+    );
     expect(0, &go_on);
     assert_eq!(tensor(&resumed, "fc2.weight"), tensor(&whole, "fc2.weight"));
     fs::rename(scratch.path("elsewhere"), &fourth).unwrap();

@@ -262,7 +262,7 @@ fn damaged_files_of_the_python_version() {
     assert_eq!(Cifar::open(folder.path(), 32).unwrap().0.classes()[9], "truck");
     std::fs::File::create(folder.path().join("data_batch_5")).unwrap().set_len(1 << 40).unwrap();
     let error = Cifar::open(folder.path(), 32).err().unwrap().to_string();
-    assert!(error.contains("data_batch_5: longer than the 67108864 bytes"), "{error}");
+    assert!(error.contains("data_batch_5: longer than its limit of 67108864 bytes"), "{error}");
 }
 
 /// The same pickle as Python 3 writes it if its texts are `bytes`: calls of `_codecs.encode`.

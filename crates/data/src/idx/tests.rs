@@ -83,12 +83,20 @@ fn packed_and_dotted_names_and_three_channels() {
 fn what_is_wrong_is_named_with_its_file() {
     let pixels: Vec<u8> = (0..36).collect();
     for (file, bytes, expected) in [
-        ("train-images-idx3-ubyte", idx(&[6, 2, 3], &pixels[..35]), "51 bytes; [6, 2, 3] elements take 52"),
+        (
+            "train-images-idx3-ubyte",
+            idx(&[6, 2, 3], &pixels[..35]),
+            "51 bytes; [6, 2, 3] elements take 52",
+        ),
         ("train-images-idx3-ubyte", idx(&[6, 2, 3], &[0; 37]), "53 bytes; "),
         ("train-images-idx3-ubyte", idx(&[6, 6], &pixels), "2 dimensions; images have three"),
         ("train-images-idx3-ubyte", idx(&[6, 3, 2, 1], &pixels[..30]), "50 bytes; "),
         ("train-images-idx3-ubyte", idx(&[3, 2, 3, 2], &pixels), "channels must be one or three"),
-        ("train-images-idx3-ubyte", idx(&[0, 2, 3], &[]), "[0, 2, 3] is not a valid number of images"),
+        (
+            "train-images-idx3-ubyte",
+            idx(&[0, 2, 3], &[]),
+            "[0, 2, 3] is not a valid number of images",
+        ),
         ("train-images-idx3-ubyte", idx(&[u32::MAX; 4], &[]), "exceed the limit"),
         ("train-images-idx3-ubyte", idx(&[6, u32::MAX, 1], &[]), "exceed the limit"),
         ("train-images-idx3-ubyte", b"\x89PNG\r\n".to_vec(), "starts with [89, 50, 4e, 47]"),

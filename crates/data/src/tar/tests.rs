@@ -164,7 +164,10 @@ fn what_is_no_plain_file_is_counted_and_never_followed() {
     assert_eq!(UnusableKind::ALL.map(|reason| skipped.count(reason)), [2, 3, 2, 4, 3, 1, 0]);
     assert_eq!(skipped.total(), 15);
     let told = skipped.to_string();
-    assert!(told.starts_with("2 links, 3 devices or pipes, 2 sparse files, 4 absolute names"), "{told}");
+    assert!(
+        told.starts_with("2 links, 3 devices or pipes, 2 sparse files, 4 absolute names"),
+        "{told}"
+    );
 }
 
 /// The tricks that make two programs see different members: each is refused.

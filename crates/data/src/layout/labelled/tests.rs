@@ -129,7 +129,7 @@ fn what_is_missing_doubled_or_unlabelled_is_counted() {
     let folder = made(&["p/a.jpg", "q/a.jpg", "p/b.jpg"], ("labels.csv", "id,label\na,x\nb,y\n"));
     let labelling =
         Labelling { file: Some(folder.path().join("labels.csv")), ..Labelling::default() };
-    assert!(said(&folder, &labelling).contains("`a`: it may be p/a.jpg or q/a.jpg"));
+    assert!(said(&folder, &labelling).contains("`a`: ambiguous: p/a.jpg or q/a.jpg"));
 }
 
 #[test]
