@@ -1,6 +1,6 @@
 //! `alexnet`: the command line. A thin layer that calls the library crates.
 //!
-//! * [`cli`]: arguments
+//! * [`cli`] has the arguments
 //! * [`settings`]: resolves arguments, files and defaults to a run's settings
 //! * [`images`]: opens a data set's training and test images
 //! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
@@ -11,7 +11,7 @@
 //! * [`reproduce`]: runs the paper's experiments
 //! * [`completions`, `man`](manual): shell completions and manual pages
 //! * [`run_file`]: reads files of a run's folder
-//! * [`console`]: output
+//! * [`console`] writes the output
 //! * [`ranks`]: this process among those that a launcher started
 //! * [`limits`]: limits of threads and images
 //! * [`fault`]: exit codes
