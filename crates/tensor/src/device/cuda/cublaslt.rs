@@ -47,7 +47,7 @@ impl Cuda {
     /// anew.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU) if it cannot work with this GPU.
+    /// [`Error::Gpu`](crate::Error::Gpu) if it cannot work with this GPU.
     pub fn use_cublaslt(&mut self, library: &'static CublasLt) -> Result<()> {
         self.take_cublaslt(library, false)
     }
@@ -84,7 +84,7 @@ impl Cuda {
     /// overwritten.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     ///
     /// # Panics
     /// If a matrix is not of the product's size.
@@ -104,7 +104,7 @@ impl Cuda {
     /// How many ways [`multiply`](Self::multiply) has for this.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     pub fn ways_to_multiply(
         &mut self,
         product: &Product,

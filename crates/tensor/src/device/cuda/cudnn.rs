@@ -77,7 +77,7 @@ impl Cuda {
     ///
     /// # Errors
     /// [`Error::Cudnn`](crate::Error::Cudnn) if it cannot work with this GPU,
-    /// [`Error::Gpu`](crate::Error::GPU) if there is no room for its workspace.
+    /// [`Error::Gpu`](crate::Error::Gpu) if there is no room for its workspace.
     pub fn use_cudnn(&mut self, library: &'static Cudnn) -> Result<()> {
         self.take_cudnn(library, false)
     }
@@ -125,7 +125,7 @@ impl Cuda {
     /// False, and nothing done, if cuDNN is not in use or has no such way; always in bf16.
     ///
     /// # Errors
-    /// [`Error::Cudnn`](crate::Error::Cudnn), [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Cudnn`](crate::Error::Cudnn), [`Error::Gpu`](crate::Error::Gpu).
     ///
     /// # Panics
     /// If a tensor is not of the convolution's size.

@@ -42,7 +42,7 @@ impl Cuda {
     /// first.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     pub fn begin_profile(&mut self) -> Result<()> {
         assert!(self.state == State::Working, "what is recorded cannot be profiled");
         self.context.bind()?;
@@ -62,7 +62,7 @@ impl Cuda {
     /// the host was slower than the GPU, a lap includes the time until the launch.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     pub fn end_profile(&mut self) -> Result<Vec<Lap>> {
         let Some(profile) = self.profile.take() else { return Ok(Vec::new()) };
         self.synchronize()?;

@@ -51,7 +51,7 @@ impl Group<'_> {
     /// Replaces `x` by the sum of all ranks' `x`, in NCCL's order.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     pub fn all_reduce(&mut self, x: Slot) -> Result<()> {
         self.sum_of_all(self.cuda.address_of::<f32>(x), x.len())
     }
@@ -59,7 +59,7 @@ impl Group<'_> {
     /// Completes when all ranks have started it.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     pub fn barrier(&mut self) -> Result<()> {
         self.sum_of_all(self.one, 1)
     }
@@ -77,7 +77,7 @@ impl Group<'_> {
     /// Sets `block` to the sum of all ranks' blocks with this rank's number.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     ///
     /// # Panics
     /// If `x` does not have one block for each rank, or overlaps `block`.
@@ -93,7 +93,7 @@ impl Group<'_> {
     /// Sets `y` to all ranks' blocks.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     ///
     /// # Panics
     /// If `y` does not have one block for each rank, or overlaps `block`.
@@ -109,7 +109,7 @@ impl Group<'_> {
     /// Sets every rank's `x` to that of `root`.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     ///
     /// # Panics
     /// If there is no such rank.
@@ -125,7 +125,7 @@ impl Group<'_> {
     /// Sends `x` to `to`.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     ///
     /// # Panics
     /// If there is no such other rank.
@@ -141,7 +141,7 @@ impl Group<'_> {
     /// Receives `x` from `from`.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::GPU).
+    /// [`Error::Gpu`](crate::Error::Gpu).
     ///
     /// # Panics
     /// If there is no such other rank.
