@@ -23,8 +23,9 @@
 //! let labels: Vec<Option<i64>> = labels.items().expect("a list").map(|v| v.as_int()).collect();
 //! assert_eq!(labels, [Some(6), Some(9)]);
 //!
-//! // In Python, unpickling this runs a shell command. let error =
-//! load::<NoGlobals>(b"cos\nsystem\n(S'ls'\ntR.", &PickleLimits::default()).unwrap_err();
+//! // In Python, unpickling this runs a shell command.
+//! let program = b"cos\nsystem\n(S'ls'\ntR.";
+//! let error = load::<NoGlobals>(program, &PickleLimits::default()).unwrap_err();
 //! assert_eq!(error.to_string(), "the pickle calls os.system, which is not allowed");
 //! # Ok::<(), alexnet_unpickle::Error>(())
 //! ```
