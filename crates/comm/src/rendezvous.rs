@@ -2,7 +2,7 @@
 //!
 //! Rank 0 listens on the launcher's address. The others connect and send their rank; once all are
 //! connected, rank 0 sends the same few bytes to each, with which they can set up NCCL. Connections
-//! that do not follow the protocol, or are slow, delay nobody.
+//! that are slow or do not follow the protocol do not delay the ranks.
 
 mod launch;
 #[cfg(test)]

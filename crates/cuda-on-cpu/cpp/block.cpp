@@ -92,7 +92,7 @@ struct Block {
 };
 thread_local Block* machine STATIC_TLS;
 
-/// What every fiber does: begin one thread after the other, until somebody waits.
+/// What every fiber does: begin one thread after the other, until one waits.
 void live_fiber() {
   for (;;) {
     Block& m = *machine;
@@ -105,7 +105,7 @@ void live_fiber() {
       m.now().state = State::Done;  // perhaps on another thread's stack, but `current` is right
       m.live--;
       if (m.arrived && m.arrived == m.live) m.release_block();
-      if (m.head < m.ready.size()) break;  // somebody can go on: the scheduler chooses
+      if (m.head < m.ready.size()) break;  // some thread can continue: the scheduler chooses
     }
     m.idle.push_back(m.fiber);
     m.leave();
@@ -167,7 +167,7 @@ void Block::run() {
                     std::to_string(t.line) + ": others will not come to that barrier";
     }
   }
-  if (!failure.empty()) idle = fibers;  // whatever they were doing, nobody goes on
+  if (!failure.empty()) idle = fibers;  // no thread continues after a failure
 }
 
 std::string place(const Thread& t) {

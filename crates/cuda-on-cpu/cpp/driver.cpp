@@ -1,5 +1,5 @@
 // libcuda.so for machines without a card: the part of the driver's interface that this project
-// calls, over the kernels in this library. Streams are queues that run when somebody waits for
+// calls, over the kernels in this library. Streams are queues that run when a caller waits for
 // them, as late as a card might: who forgets to wait sees old data. What tests ask for (schedules,
 // faults) holds for the thread that asks.
 #include "machine.h"
@@ -34,7 +34,7 @@ struct Behaviour {
   uint64_t memory_bytes;
   uint64_t failing_allocation, failing_launch;
   uint64_t early_copies, late_reads;
-  int major, minor;  // of the cards' compute capability
+  int major, minor;  // compute capability
 };
 
 /// The value of NAME=VALUE among words with spaces between them.
@@ -45,7 +45,7 @@ uint64_t word(const char* text, const std::string& name, uint64_t otherwise) {
   }
   return otherwise;
 }
-/// The same in CUDA_ON_CPU, for programs that are told nothing else.
+/// The same from the environment variable CUDA_ON_CPU.
 uint64_t told(const char* name, uint64_t otherwise) {
   return word(getenv("CUDA_ON_CPU"), name, otherwise);
 }

@@ -181,8 +181,7 @@ fn damaged(cases: &mut Vec<Case>) {
         }
         for flip in 0..FLIPS {
             let mut bytes = bytes.clone();
-            // A PNG's chunks have checksums: no turned bit in one of those that count is missed.
-            // Where it turns a size, that is what is told.
+            // A PNG's chunks have checksums, so every flipped bit in a critical chunk is an error.
             let at =
                 if is_png { 8 + draws.below(whole as u32 - 8) } else { draws.below(whole as u32) };
             bytes[at as usize] ^= 1 << draws.below(8);
@@ -296,7 +295,7 @@ fn every_file_comes_out_as_declared_within_a_second() {
     assert!(complaints.is_empty(), "{}\n{}", complaints.len(), complaints.join("\n"));
 }
 
-/// A file that cannot be used has one finding that says so, and no other file has one.
+/// An unusable file has exactly one finding for that; no other file has one.
 #[test]
 fn a_check_of_the_folder_agrees_with_the_decoder() {
     let folder = std::env::temp_dir().join(format!("alexnet-corpus-{}", std::process::id()));

@@ -87,7 +87,7 @@ fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
     let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
     let identity = from.as_ref().map(|from| {
         let identity = job.check(from, false, &mut Silent, &stop).unwrap();
-        identity.expect("nobody asks for a stop")
+        identity.expect("no stop is requested")
     });
     let session = Session::new(job, &mut folder, &mut observer, &stop).with_identity(identity);
     session.resume(from, open).unwrap()

@@ -7,7 +7,7 @@ use crate::run::Run;
 use crate::sections;
 use files::numbers::percent;
 
-/// Colours, dark and light, and the style of headings, cards, bars and rows, shared with the
+/// Colours, dark and light, and the style of headings, boxes, bars and rows, shared with the
 /// server's page.
 pub const STYLE: &str = concat!(include_str!("colors.css"), include_str!("page.css"));
 

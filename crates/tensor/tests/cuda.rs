@@ -69,7 +69,7 @@ fn what_goes_up_comes_down_and_memory_starts_at_zero() {
 /// What comes next travels beside the work, after what reads what came before and before what
 /// reads itself; copies as late as they may be, and as early.
 #[test]
-fn an_upload_ahead_waits_for_whoever_reads_and_nobody_else() {
+fn an_upload_ahead_waits_for_readers_only() {
     let Some(stand_in) = stand_in() else { return };
     let n = 270_000; // more than a piece
     let mut planner = Planner::new();
@@ -325,7 +325,7 @@ fn any_launch_may_fail_and_is_named() {
     }
 }
 
-/// A kernel that fails while nobody looks is told of at the next wait.
+/// A kernel failure is reported at the next synchronisation.
 #[test]
 fn a_kernel_that_fails_later_is_reported() {
     let Some(stand_in) = stand_in() else { return };

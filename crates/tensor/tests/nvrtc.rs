@@ -1,4 +1,4 @@
-//! Kernels that are compiled as they are loaded, for whoever works on one: with the real library,
+//! Kernels that are compiled at load time, for kernel development: with the real library,
 //! which needs no GPU. Alone in this file, because it sets the environment.
 
 use alexnet_tensor::{Choice, DType, Device, Grid, Image, Planner, Result, Shape};

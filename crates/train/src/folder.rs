@@ -278,7 +278,7 @@ fn is_before_the_beginning(path: &Path) -> std::io::Result<bool> {
     const EARLY: [&str; 4] = ["lock", "config.toml", "model.toml", "env.json"];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name == "metrics.jsonl" && RealDisk.kind(path)? != Some(FileKind::File(0)) {
-        return Ok(false); // somebody's results, whatever became of the rest
+        return Ok(false); // these are results, even if the rest is missing
     }
     let early = EARLY.iter().chain(&Log::NAMES);
     let is_early =
@@ -352,7 +352,7 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
     }
 
-    /// Pipes in place of a run's files are refused, and nobody waits for them.
+    /// Pipes in place of a run's files are rejected without waiting for them.
     #[cfg(unix)]
     #[test]
     fn pipes_in_a_run_s_folder_are_refused() {

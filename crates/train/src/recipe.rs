@@ -147,7 +147,7 @@ pub enum Initializer {
     /// N(0, gain / sqrt(fan-in)), where the fan-in is how many inputs a unit sums: given inputs of
     /// variance one, outputs have the gain as their standard deviation.
     ScaledNormal(f64),
-    /// Even over +-1 / sqrt(fan-in): what PyTorch does when nobody says otherwise.
+    /// Uniform over +-1 / sqrt(fan-in): PyTorch's default.
     FanInUniform,
 }
 

@@ -1,29 +1,28 @@
-//! A loss that stays at ln(classes): the network says the same of every image.
+//! A loss that stays at ln(classes): the network gives every image the same probabilities.
 
 use serde::{Deserialize, Serialize};
 
 /// Counts the steps that the loss has spent at chance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stuck {
-    /// Steps in a row.
+    /// Consecutive steps.
     steps: u64,
-    /// Whether it has been said; once is enough.
+    /// Whether the user was warned; once is enough.
     said: bool,
 }
 
 impl Stuck {
-    /// This far from ln(classes) a mean loss of twenty steps is at chance.
+    /// A mean loss of twenty steps within this distance of ln(classes) is at chance.
     const NEAR: f64 = 0.02;
 
-    /// After how many steps at chance a run of `steps` is told.
+    /// Steps at chance after which a run of `steps` steps warns.
     ///
-    /// The paper's recipe leaves chance late, and later with more classes; a run that will be short
-    /// wants to know early.
+    /// The paper's recipe leaves chance late, and later with more classes; a short run warns early.
     pub(crate) fn patience(steps: u64) -> u64 {
         (steps / 4).clamp(200, 2000)
     }
 
-    /// Takes in a step's recent mean loss; what to tell the user, if it is time.
+    /// Counts a step with its recent mean loss; returns the warning when it is due.
     pub(crate) fn see(&mut self, loss: f64, classes: usize, patience: u64) -> Option<String> {
         let chance = (classes as f64).ln();
         self.steps = if (loss - chance).abs() < Self::NEAR { self.steps + 1 } else { 0 };

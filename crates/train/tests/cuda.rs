@@ -228,12 +228,12 @@ fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
     gpu.1.iter().zip(&cpu.1).for_each(|(gpu, cpu)| testkit::close(gpu, cpu, 1e-4));
 }
 
-/// An error says in which step it came to light, and what failed.
+/// An error names the step in which it occurred and the operation that failed.
 #[test]
 fn a_failure_names_its_step() {
     let Some(_gpu) = own_gpu() else { return };
     let Some(stand_in) = stand_in_in_use() else {
-        return eprintln!("SKIPPED: a GPU does not fail when it is told to");
+        return eprintln!("SKIPPED: failures can be simulated on the stand-in only");
     };
     let spec = every_row(15, 4);
     let failing = |launch| {

@@ -317,7 +317,7 @@ fn what_may_not_change_is_refused_and_named() {
     let error = check_older(&|job| job.seed = 12).unwrap_err().to_string();
     assert!(!error.contains("decoder version"), "{error}");
 
-    // A checkpoint of another network is refused even by whoever does not ask.
+    // A checkpoint of another network is rejected even without an identity check.
     let other = Job { spec: Spec::image("other", 16, 16, 3).linear("fc1", 10), ..job(1) };
     let mut folder = RunFolder::open(&run.0).unwrap();
     let plan = other.plan(Target::Cpu { threads: 1 }).unwrap();

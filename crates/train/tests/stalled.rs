@@ -1,4 +1,4 @@
-//! A disk that does not answer is told to whoever watches, and a run that waits for it can be
+//! A disk that does not answer is reported to the observer, and a run that waits for it can be
 //! stopped.
 
 mod fixtures;
@@ -73,7 +73,7 @@ fn linear() -> (Spec, Recipe) {
     (spec, Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() })
 }
 
-/// Opens the gate as soon as it hears of the stall.
+/// Opens the gate as soon as the stall is reported.
 struct Porter {
     source: Arc<Gated>,
     heard: Vec<StalledRead>,

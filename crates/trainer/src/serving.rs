@@ -52,13 +52,13 @@ fn options(args: &ServeArgs) -> Options {
     options
 }
 
-/// Says where it is, and who can reach it.
+/// Prints the address, and a warning if other machines can reach it.
 fn print_address(server: &Server) {
     let address = server.address();
     if !address.ip().is_loopback() {
         console::note(format_args!(
-            "warning: {address} can be reached from other machines, and whoever reaches it can use \
-             this network and see its training images: there is no password"
+            "warning: {address} can be reached from other machines, which can use this network and \
+             see its training images: there is no password"
         ));
     }
     console::progress(format_args!(

@@ -38,8 +38,8 @@ impl Vendor {
         format!("--vendor {}", value.get_name())
     }
 
-    /// Has these devices use it, or offers them what there is to be tuned; `say` hears of what it
-    /// does not do.
+    /// Selects the libraries on these devices, or offers them for tuning. Limitations are reported to
+    /// `say`.
     ///
     /// # Errors
     /// Exit code 2 if one is no GPU, 6 if a library is not there.

@@ -182,7 +182,7 @@ fn absurd_networks_and_settings_are_refused() {
     assert!(!fs::exists(&run).unwrap(), "nothing was begun");
 }
 
-/// Whatever leads a reader to a file may be a pipe, which nobody writes into: no reader waits.
+/// Any input path may be a pipe without a writer: no reader waits for it.
 #[test]
 fn pipes_in_place_of_data_are_refused_at_once() {
     let scratch = Scratch::new("hostile-pipes");

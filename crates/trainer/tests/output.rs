@@ -22,7 +22,7 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").unwrap()
 }
 
-/// A pipe that nobody reads.
+/// A pipe without a reader.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -156,7 +156,7 @@ fn results_end_quietly_on_a_closed_pipe_and_with_code_7_on_a_full_device() {
         assert_eq!(ended.status.code(), Some(7), "{arguments:?}: {}", text(&ended));
         let said = text(&ended).matches("standard output: cannot write: ").count();
         assert_eq!(said, 1, "{arguments:?}: {}", text(&ended));
-        // What is said on the way is lost without harm, and so is an error that nobody can read.
+        // Lost progress output is harmless, and so is an error message that cannot be written.
         let quiet = alexnet(arguments).stdout(Stdio::null()).stderr(full()).status().unwrap();
         assert_eq!(quiet.code(), Some(0), "{arguments:?}");
         let deaf = alexnet(arguments).stdout(full()).stderr(full()).status().unwrap();

@@ -19,7 +19,7 @@ fn weights(run: &str) -> Vec<u8> {
 }
 
 #[test]
-fn towers_come_to_the_bits_of_one_device_whoever_began() {
+fn towers_are_bit_identical_to_one_device_started_on_either() {
     let scratch = two_towers("towers");
     let model = scratch.path("net.toml");
     let towers = ["--parallel", "towers", "--device"];

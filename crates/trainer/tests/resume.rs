@@ -227,7 +227,7 @@ fn one_trainer_a_folder_and_no_other_run_under_its_name() {
     assert!(stderr.contains("no run has begun here"), "{stderr}");
     expect(2, &["train", "--resume", &run, "--run", &run]);
 
-    // A damaged checkpoint is told, and the one before it taken; the rate may be given anew.
+    // A damaged checkpoint is reported and the previous one used; the rate may be changed.
     let newest = Path::new(&run).join(format!("checkpoints/step-{:08}", latest(&run).unwrap()));
     let newest = newest.with_extension("safetensors");
     let mut bytes = fs::read(&newest).unwrap();

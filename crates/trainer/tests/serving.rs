@@ -199,7 +199,7 @@ fn each_bad_request_is_told_what_is_wrong() {
 }
 
 #[test]
-fn slow_and_broken_clients_keep_nobody_out() {
+fn slow_and_broken_clients_do_not_block_others() {
     let run = run("serve-slow");
     let server = Server::start(&[&run.path, "--patience", "1"]);
     let head = format!(
@@ -291,7 +291,7 @@ fn a_form_has_one_image_or_several() {
 }
 
 #[test]
-fn many_that_say_nothing_keep_nobody_waiting() {
+fn many_silent_clients_do_not_delay_others() {
     let run = run("serve-idle");
     let server = Server::start(&[&run.path, "--among", "0"]);
     let served = |what: &str| {

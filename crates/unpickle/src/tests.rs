@@ -1,4 +1,4 @@
-//! What Python wrote is read, in every protocol; what nobody should read is refused.
+//! Pickles written by Python in every protocol are read; dangerous and damaged ones are rejected.
 
 use super::*;
 use crate::numpy::{ElementKind, Global, array, bytes};

@@ -63,7 +63,7 @@ fn all_ranks_get_the_bytes_in_any_order() {
 }
 
 #[test]
-fn foreign_connections_delay_nobody() {
+fn foreign_connections_do_not_delay_ranks() {
     let port = free_port();
     let first = rank(launch(0, 2, port), Duration::ZERO, TIMEOUT);
     let mut silent: Vec<_> = (0..MAX_PENDING + 5).map(|_| stranger(port, b"")).collect();

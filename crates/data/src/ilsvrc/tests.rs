@@ -221,7 +221,7 @@ fn archives_cut_anywhere_are_refused_with_the_place() {
     assert!(opened(dir.path()).is_err());
 }
 
-/// Members that nobody asked for are told of; of two with one name, the last counts.
+/// Unexpected members are reported; of two with one name, the last counts.
 #[test]
 fn strangers_and_doubles_are_told() {
     let miniature = Miniature::new(2012);

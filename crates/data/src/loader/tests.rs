@@ -497,7 +497,7 @@ fn more_bad_images_than_the_limit_are_an_error() {
 }
 
 /// A batch for which no image can be found still tells what was bad, so that the limit is reached
-/// and the user hears of more than one image.
+/// and more than one image is reported.
 #[test]
 fn nothing_but_bad_images() {
     in_time(|| {
@@ -568,7 +568,7 @@ fn a_caller_with_all_batches_is_told() {
         for wanted in &wanted[2..] {
             assert!(next(&mut loader).as_ref() == Some(wanted));
         }
-        // At the end there is nothing to wait for, whoever holds the batches.
+        // At the end there is nothing to wait for, even if all batches are held.
         let mut loader = Loader::new(sound(), LoaderPlan::testing(5, CROP), 2, 5);
         let held: Vec<Option<LoadedBatch>> = (0..5).map(|_| loader.next_batch().unwrap()).collect();
         assert!(held.iter().all(Option::is_some));
@@ -625,7 +625,7 @@ fn a_stalled_read_is_told_and_then_goes_on() {
 }
 
 #[test]
-fn a_read_that_never_comes_back_ends_the_wait_and_holds_nobody() {
+fn a_read_that_never_returns_ends_the_wait_and_blocks_no_other() {
     in_time(|| {
         let (source, gate) = behind_a_gate();
         let mut loader = Loader::new(source.clone(), LoaderPlan::testing(5, CROP), 2, 0);
@@ -643,7 +643,7 @@ fn a_read_that_never_comes_back_ends_the_wait_and_holds_nobody() {
 }
 
 #[test]
-fn whoever_waits_can_be_called_away() {
+fn waiting_can_be_interrupted() {
     in_time(|| {
         let (source, gate) = behind_a_gate();
         let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));

@@ -1,7 +1,7 @@
 //! Whether a run that has no checkpoint had one.
 //!
-//! A run that was killed before its first save begins again, and its logs with it. One whose
-//! checkpoints were removed must not: nobody would ask for its logs to be cut to nothing.
+//! A run that was killed before its first save starts again and truncates its logs. A run whose
+//! checkpoints were deleted must not do that, because its logs would be lost.
 
 use crate::folder::{RunState, Status};
 use crate::{Error, Result};

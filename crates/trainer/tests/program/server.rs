@@ -1,4 +1,4 @@
-//! `alexnet serve` as a process, and a client that says exactly what it is told to.
+//! `alexnet serve` as a process, and a client that sends exactly the given bytes.
 
 use super::alexnet;
 use serde_json::Value;

@@ -90,7 +90,7 @@ fn keys_with_a_dot_are_refused() {
         ][..],
         &[("000.25.jpg", b"x"), ("000.25.json", b"{}")],
         &[("img.001.jpg", b"x"), ("img.001.cls", b"0"), ("img.002.jpg", b"x")],
-        // These would be one sample, whose second image nobody would see.
+        // These would be one sample, whose second image would be lost.
         &[("000.jpg", b"x"), ("000.cls", b"0"), ("000.25.jpg", b"y"), ("000.25.cls", b"1")],
         &[("000.left.png", b"x"), ("000.right.png", b"y"), ("000.cls", b"0")],
     ] {

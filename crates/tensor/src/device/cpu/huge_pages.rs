@@ -17,8 +17,8 @@ pub(super) fn advise(memory: &mut [u8]) {
     let from = memory.as_ptr().align_offset(HUGE_PAGE);
     let Some(rest) = memory.get_mut(from..) else { return };
     let whole = rest.len() / HUGE_PAGE * HUGE_PAGE;
-    // SAFETY: the range is inside the slice, which is lent to nobody else, and this advice changes
-    // no byte of it.
+    // SAFETY: the range is inside the slice, which is borrowed exclusively, and this advice
+    // changes no byte of it.
     unsafe { libc::madvise(rest.as_mut_ptr().cast(), whole, libc::MADV_HUGEPAGE) };
 }
 

@@ -1,16 +1,14 @@
-//! Products of matrices by cuBLASLt, where it is installed and asked for.
+//! Matrix products by cuBLASLt, where it is installed and selected.
 //!
-//! It takes part only once a GPU is [told to use it](Cuda::use_cublaslt), or it is
-//! [offered](Cuda::offer_cublaslt) to be [chosen](super::tune). For each product it is asked once
-//! which of its ways it holds for the best, one or several: the first time that the product is met,
-//! which for a recorded step is the rehearsal before it. The way that is gone is tried on memory of
-//! its own, so that whatever the library loads or sets up is there before anything is recorded.
-//! From then on a product is one call on the GPU's stream. Its workspace is a slot of the
-//! caller's: it takes no memory of its own.
+//! A GPU uses it after [`Cuda::use_cublaslt`], or offers its algorithms to [tuning](super::tune)
+//! after [`Cuda::offer_cublaslt`]. The first time that a product occurs (for a recorded step: in the
+//! rehearsal before it) the library's heuristic is queried for its best algorithms. The chosen one
+//! runs once on scratch memory, so that the library loads everything it needs before a recording.
+//! From then on a product is one call on the GPU's stream. The workspace is a slot of the caller.
 //!
-//! The same library on the same GPU finds the same way, and only such are allowed as add parts of
-//! a sum up in an order that is theirs; so a run repeats its bits there, and has others elsewhere.
-//! Convolutions are not its business: those are [cuDNN's](super::cudnn).
+//! The same library version on the same GPU finds the same algorithm, and only algorithms with a
+//! fixed summation order are allowed: a run is repeatable there, and may differ elsewhere.
+//! Convolutions are computed by [cuDNN](super::cudnn).
 
 mod engine;
 mod library;
@@ -177,7 +175,7 @@ impl Cuda {
         Ok(true)
     }
 
-    /// Goes that way once, on memory that nobody needs.
+    /// Runs an algorithm once on scratch memory.
     fn try_out(&self, engine: &mut Engine, way: (&Key, usize), workspace: usize) -> Result<()> {
         let mut bytes = 0;
         let offsets = way.0.product.floats().map(|floats| {

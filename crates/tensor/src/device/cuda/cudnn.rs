@@ -1,12 +1,11 @@
-//! Convolutions by cuDNN, where it is installed and asked for.
+//! Convolutions by cuDNN, where it is installed and selected.
 //!
-//! It takes part only once a GPU is [told to use it](Cuda::use_cudnn). For each pass of a
-//! convolution it is asked once for its ways, the first time that the pass is met, which for a
-//! recorded step is the rehearsal before it. They come in the order in which it holds them for
-//! good. The first is taken that gives the same bits every time, makes each product of the formula
-//! (no transform, whose errors are larger), has room in the workspace, and works: it is tried on
-//! memory of its own, so that whatever the library loads or sets up is there before anything is
-//! recorded. From then on a pass is one call on the GPU's stream. All passes share a workspace of
+//! A GPU uses it after [`Cuda::use_cudnn`]. The first time that a pass of a convolution occurs (for a
+//! recorded step: in the rehearsal before it) the library is queried for its algorithms, best first.
+//! The first algorithm is taken that is deterministic, computes the products of the formula (no
+//! transform, whose errors are larger), fits the workspace and works: it runs once on scratch
+//! memory, so that the library loads everything it needs before a recording. From then on a pass is
+//! one call on the GPU's stream. All passes share a workspace of
 //! [`WORKSPACE`] bytes, as they come one after the other.
 //!
 //! The same library on the same GPU finds the same way; so a run repeats its bits there, and has

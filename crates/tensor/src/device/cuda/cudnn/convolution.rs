@@ -61,7 +61,7 @@ impl Convolution {
 }
 
 impl Pass {
-    /// cuDNN's name for it, by which it is told and timed.
+    /// cuDNN's function, for messages and timings.
     pub(super) fn name(self) -> &'static str {
         match self {
             Pass::Forward => "cudnnConvolutionForward",
