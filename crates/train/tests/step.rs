@@ -104,6 +104,7 @@ fn a_rate_that_is_too_high_is_named() {
     assert!(number < 20, "{number}");
     assert!(["conv", "lrn", "fc"].iter().any(|row| tensor.contains(row)), "{tensor}");
     assert!(hint.contains("The learning rate of 1000000000000000000"), "{hint}");
+    assert!(hint.ends_with("Try 100000000000000000"), "{hint}");
 }
 
 #[test]

@@ -59,23 +59,53 @@ impl From<train::Error> for Fault {
             E::Diverged { .. } | E::NotFinite { .. } => 5,
             _ => 1,
         };
-        Fault { code, message: format!("{error}{}", flag(&error)) }
+        Fault { code, message: format!("{error}{}", flags(&error)) }
     }
 }
 
-/// The flag that avoids an error.
-fn flag(error: &train::Error) -> &'static str {
+/// Remedies in messages of the libraries, and the flags for them.
+const FLAGS: [(&str, &str); 21] = [
+    ("recipe.batch", "--batch-size"),
+    ("recipe.shards", "--micro-shards"),
+    ("fewer micro-shards", "--micro-shards"),
+    ("recipe.epochs", "--epochs"),
+    ("recipe.rate", "--lr"),
+    ("learning rate", "--lr"),
+    ("data parallelism", "--parallel data"),
+    ("Adam trains on one device", "without --parallel"),
+    ("name the layers to copy", "--init-layers"),
+    ("choose another folder, resume", "--run, --resume"),
+    ("resume the run from", "--resume"),
+    ("by default a run writes its first", "--every"),
+    ("a table of labels", "--labels FILE.csv"),
+    ("tables of labels", "--labels FILE.csv"),
+    ("name the table", "--labels FILE"),
+    ("column of images", "--image-column NAME"),
+    ("column of labels", "--label-column NAME"),
+    ("label-from", "--label-from REGEX"),
+    ("labelling options", "--help lists them"),
+    ("EXIF mode", "--exif"),
+    ("open a folder of images", "--data"),
+];
+
+/// The flags for the remedies that an error names, in parentheses.
+fn flags(error: &train::Error) -> String {
     use tensor::Error as E;
-    match error {
-        train::Error::Device(E::DeviceUnavailable { .. } | E::NoKernel { .. }) => {
-            " (--device cpu needs no GPU)"
+    use train::Error::{Device, Step};
+    let message = error.to_string().to_lowercase();
+    let named = FLAGS.iter().filter(|(remedy, _)| message.contains(&remedy.to_lowercase()));
+    let mut flags: Vec<&str> = named.map(|(_, flag)| *flag).collect();
+    flags.extend(match error {
+        Device(E::DeviceUnavailable { .. } | E::NoKernel { .. }) => {
+            Some("--device cpu needs no GPU")
         }
-        train::Error::Device(E::NoPrecision { .. }) => " (--precision f32)",
-        train::Error::Device(E::CublasLt(_) | E::Cudnn(_)) => " (--vendor none needs no library)",
-        train::Error::Step { .. } => " (--resume)",
-        train::Error::Diverged { .. } | train::Error::NotFinite { .. } => " (--lr)",
-        _ => "",
-    }
+        Device(E::NoPrecision { .. }) => Some("--precision f32"),
+        Device(E::CublasLt(_) | E::Cudnn(_)) => Some("--vendor none needs no library"),
+        Step { .. } => Some("--resume"),
+        _ => None,
+    });
+    flags.dedup();
+    if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(", ")) }
 }
 
 impl From<parallel::Error> for Fault {

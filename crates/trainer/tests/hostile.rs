@@ -178,6 +178,12 @@ fn absurd_networks_and_settings_are_refused() {
         let train = ["train", "--fake-data", "8", "--run", &run];
         refused(2, &[&train[..], flags].concat(), told);
     }
+    for (flag, value) in
+        [("--batch-size", "0"), ("--epochs", "0"), ("--lr", "-1"), ("--micro-shards", "0")]
+    {
+        let train = ["train", "--fake-data", "8", "--run", &run, flag, value];
+        refused(2, &train, &format!("({flag})"));
+    }
     refused(2, &["eval", "--run", &run, "--batch-size", "0"], "it must be at least 1");
     assert!(!fs::exists(&run).unwrap(), "nothing was begun");
 }

@@ -110,7 +110,7 @@ fn large_sets_report_orientation_after_their_first_epoch() {
     let prepare = ["data", "prepare", "--from", &data, "--out", &out, "--side", "14"];
     expect(0, &[&prepare[..], &["--exif", "apply"]].concat());
     let (_, stderr) = expect(3, &["train", "--data", &out, "--run", &scratch.path("no")]);
-    assert!(stderr.contains("use EXIF mode `apply`"), "{stderr}");
+    assert!(stderr.contains("use EXIF mode `apply`") && stderr.contains("(--exif)"), "{stderr}");
     expect(0, &["data", "verify", &out]);
     expect(0, &["data", "stats", &out]);
 }

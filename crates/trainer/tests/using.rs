@@ -199,7 +199,8 @@ fn a_run_without_weights_is_used_from_its_newest_checkpoint() {
     let said = "a: there is no weights.safetensors yet; using ";
     let newest = format!("{run}/checkpoints/step-00000012.safetensors");
     let (stdout, stderr) = expect(0, &eval);
-    assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
+    assert!(stderr.contains(said) && stderr.contains("of step 12"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
     let told = last_line(&stdout);
     assert_eq!(
         (&told["loss"], &told["weights"]),

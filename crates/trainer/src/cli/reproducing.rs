@@ -39,8 +39,8 @@ pub struct ReproduceArgs {
     /// Runs of each network [default: the protocol's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
-    /// Test the whole protocol in seconds: a few steps per run on generated images, with a sixteenth
-    /// of the filters
+    /// Test the whole protocol in seconds: a few steps per run on generated images, with a
+    /// sixteenth of the filters
     #[arg(long, conflicts_with_all = ["data", "larger"])]
     pub rehearse: bool,
     /// Run an ImageNet protocol on images of 32 x 32 pixels: with the same recipe, and networks of

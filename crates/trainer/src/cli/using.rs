@@ -259,7 +259,7 @@ pub struct NeighboursArgs {
     #[arg(long, short, value_name = "FILE.png", default_value = "neighbours.png")]
     pub out: PathBuf,
     /// Has no effect: the picture always has at most 256 colours
-    #[arg(long, value_name = "N", hide = true)]
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u16).range(2..=256))]
     pub palette: Option<u16>,
     /// Which network.
     #[command(flatten)]
@@ -313,7 +313,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     pub pictures: Option<PathBuf>,
     /// Has no effect: pictures always have at most 256 colours
-    #[arg(long, value_name = "N", hide = true)]
+    #[arg(long, value_name = "N", hide = true, requires = "pictures",
+        value_parser = clap::value_parser!(u16).range(2..=256))]
     pub palette: Option<u16>,
     /// Test on at most N images, evenly spaced
     #[arg(long, value_name = "N", default_value = "10000")]
