@@ -4,6 +4,7 @@ use crate::{
     Fake, ReadTimeouts, ReadWatch, Result, Source, StalledRead, Statistics, Subset,
     fingerprint_watched,
 };
+use files::numbers::grouped;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -41,6 +42,18 @@ impl Dataset {
         let (class_names, notes) = (Vec::new(), Vec::new());
         let (statistics, measured, fingerprints) = (None, None, None);
         Dataset { name, train, test, class_names, notes, statistics, measured, fingerprints }
+    }
+
+    /// The set in one line: name, numbers of images, their size, number of classes.
+    pub fn describe(&self) -> String {
+        let (height, width) = self.train.size();
+        format!(
+            "{}: {} training and {} test images of {height} x {width}, {} classes",
+            self.name,
+            grouped(self.train.len()),
+            grouped(self.test.len()),
+            self.train.classes().len(),
+        )
     }
 
     /// `count` random images of `classes` classes; up to 256 of them are the test set.

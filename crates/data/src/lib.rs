@@ -54,7 +54,6 @@ pub mod formats;
 #[doc(hidden)]
 pub mod fuzzing;
 mod held_out;
-
 mod huggingface;
 mod idx;
 pub mod ilsvrc;

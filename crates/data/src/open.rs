@@ -3,8 +3,6 @@
 use crate::collection::{CollectionSource, packed};
 use crate::decode::ExifMode;
 use crate::folder::{Folder, TrainTest, class_names};
-use files::numbers::grouped;
-
 use crate::known_files::KnownFiles;
 use crate::layout::{Labelling, names};
 use crate::shards::Manifest;
@@ -215,18 +213,6 @@ fn check_folder(path: &Path) -> Result<()> {
 }
 
 impl Dataset {
-    /// The set in one line: name, numbers of images, their size, number of classes.
-    pub fn describe(&self) -> String {
-        let (height, width) = self.train.size();
-        format!(
-            "{}: {} training and {} test images of {height} x {width}, {} classes",
-            self.name,
-            grouped(self.train.len()),
-            grouped(self.test.len()),
-            self.train.classes().len(),
-        )
-    }
-
     /// Reads a small set into memory with `read`. Of a large set, only checks that images can be
     /// read. `None` if `read` was stopped.
     fn load(

@@ -140,7 +140,7 @@ impl VerifyReport {
     }
 }
 
-/// VerifyOptions of verification.
+/// Options of a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyOptions {
     /// Report images whose shorter side has fewer pixels; 0: report none.

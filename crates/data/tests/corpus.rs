@@ -185,7 +185,7 @@ fn damaged(cases: &mut Vec<Case>) {
             let at =
                 if is_png { 8 + draws.below(whole as u32 - 8) } else { draws.below(whole as u32) };
             bytes[at as usize] ^= 1 << draws.below(8);
-            let outcome = if is_png { Fails("") } else { Either };
+            let outcome = if is_png { Fails("PNG") } else { Either };
             add(format!("flip-{flip}-{name}"), bytes, outcome);
         }
     }

@@ -14,7 +14,7 @@
 //! [`PickleLimits::depth`], are errors, so that callers may traverse values recursively.
 //!
 //! ```
-//! use alexnet_unpickle::{PickleLimits, NoGlobals, load};
+//! use alexnet_unpickle::{NoGlobals, PickleLimits, load};
 //!
 //! // pickle.dumps({"labels": [6, 9]}, protocol=2)
 //! let bytes = b"\x80\x02}q\x00X\x06\x00\x00\x00labelsq\x01]q\x02(K\x06K\x09es.";
@@ -68,7 +68,7 @@ impl Callable for NoGlobals {
     }
 }
 
-/// PickleLimits of a pickle.
+/// Limits of a pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PickleLimits {
     /// The number of values, of memo entries, and of elements on the stack; each takes less than

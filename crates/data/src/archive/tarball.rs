@@ -113,7 +113,7 @@ impl Read for Counted<'_> {
     }
 }
 
-/// TarballFiles by name. The last file of a name wins, as in programs that unpack.
+/// Files by name. The last file of a name wins, as in programs that unpack.
 struct TarballFiles<'a> {
     path: &'a Path,
     by_name: BTreeMap<String, FileLocation>,

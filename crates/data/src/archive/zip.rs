@@ -93,7 +93,10 @@ impl<R: ReaderAt> ZipFile<R> {
             let Some((name, location)) = plain_file(path, &entry, skipped)? else { continue };
             let begin = entry.local_header_offset();
             let end = begin.checked_add(LOCAL_HEADER + location.way.compressed_size_hint());
-            ranges.push((begin, end.ok_or_else(|| wrong("an entry exceeds it".to_owned()))?));
+            ranges.push((
+                begin,
+                end.ok_or_else(|| wrong("an entry extends beyond the end of the file".to_owned()))?,
+            ));
             files.push((name, location));
         }
         if count != archive.entries_hint() {
@@ -105,7 +108,7 @@ impl<R: ReaderAt> ZipFile<R> {
             return Err(wrong("overlapping entries, as in a zip bomb".to_owned()));
         }
         if ranges.last().is_some_and(|last| last.1 > archive.directory_offset()) {
-            return Err(damaged(path, "an entry exceeds it".to_owned()));
+            return Err(damaged(path, "an entry extends beyond the end of the file".to_owned()));
         }
         let mut names = BTreeSet::new();
         if let Some((name, _)) = files.iter().find(|(name, _)| !names.insert(name)) {

@@ -123,7 +123,7 @@ impl CifarFiles {
         CifarFiles { variant, version, root: root.to_owned(), unpacked: None, is_archive }
     }
 
-    /// CifarFiles that are all missing: reading any of them is an error.
+    /// Files that are all missing: reading any of them is an error.
     pub(super) fn none(root: &Path) -> CifarFiles {
         CifarFiles::of(root, &TEN, &TEN.binary, false)
     }

@@ -1,4 +1,4 @@
-//! ParquetRows of parquet files, whose groups are decoded on demand.
+//! Rows of parquet files, whose groups are decoded on demand.
 //!
 //! Single values of a parquet file cannot be read, because pages contain many of them and are
 //! compressed. So a whole row group is decoded (a hundred images in Hugging Face's files), and the

@@ -4,14 +4,12 @@ use super::find::{ParquetFiles, TableSplit};
 use super::label::{MAX_ROWS, RowLabel};
 use super::rows::{ParquetFile, ParquetRows};
 use super::schema::{self, Labels, Schema};
+use crate::archive::MAX_IN_MEMORY;
 use crate::collection::{Class, Collection, FileLocation, LabelledFile};
 use crate::held_out::HELD_OUT;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// Sets of at most this many bytes are read into memory.
-const MAX_IN_MEMORY: u64 = 4 << 30;
 
 /// A row with its label, before labels are mapped to classes.
 struct LabelledRow {

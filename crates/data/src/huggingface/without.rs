@@ -4,7 +4,7 @@ use crate::collection::Collection;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// ParquetRows of parquet files, which do not exist here.
+/// Rows of parquet files, which do not exist here.
 #[derive(Debug)]
 pub(crate) enum ParquetRows {}
 

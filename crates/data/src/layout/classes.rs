@@ -123,7 +123,7 @@ impl ClassFolder<'_> {
     }
 }
 
-/// SkipReason an entry of a class's folder is not used.
+/// Why an entry of a class's folder is not used.
 pub(super) fn why(entry: &TreeEntry) -> SkipReason {
     let name = Path::new(&entry.name);
     match entry.kind {
@@ -163,8 +163,8 @@ fn check_nested(
         let problem =
             format!("a class's folder that contains only folders ({}{more})", names.join(", "));
         let remedy = format!(
-            "if those are the classes, open {} itself; if {} are, use label-from '^([^/]+)/' \
-             with {}",
+            "if those are the classes, open {} itself; if {} are, use the pattern '^([^/]+)/' \
+             (label-from) with {}",
             full.display(),
             or_others(&siblings),
             tree.full(folder).display()

@@ -26,7 +26,6 @@ pub(crate) mod tree;
 pub(crate) use arranged::Arranged;
 pub use labelling::Labelling;
 
-use crate::held_out::HELD_OUT;
 use crate::ilsvrc::tiny_imagenet;
 use crate::{Error, Result};
 use classes::{Classes, check_count, fold};
@@ -231,26 +230,9 @@ fn check_same_classes(
         .map_or(Ok(()), Err)
 }
 
-/// Holds out one image in ten of each class, always the same ones. `files` are in the order of
-/// labels.
+/// Holds out one image in ten of each class (see [`hold_out`](crate::held_out::hold_out)).
 fn hold_out(root: &Path, why: &str, classes: Classes) -> (Classes, Classes, String) {
-    let all = classes.files.len();
-    let (train, test) = crate::held_out::hold_out(&classes.files, |file| file.0);
-    let root = root.display();
-    let (test, note) = if test.is_empty() {
-        let note = format!(
-            "{root}: {why}, and no class has a second image to hold out: the test images are the \
-             training images"
-        );
-        (train.clone(), note)
-    } else {
-        let count = test.len();
-        let note = format!(
-            "{root}: {why}: {count} of {all} images are held out for testing, one in {HELD_OUT} of \
-             each class"
-        );
-        (test, note)
-    };
+    let (train, test, note) = crate::held_out::hold_out(root, why, &classes.files, |file| file.0);
     let of = |files| Classes { names: classes.names.clone(), files };
     (of(train), of(test), note)
 }

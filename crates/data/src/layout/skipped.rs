@@ -4,7 +4,7 @@ use crate::formats;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// SkipReason a file is not used.
+/// Why a file is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SkipReason {
     /// The extension is not an image's, or that of a format that cannot be decoded.

@@ -1,4 +1,4 @@
-//! StalledRead reads: a network file system that is gone, or a failing disk.
+//! Stalled reads: a network file system that is gone, or a failing disk.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,9 +1,10 @@
 //! Webdataset's shards as a collection of files, for verifying or preparing.
 
-use super::held_out::hold_out;
+use super::NO_TEST_SET;
 use super::{Manifest, webdataset};
 use crate::Result;
 use crate::collection::{Class, Collection, FileLocation, LabelledFile};
+use crate::held_out::hold_out;
 use std::path::Path;
 
 /// Whether a folder has tar files in webdataset's layout that were not written by this program.
@@ -40,9 +41,12 @@ pub(crate) fn collection(dir: &Path) -> Result<Collection> {
         }
     }
     let mut notes = survey.notes;
-    let [train, test] = parts;
-    let (train, test, note) = hold_out(dir, train, test, |file| file.label);
-    notes.extend(note);
+    let [mut train, mut test] = parts;
+    if test.is_empty() {
+        let note;
+        (train, test, note) = hold_out(dir, NO_TEST_SET, &train, |file| file.label);
+        notes.push(note);
+    }
     (files.train, files.test) = (train, test);
     files.describe("tar files in webdataset's layout", notes);
     Ok(files)

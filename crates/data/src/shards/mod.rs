@@ -14,7 +14,6 @@
 //! [`Shards`] reads these, and tar files of other programs in webdataset's layout.
 
 mod files;
-mod held_out;
 mod index;
 mod manifest;
 mod rows;
@@ -28,6 +27,9 @@ pub use manifest::{Encoding, Keep, Manifest, SetCounts};
 pub(crate) use manifest::{ManifestFields, first_decoder, hex, is_first_decoder};
 pub use source::Shards;
 pub(crate) use writer::{ShardWriter, write_durably, write_error};
+
+/// Why test images are held out.
+const NO_TEST_SET: &str = "no tar file is named `val` or `test`";
 
 /// The names of a shard's tar file and index: `train-000003.tar` and `train-000003.idx`.
 pub(crate) fn file_names(part: &str, shard: usize) -> [String; 2] {

@@ -1,11 +1,12 @@
 //! Shards as a source of images.
 
-use super::held_out::hold_out;
+use super::NO_TEST_SET;
 use super::manifest::{Encoding, Keep, Manifest, SetCounts};
 use super::rows::Crop;
 use super::{IndexEntry, ShardIndex, file_names, webdataset};
 use crate::bounded::{self, LONGEST_IMAGE};
 use crate::decode::{ExifMode, Reason};
+use crate::held_out::hold_out;
 use crate::jpeg::Extent;
 use crate::remarks::ImageRemarks;
 use crate::source::{copy_crops, part_of};
@@ -145,9 +146,12 @@ impl Shards {
             }
             files.push(TarFile::open(tar.path, tar.name, Some(members), number, false)?.0);
         }
-        let [train, test] = parts;
-        let (train, test, note) = hold_out(dir, train, test, |image| image.entry.label);
-        notes.extend(note);
+        let [mut train, mut test] = parts;
+        if test.is_empty() {
+            let note;
+            (train, test, note) = hold_out(dir, NO_TEST_SET, &train, |image| image.entry.label);
+            notes.push(note);
+        }
         let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let (files, encoding): (Arc<[TarFile]>, _) = (files.into(), Encoding::Jpeg { quality: 0 });
         let of = |images| Shards::of(classes.clone(), files.clone(), images, side, encoding, false);

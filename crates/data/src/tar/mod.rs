@@ -48,11 +48,11 @@ const LONGEST_NAME: u64 = 4096;
 /// The limit of an extended header in bytes; usual ones contain a name and a size.
 const LONGEST_PAX: u64 = 64 << 10;
 /// The limit of consecutive extended headers.
-const MOST_EXTENSIONS: usize = 8;
+const MAX_EXTENSIONS: usize = 8;
 /// The limit of blocks in the map of a sparse file.
-const MOST_SPARSE_BLOCKS: usize = 4096;
+const MAX_SPARSE_BLOCKS: usize = 4096;
 /// The limit of headers in an archive, including links and folders.
-const MOST_HEADERS: u64 = 1 << 24;
+const MAX_HEADERS: u64 = 1 << 24;
 /// GNU tar writes records of this size; the last is padded with zeros.
 const RECORD: u64 = 20 * BLOCK;
 
@@ -142,7 +142,7 @@ impl<'a, R: ReadAt + ?Sized> TarMembers<'a, R> {
                 MemberKind::LongName | MemberKind::LongLink | MemberKind::Pax | MemberKind::Global
             ) {
                 extensions += 1;
-                if extensions > MOST_EXTENSIONS {
+                if extensions > MAX_EXTENSIONS {
                     return Err(TarProblem::TooManyExtensions.at(at));
                 }
                 self.extend(&header, at, &mut extension)?;
@@ -164,7 +164,7 @@ impl<'a, R: ReadAt + ?Sized> TarMembers<'a, R> {
             return Ok(None);
         }
         self.headers += 1;
-        if self.headers > MOST_HEADERS {
+        if self.headers > MAX_HEADERS {
             return Err(TarProblem::TooManyHeaders.at(at));
         }
         TarHeader::parse(&block).map(Some).map_err(|problem| problem.at(at))
@@ -269,7 +269,7 @@ impl<'a, R: ReadAt + ?Sized> TarMembers<'a, R> {
 
     /// Skips the additional header blocks of GNU's old sparse format.
     fn skip_sparse_map(&mut self) -> Result<(), TarError> {
-        for _ in 0..MOST_SPARSE_BLOCKS {
+        for _ in 0..MAX_SPARSE_BLOCKS {
             let mut block = [0; BLOCK as usize];
             self.read(&mut block)?;
             if block[504] == 0 {

@@ -285,14 +285,14 @@ fn limits_hold() {
         let extensions = pax(&[("comment", "c")]).repeat(count);
         [extensions, member(b"a", b'0', b""), end()].concat()
     };
-    assert_eq!(names(&comments(MOST_EXTENSIONS)), ["a"]);
-    assert_eq!(problem(&comments(MOST_EXTENSIONS + 1)), TarProblem::TooManyExtensions);
+    assert_eq!(names(&comments(MAX_EXTENSIONS)), ["a"]);
+    assert_eq!(problem(&comments(MAX_EXTENSIONS + 1)), TarProblem::TooManyExtensions);
 
     let mut map = header(b"holes", b'S', 0);
     map[482] = 1;
     let mut more = vec![0; 512];
     more[504] = 1;
-    let endless = [summed(map), more.repeat(MOST_SPARSE_BLOCKS), end()].concat();
+    let endless = [summed(map), more.repeat(MAX_SPARSE_BLOCKS), end()].concat();
     assert_eq!(problem(&endless), TarProblem::TooManyExtensions);
 }
 

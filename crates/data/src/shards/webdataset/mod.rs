@@ -1,6 +1,6 @@
 //! Tar files in webdataset's layout without an index.
 //!
-//! TarMembers are grouped as the webdataset package does: a member's key is its path up to the
+//! Members are grouped as the webdataset package does: a member's key is its path up to the
 //! first dot of the file name, its field is the rest, in lower case; adjacent members with the same
 //! key are a sample. `a/000123.jpg` and `a/000123.cls` (or `.json` with a field `label`, `cls` or
 //! `class`) are an image and its label.
@@ -47,7 +47,7 @@ pub(crate) struct TarScan {
     pub(crate) samples: Vec<Sample>,
     /// Class names from `.json` members.
     pub(crate) names: ClassNames,
-    /// TarMembers that are not used.
+    /// Members that are not used.
     pub(crate) unused: UnusedMembers,
 }
 
