@@ -8,12 +8,12 @@
 //! * **data**: each device has the whole network and its own images. A row's gradients are reduced
 //!   while the rows below it compute.
 //! * **towers**: pairs of devices, each with half of every layer and all images of the pair
-//!   (section 3.5 of the paper). [`layers::towers`] gives the traffic, which is not overlapped. Pairs are
-//!   replicas of each other.
+//!   (section 3.5 of the paper). [`layers::towers`] gives the traffic, which is not overlapped.
+//!   Pairs are replicas of each other.
 //! * **hybrid**: data parallelism for convolutions; the units of linear layers are divided among
-//!   the devices of a host, which process every device's images one after another ("One weird trick",
-//!   arXiv 1404.5997, scheme b). While one device's features are processed, the next one's are
-//!   transferred. Hosts are replicas of each other.
+//!   the devices of a host, which process every device's images one after another ("One weird
+//!   trick", arXiv 1404.5997, scheme b). While one device's features are processed, the next one's
+//!   are transferred. Hosts are replicas of each other.
 //!
 //! The model ignores stragglers, loading, and rings that share a link, so its times are lower
 //! bounds. A test compares it with published times of one to eight K20s, and `--measure` with two

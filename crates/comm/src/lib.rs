@@ -103,8 +103,8 @@ pub trait Comm: Debug + Send {
         self.start(device, Collective::AllReduce { x })
     }
 
-    /// Sets `block` to the sum, in rank order, of all ranks' blocks with this rank's number. `x` has
-    /// one block for each rank.
+    /// Sets `block` to the sum, in rank order, of all ranks' blocks with this rank's number. `x`
+    /// has one block for each rank.
     ///
     /// # Errors
     /// As the trait says.

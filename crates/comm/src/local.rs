@@ -12,8 +12,8 @@ use tensor::{Device, Shape, Slot};
 
 /// A rank of a world inside one process; used by the thread of its device.
 ///
-/// `start` copies inputs into buffers in host memory; `wait` reads the buffers of the other ranks. A
-/// sum reads every rank's buffer once, which suits a few devices. Buffers are reused:
+/// `start` copies inputs into buffers in host memory; `wait` reads the buffers of the other ranks.
+/// A sum reads every rank's buffer once, which suits a few devices. Buffers are reused:
 /// [`reserve`](Self::reserve) allocates enough of them in advance.
 ///
 /// If a rank is dropped, because its thread returns or panics, those that wait for it fail at once.

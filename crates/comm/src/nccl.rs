@@ -4,10 +4,10 @@
 //! stream wait for it. The host waits for neither. NCCL is found when the program runs.
 //!
 //! Limits compared with the other implementations: a lost rank is noticed only by the timeout, and
-//! not named among more than two; different collectives may not be noticed at all. NCCL also sums in
-//! its own order. All ranks get bit-identical sums, and so does every run with the same number and
-//! topology of GPUs; but with more than two GPUs they differ from those of other implementations by
-//! rounding. Sends, gathers and broadcasts copy exactly.
+//! not named among more than two; different collectives may not be noticed at all. NCCL also sums
+//! in its own order. All ranks get bit-identical sums, and so does every run with the same number
+//! and topology of GPUs; but with more than two GPUs they differ from those of other
+//! implementations by rounding. Sends, gathers and broadcasts copy exactly.
 
 #[cfg(test)]
 mod tests;
@@ -25,8 +25,8 @@ use tensor::{Cuda, Device};
 /// A GPU's rank in a world of GPUs.
 ///
 /// Sends and receives are collected until this rank has started one of each with the same other
-/// rank, or starts a collective, or waits; then they are launched together. Between two ranks, sends,
-/// receives and collectives must therefore be started in the same order on both.
+/// rank, or starts a collective, or waits; then they are launched together. Between two ranks,
+/// sends, receives and collectives must therefore be started in the same order on both.
 #[derive(Debug)]
 pub struct Nccl {
     rank: usize,

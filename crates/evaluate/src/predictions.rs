@@ -73,8 +73,8 @@ impl Predictions {
         Tally::of_probabilities(&row, self.labels[at] as usize)
     }
 
-    /// Means over all images. Losses are computed from rounded probabilities; for probabilities near
-    /// 1 they are less exact than those of [`evaluate`](crate::evaluate::evaluate).
+    /// Means over all images. Losses are computed from rounded probabilities; for probabilities
+    /// near 1 they are less exact than those of [`evaluate`](crate::evaluate::evaluate).
     pub fn score(&self) -> Score {
         self.score_of(|_| true)
     }

@@ -9,8 +9,8 @@ use weights::Weights;
 /// The fingerprints in the run's `env.json`.
 pub const FINGERPRINTS: [&str; 2] = ["of the training images", "of the test images"];
 
-/// Writes the files of a run that [`reproduce`](crate::reproduce) reads: one epoch of ten steps. The
-/// weights file is empty.
+/// Writes the files of a run that [`reproduce`](crate::reproduce) reads: one epoch of ten steps.
+/// The weights file is empty.
 ///
 /// # Errors
 /// If a file cannot be written.

@@ -103,8 +103,8 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
         }
     }
 
-    /// Runs the protocol's tests that are not yet measured (another protocol that shares the run may
-    /// have run some); `None` if a stop was requested before the end.
+    /// Runs the protocol's tests that are not yet measured (another protocol that shares the run
+    /// may have run some); `None` if a stop was requested before the end.
     fn tested(
         &self,
         mut measured: Measured,

@@ -4,8 +4,8 @@
 //! * [`all`], [`find`]: the protocols
 //! * [`Scale`]: the full experiment, a rehearsal with thin networks, or ImageNet in miniature
 //! * [`Experiment`]: a protocol with its images and folders; [`RunRequest`]: one of its runs
-//! * [`Runner`]: trains and tests the networks; the program `alexnet` implements it with the code of
-//!   its other commands
+//! * [`Runner`]: trains and tests the networks; the program `alexnet` implements it with the code
+//!   of its other commands
 //! * [`reproduce`]: executes or resumes the runs, and writes the results as a page, a plot and JSON
 //! * [`Measured`]: the measurements of a run, stored in its folder
 //!
@@ -18,8 +18,8 @@
 //!
 //! ```
 //! use alexnet_experiments::{
-//!     RunStart, Ended, Experiment, Fingerprints, Scale, Images, Runner, RunRequest, View, example, find,
-//!     reproduce,
+//!     Ended, Experiment, Fingerprints, Images, RunRequest, RunStart, Runner, Scale, View, example,
+//!     find, reproduce,
 //! };
 //! use evaluate::{Observer, Predictions, Score, Silent};
 //! use std::path::Path;
@@ -36,7 +36,8 @@
 //!         Err("no run goes on here".into())
 //!     }
 //!
-//!     fn fingerprints(&self, _: &RunRequest, _: &mut dyn Observer) -> Result<Option<Fingerprints>> {
+//!     fn fingerprints(&self, _: &RunRequest, _: &mut dyn Observer) -> Result<Option<Fingerprints>>
+//!     {
 //!         Ok(Some(example::FINGERPRINTS.map(String::from)))
 //!     }
 //!

@@ -1,5 +1,5 @@
-//! The definition of an experiment: the networks and recipes that are compared, the measurement, and
-//! the paper's result.
+//! The definition of an experiment: the networks and recipes that are compared, the measurement,
+//! and the paper's result.
 
 use layers::Spec;
 use train::recipe::Recipe;
@@ -92,7 +92,7 @@ pub struct Stage {
     pub hold_out: Option<usize>,
     /// The training data.
     pub data: Data,
-    /// What it inherits over from the stage before.
+    /// What it inherits from the stage before.
     pub inherits: Inherits,
 }
 
@@ -105,7 +105,7 @@ pub enum Data {
     Larger,
 }
 
-/// What a stage inherits over from the one before.
+/// What a stage inherits from the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inherits {
     /// Nothing: it is the first stage.

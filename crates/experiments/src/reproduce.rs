@@ -11,8 +11,8 @@ use evaluate::Observer;
 use std::fs;
 
 /// Executes or resumes the runs of an experiment, tests their networks, and writes the results to
-/// `NAME.md`, `NAME.svg` and `NAME.json` after every run. Returns the measurements; `None` if a stop
-/// was requested before the last run ended.
+/// `NAME.md`, `NAME.svg` and `NAME.json` after every run. Returns the measurements; `None` if a
+/// stop was requested before the last run ended.
 ///
 /// A finished run is not repeated, whichever protocol made it. A diverged network is a result, not
 /// an error.

@@ -40,8 +40,8 @@ pub trait Runner {
     ///
     /// It writes the files of a [`train::run::Session`]: `run.json`, `metrics.jsonl` and the
     /// weights. Before the first step it writes the network as `model.toml`, and `env.json`, of
-    /// which this crate reads `cpu`, `cores`, `threads`, `device`, `precision`, and `train`, `test`,
-    /// `size`, `classes` and `fingerprints` of its `data`.
+    /// which this crate reads `cpu`, `cores`, `threads`, `device`, `precision`, and `train`,
+    /// `test`, `size`, `classes` and `fingerprints` of its `data`.
     ///
     /// # Errors
     /// If training fails. A diverged network is not an error.
@@ -94,11 +94,11 @@ pub struct RunRequest {
     pub max_steps: Option<u64>,
     /// In which precision it multiplies; `None`: whichever the device prefers.
     pub precision: Option<String>,
-    /// What it inherits over from another run.
+    /// What it inherits from another run.
     pub init: Option<InheritedState>,
 }
 
-/// What a run inherits over from another.
+/// What a run inherits from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InheritedState {
     /// The other run's folder.

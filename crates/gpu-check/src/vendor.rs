@@ -265,7 +265,7 @@ mod tests {
 
     /// 60,954,656 weights, of which the convolutions have 2,332,704.
     #[test]
-    fn layers_have_the_paper_s_weights() {
+    fn layers_have_the_papers_weights() {
         let weights = |layer: &(&str, Layer)| layer.1.floats()[1];
         let layers = layers(false);
         let convolutions: usize = layers[..5].iter().map(weights).sum();

@@ -24,8 +24,8 @@ pub fn layer(predictor: &Predictor, spec: &Spec, name: Option<&str>) -> Result<u
 }
 
 /// Calls `each` with every image's output of a row, in the source's order; `None` for an image that
-/// could not be read. `watch` receives the numbers of images done and in total. Returns `false` if a
-/// stop was requested before the end.
+/// could not be read. `watch` receives the numbers of images done and in total. Returns `false` if
+/// a stop was requested before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.

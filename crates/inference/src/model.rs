@@ -130,8 +130,8 @@ impl Model {
         Ok(self.centre(pixels, source.size()))
     }
 
-    /// The centre crop of `pixels`, an image of `size` (height and width), stored by rows with three
-    /// bytes per pixel.
+    /// The centre crop of `pixels`, an image of `size` (height and width), stored by rows with
+    /// three bytes per pixel.
     pub fn centre(&self, pixels: &[u8], size: (usize, usize)) -> Image {
         let (height, width) = self.crop();
         let View { top, left, .. } = View::centre(size, (height, width));

@@ -1,11 +1,11 @@
 //! A network split into towers, one per device (section 3.5, figure 2).
 //!
-//! Every tower has an equal share of each layer's filters or units, with their weights: no weight is
-//! on two devices, and no weight gradient is exchanged. A layer with one group per tower reads only
-//! its own tower's activations. Before any other layer the towers exchange their activations; in
-//! the backward pass they return the gradients, and each tower sums those of its own activations.
-//! The last layer, the classifier, is on the first tower only, as in the 2012 source. Every tower
-//! reads the images.
+//! Every tower has an equal share of each layer's filters or units, with their weights: no weight
+//! is on two devices, and no weight gradient is exchanged. A layer with one group per tower reads
+//! only its own tower's activations. Before any other layer the towers exchange their activations;
+//! in the backward pass they return the gradients, and each tower sums those of its own
+//! activations. The last layer, the classifier, is on the first tower only, as in the 2012 source.
+//! Every tower reads the images.
 //!
 //! * [`split`]: the towers' rows, with an [exchange](Exchange) before a layer that reads all towers
 //! * [`TowerTraffic`]: the bytes exchanged there

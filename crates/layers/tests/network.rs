@@ -384,8 +384,8 @@ fn fused_rows() -> Spec {
         .linear("fc6", 4)
 }
 
-/// Whole networks, forward and backward: gradients of every kind of row, and of every fused one, are
-/// close on GPU and CPU.
+/// Whole networks, forward and backward: gradients of every kind of row, and of every fused one,
+/// are close on GPU and CPU.
 #[test]
 fn gpu_gradients_are_close_to_the_cpus() {
     for spec in [every_row(), fused_rows()] {

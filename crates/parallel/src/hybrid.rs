@@ -11,14 +11,14 @@
 //! gradients of the same activations, in the opposite direction. Gradients and new values of the P
 //! convolutional weights: 2 (N - 1) P. Gradients of linear weights are not sent.
 //!
-//! **Overlap.** In each of S / N rounds all devices compute the features of one micro-shard and send
-//! them. N passes follow, each over the micro-shard of one device: the paper's scheme (b). Its
+//! **Overlap.** In each of S / N rounds all devices compute the features of one micro-shard and
+//! send them. N passes follow, each over the micro-shard of one device: the paper's scheme (b). Its
 //! scheme (c), with some images of every device in each pass, uses links that (b) leaves idle while
 //! one device sends. Here all devices have sent before the first pass, and a pass over one
 //! micro-shard does not depend on N. While a layer computes one pass, the outputs of the previous
 //! pass are sent and the inputs of the next are received. Backward, the gradients of each pass are
-//! sent while those of the next are computed, and those of the last pass during the gradients of the
-//! layer's weights. Gradients of convolutions are exchanged as in `data`.
+//! sent while those of the next are computed, and those of the last pass during the gradients of
+//! the layer's weights. Gradients of convolutions are exchanged as in `data`.
 //!
 //! **Order of sums.** A unit's output is one chain over its inputs. The gradient of an input is a
 //! sum over S blocks of units, in a binary tree: each device sums a subtree, and the rank that

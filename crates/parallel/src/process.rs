@@ -42,8 +42,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Loads `start` into a rank of the network `whole`. For the stop flags see [`ProcessLink`]. All
-    /// processes must run the same job.
+    /// Loads `start` into a rank of the network `whole`. For the stop flags see [`ProcessLink`].
+    /// All processes must run the same job.
     ///
     /// # Errors
     /// If `whole` is invalid, the parameters are another network's, or a device fails.

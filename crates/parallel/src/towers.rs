@@ -152,8 +152,8 @@ impl TowerPlan {
         Ok(TowerPlan { base, towers: Arc::clone(towers), messages, is_first })
     }
 
-    /// The messages in flight at once, since a tower is at most one exchange ahead of another: their
-    /// number, and the floats of each.
+    /// The messages in flight at once, since a tower is at most one exchange ahead of another:
+    /// their number, and the floats of each.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (usize, usize)> {
         let (count, images) = (2 * self.towers.specs.len(), self.base.frame.images());
         self.towers.traffic.iter().map(move |traffic| (count, traffic.floats * images))

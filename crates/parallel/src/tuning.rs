@@ -39,8 +39,8 @@ pub struct Sources<'a> {
 /// processes. `say` receives lines for the log.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if the run's own choices cannot be read, [`Error::Unavailable`] if they cannot
-/// be used here, [`Error::Train`] if a GPU fails.
+/// [`Error::Unreadable`] if the run's own choices cannot be read, [`Error::Unavailable`] if they
+/// cannot be used here, [`Error::Train`] if a GPU fails.
 pub fn resolve(
     devices: &mut Devices,
     group: Option<&mut Group>,

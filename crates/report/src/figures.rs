@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_true_classs_bar_is_red_and_proportional_to_its_probability() {
+    fn the_bar_of_the_true_class_is_red_and_proportional_to_its_probability() {
         let guess = Guess {
             image: Image::filled(64, 64, [1, 2, 3]),
             name: "x".into(),

@@ -27,8 +27,8 @@ const MAX_COLUMNS: usize = 16;
 const GROUND: [u8; 3] = [255; 3];
 
 /// Draws the kernels in three rows per tower, or more if a row would have more than sixteen. Black
-/// and white are the minimum and maximum of all weights, so that strengths are comparable, as in the
-/// 2012 source.
+/// and white are the minimum and maximum of all weights, so that strengths are comparable, as in
+/// the 2012 source.
 ///
 /// # Panics
 /// If the number of weights does not match the sizes, or there is no filter.

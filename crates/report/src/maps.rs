@@ -15,8 +15,8 @@ pub struct Maps<'a> {
     pub channels: usize,
 }
 
-/// A grid of maps: the first pixel of map `n` is `GAP + n % columns * (width + GAP)` pixels from the
-/// left and `GAP + n / columns * (height + GAP)` from the top.
+/// A grid of maps: the first pixel of map `n` is `GAP + n % columns * (width + GAP)` pixels from
+/// the left and `GAP + n / columns * (height + GAP)` from the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Pixels from top to bottom.

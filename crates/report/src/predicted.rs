@@ -90,7 +90,9 @@ impl Rows {
         match &mut self.sink {
             Sink::Text { json, text, drawn } => {
                 *text += &if *json { as_json(&row) } else { bars(&row) };
-                drawn.iter_mut().for_each(|drawn| drawn.push(row.clone()));
+                if let Some(drawn) = drawn {
+                    drawn.push(row);
+                }
                 Ok(())
             }
             Sink::Csv(file) => file.write(as_csv(&row).as_bytes()),

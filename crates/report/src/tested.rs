@@ -21,15 +21,17 @@ const WORST: usize = 10;
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn write_csv(mut file: Output, source: &dyn Source, said: &Predictions) -> Result<()> {
+pub fn write_csv(mut file: Output, source: &dyn Source, predictions: &Predictions) -> Result<()> {
     let classes = source.classes();
     let names = CsvRow::new().texts(["image", "name", "class", "predicted"]);
     let names = names.texts(classes.iter().map(|class| format!("p {class}")));
     file.write(names.line().as_bytes())?;
-    for at in 0..said.len() {
-        let (sample, [truth, best]) = (said.samples[at], truth_and_best(classes, said, at));
+    for at in 0..predictions.len() {
+        let (sample, best) = (predictions.samples[at], predictions.top(at, 1)[0].0);
+        let [truth, best] =
+            [predictions.labels[at], best].map(|class| classes[class as usize].as_str());
         let row = CsvRow::new().number(sample).text(&source.name(sample as usize));
-        let row = row.texts([truth, best]).numbers(said.row(at));
+        let row = row.texts([truth, best]).numbers(predictions.row(at));
         file.write(row.line().as_bytes())?;
     }
     file.finish()
@@ -39,28 +41,23 @@ pub fn write_csv(mut file: Output, source: &dyn Source, said: &Predictions) -> R
 ///
 /// # Errors
 /// As [`write_csv`].
-pub fn write_jsonl(mut file: Output, source: &dyn Source, said: &Predictions) -> Result<()> {
+pub fn write_jsonl(mut file: Output, source: &dyn Source, predictions: &Predictions) -> Result<()> {
     let classes = source.classes();
-    for at in 0..said.len() {
-        let (sample, [truth, best]) = (said.samples[at], truth_and_best(classes, said, at));
-        let top = said.top(at, TOP);
+    for at in 0..predictions.len() {
+        let (sample, truth) = (predictions.samples[at], &classes[predictions.labels[at] as usize]);
+        let top = predictions.top(at, TOP);
         let top: Vec<_> = top.iter().map(|(class, p)| (&classes[*class as usize], p)).collect();
         let line = json!({
             "image": sample,
             "name": source.name(sample as usize),
             "class": truth,
-            "predicted": best,
+            "predicted": top[0].0,
             "top": top,
-            "probabilities": said.row(at),
+            "probabilities": predictions.row(at),
         });
         file.write(format!("{line}\n").as_bytes())?;
     }
     file.finish()
-}
-
-/// The true and the predicted class of image number `at`.
-fn truth_and_best<'a>(classes: &'a [String], said: &Predictions, at: usize) -> [&'a str; 2] {
-    [said.labels[at], said.top(at, 1)[0].0].map(|class| classes[class as usize].as_str())
 }
 
 /// Writes ILSVRC's submission format for classification: one line per image with its five most
@@ -73,7 +70,7 @@ pub fn write_submission(
     mut file: Output,
     images: usize,
     ids: Option<&[u32]>,
-    said: &Predictions,
+    predictions: &Predictions,
 ) -> Result<()> {
     let id = |class: u32| ids.map_or(class + 1, |ids| ids[class as usize]);
     let line = |classes: &mut dyn Iterator<Item = u32>| {
@@ -82,11 +79,11 @@ pub fn write_submission(
     let mut at = 0;
     for sample in 0..images {
         // An image that could not be read has a line, too, as line numbers identify images.
-        let text = if said.samples.get(at) == Some(&(sample as u32)) {
+        let text = if predictions.samples.get(at) == Some(&(sample as u32)) {
             at += 1;
-            line(&mut said.top(at - 1, TOP).into_iter().map(|(class, _)| class))
+            line(&mut predictions.top(at - 1, TOP).into_iter().map(|(class, _)| class))
         } else {
-            line(&mut (0..TOP.min(said.classes) as u32))
+            line(&mut (0..TOP.min(predictions.classes) as u32))
         };
         file.write(text.as_bytes())?;
     }
@@ -94,8 +91,8 @@ pub fn write_submission(
 }
 
 /// The results of each class as JSON: a list in the order of the classes.
-pub fn classes_json(classes: &[String], said: &Predictions) -> Value {
-    let rows = classes.iter().zip(said.by_class()).map(|(name, class)| {
+pub fn classes_json(classes: &[String], predictions: &Predictions) -> Value {
+    let rows = classes.iter().zip(predictions.by_class()).map(|(name, class)| {
         json!({
             "class": name,
             "images": class.score.images,
@@ -110,9 +107,9 @@ pub fn classes_json(classes: &[String], said: &Predictions) -> Value {
 }
 
 /// The results of each class as CSV.
-pub fn classes_csv(classes: &[String], said: &Predictions) -> String {
+pub fn classes_csv(classes: &[String], predictions: &Predictions) -> String {
     let mut text = "class,images,top1_error,top5_error,loss,predicted,precision\n".to_string();
-    for (name, class) in classes.iter().zip(said.by_class()) {
+    for (name, class) in classes.iter().zip(predictions.by_class()) {
         let s = class.score;
         let row = CsvRow::new().text(name).number(s.images);
         let row = row.numbers([s.top1_error, s.top5_error, s.loss]);
@@ -123,14 +120,14 @@ pub fn classes_csv(classes: &[String], said: &Predictions) -> String {
 
 /// The results of each class and the confusion matrix as text; with more than twenty classes only
 /// the worst classes and the most confused pairs. Starts with an empty line.
-pub fn classes_text(classes: &[String], said: &Predictions) -> String {
+pub fn classes_text(classes: &[String], predictions: &Predictions) -> String {
     let is_whole = classes.len() <= MAX_CLASSES;
-    let confusion = Confusion::of(classes, said);
+    let confusion = Confusion::of(classes, predictions);
     let mut text = String::from("\n");
     if !is_whole {
         text += &format!("the {WORST} of {} classes with the largest error:\n", classes.len());
     }
-    text += &classes_table(classes, said, is_whole);
+    text += &classes_table(classes, predictions, is_whole);
     if is_whole {
         let matrix = confusion.to_text();
         text += &format!("\nrows are true classes, columns predicted classes:\n{matrix}");
@@ -144,8 +141,8 @@ pub fn classes_text(classes: &[String], said: &Predictions) -> String {
 }
 
 /// One line per class: all in order, or the worst, those with the largest top-1 error first.
-fn classes_table(classes: &[String], said: &Predictions, is_whole: bool) -> String {
-    let scores = said.by_class();
+fn classes_table(classes: &[String], predictions: &Predictions, is_whole: bool) -> String {
+    let scores = predictions.by_class();
     let mut order: Vec<usize> = (0..classes.len()).collect();
     if !is_whole {
         let error = |class: &usize| scores[*class].score.top1_error;
@@ -176,16 +173,16 @@ mod tests {
     use std::fs;
 
     /// Of image 0 the first class is most probable, of image 2 the last; image 1 could not be read.
-    fn said(classes: usize, labels: [u32; 2]) -> Predictions {
-        let mut said = Predictions::new(classes);
+    fn predictions(classes: usize, labels: [u32; 2]) -> Predictions {
+        let mut predictions = Predictions::new(classes);
         for (sample, (label, best)) in
             [0, 2].into_iter().zip(labels.into_iter().zip([0, classes - 1]))
         {
             let p = |class| if class == best { 0.75 } else { 0.25 / (classes - 1) as f64 };
             let probabilities: Vec<f64> = (0..classes).map(p).collect();
-            said.push(Tested { sample, label, probabilities: &probabilities });
+            predictions.push(Tested { sample, label, probabilities: &probabilities });
         }
-        said
+        predictions
     }
 
     fn written(write: impl FnOnce(Output) -> Result<()>) -> String {
@@ -199,14 +196,14 @@ mod tests {
 
     #[test]
     fn files_have_a_line_for_each_image_that_was_read() {
-        let (source, said) = (Fake::new(3, 8, 3), said(3, [0, 1]));
-        let csv = written(|file| write_csv(file, &source, &said));
+        let (source, predictions) = (Fake::new(3, 8, 3), predictions(3, [0, 1]));
+        let csv = written(|file| write_csv(file, &source, &predictions));
         let lines: Vec<&str> = csv.lines().collect();
         let [a, b, c] = [0, 1, 2].map(|class| source.classes()[class].clone());
         assert_eq!(lines[0], format!("image,name,class,predicted,p {a},p {b},p {c}"));
         assert_eq!(lines[1], format!("0,{},{a},{a},0.75,0.125,0.125", source.name(0)));
         assert_eq!(lines[2], format!("2,{},{b},{c},0.125,0.125,0.75", source.name(2)));
-        let jsonl = written(|file| write_jsonl(file, &source, &said));
+        let jsonl = written(|file| write_jsonl(file, &source, &predictions));
         let rows: Vec<Value> =
             jsonl.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(rows.len(), 2);
@@ -216,23 +213,23 @@ mod tests {
 
     #[test]
     fn a_submission_has_a_line_for_each_image() {
-        let said = said(3, [0, 1]);
-        let counted = written(|file| write_submission(file, 3, None, &said));
+        let predictions = predictions(3, [0, 1]);
+        let counted = written(|file| write_submission(file, 3, None, &predictions));
         assert_eq!(counted, "1 2 3\n1 2 3\n3 1 2\n");
-        let named = written(|file| write_submission(file, 3, Some(&[30, 10, 20]), &said));
+        let named = written(|file| write_submission(file, 3, Some(&[30, 10, 20]), &predictions));
         assert_eq!(named, "30 10 20\n30 10 20\n20 30 10\n");
     }
 
     #[test]
     fn tables_of_many_classes_show_the_worst() {
         let names = |count| (0..count).map(|class| format!("c{class}")).collect::<Vec<String>>();
-        let few = said(3, [0, 1]);
+        let few = predictions(3, [0, 1]);
         let text = classes_text(&names(3), &few);
         assert!(text.starts_with("\nclass  images  top-1 error"), "{text}");
         assert!(text.contains("\nrows are true classes, columns predicted classes:\n"), "{text}");
         assert_eq!(classes_csv(&names(3), &few).lines().count(), 4);
         assert_eq!(classes_json(&names(3), &few)[1]["top1_error"], 1.0);
-        let text = classes_text(&names(21), &said(21, [0, 1]));
+        let text = classes_text(&names(21), &predictions(21, [0, 1]));
         assert!(
             text.starts_with("\nthe 10 of 21 classes with the largest error:\nclass "),
             "{text}"

@@ -2,10 +2,10 @@
 
 use crate::index::Index;
 use crate::replies::short;
-use ::inference::Model;
-use ::inference::neighbours::class_of;
 use augment::Image;
 use evaluate::predictions::top;
+use inference::Model;
+use inference::neighbours::class_of;
 use report::maps::{GAP, Maps};
 use report::picture::{data_uri, png_uri, thumbnail};
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ fn most_probable(model: &Model, row: &[f32], count: usize) -> Value {
     rows.collect()
 }
 
-/// The nearest of the training images that have been inference at by now.
+/// The nearest of the training images indexed so far.
 fn neighbours(model: &Model, index: &Index, inference: &Inference, wanted: &Wanted) -> Value {
     let mut result = index.status();
     let found = index.nearest(&inference.vector, wanted.neighbours);

@@ -206,8 +206,8 @@ fn wait_for_requests(busy: &AtomicUsize, stop: &Stop) {
     }
 }
 
-/// All indices in an order whose prefixes are spread evenly: in steps of about the golden section of
-/// `count`.
+/// All indices in an order whose prefixes are spread evenly: in steps of about the golden section
+/// of `count`.
 fn scattered(count: usize) -> Vec<usize> {
     let common = |mut a: usize, mut b: usize| {
         while b > 0 {

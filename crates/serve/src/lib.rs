@@ -1,7 +1,7 @@
 //! Serves a trained network: a page that classifies images, and an HTTP interface for programs.
 //!
-//! [`Server::open`] opens the network and binds an address; [`Server::run`] answers requests until a
-//! stop is requested. The page is at `/`. Programs POST an image, or a form with several, to
+//! [`Server::open`] opens the network and binds an address; [`Server::run`] answers requests until
+//! a stop is requested. The page is at `/`. Programs POST an image, or a form with several, to
 //! `/predict` (`?top=3&neighbours=6&maps=yes&pictures=yes`), and GET `/about`, `/health` and
 //! `/test-images/N`. All responses but the page are JSON, including errors: `{"error": "message"}`.
 //!

@@ -206,7 +206,7 @@ impl InferenceWorker {
         Ok(outcome)
     }
 
-    /// Probabilities, and the outputs of the rows that are outcome at.
+    /// Probabilities, and the outputs of the rows with feature maps and of the hidden layer.
     fn outputs(&mut self, batch: &Batch, with_maps: bool) -> inference::Result<Outputs> {
         let maps = self.maps.iter().filter(|_| with_maps).map(|(row, _)| *row);
         let rows: Vec<usize> = maps.chain(self.hidden).collect();

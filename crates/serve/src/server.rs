@@ -107,9 +107,9 @@ impl Server {
         &self.app.model
     }
 
-    /// Answers requests until `stop` is requested, and returns the signal; requests received by then
-    /// have half a second to be answered. In the background a thread opens the network's data set
-    /// with `images`, which returns a message if there is none, and computes features of its
+    /// Answers requests until `stop` is requested, and returns the signal; requests received by
+    /// then have half a second to be answered. In the background a thread opens the network's data
+    /// set with `images`, which returns a message if there is none, and computes features of its
     /// training images; `note` receives messages about the result.
     ///
     /// # Errors

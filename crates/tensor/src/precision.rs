@@ -14,8 +14,8 @@ pub enum Precision {
     /// No rounding: 23 bits of mantissa.
     #[default]
     F32,
-    /// 10 bits of mantissa and f32's range, on tensor cores only; rounded to nearest, ties away from
-    /// zero.
+    /// 10 bits of mantissa and f32's range, on tensor cores only; rounded to nearest, ties away
+    /// from zero.
     Tf32,
     /// 7 bits of mantissa and f32's range, on tensor cores or AMX, which flushes denormals to zero;
     /// rounded to nearest, ties to even.

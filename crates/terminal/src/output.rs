@@ -1,14 +1,14 @@
 //! Standard output and standard error.
 //!
-//! [`print()`] and [`println()`] are for results. A full device is an error; a closed pipe (`| head`)
-//! is not, and the rest of the output is dropped.
+//! [`print()`] and [`println()`] are for results. A full device is an error; a closed pipe (`|
+//! head`) is not, and the rest of the output is dropped.
 //!
 //! Control characters are made visible ([`escape`](files::escape)), as names of files and classes
 //! may contain them.
 //!
-//! [`note`] and [`progress`] are for messages during a run. They never fail, so that a closed pipe, a
-//! lost terminal or a full disk does not end a run: the first failure of each stream is kept for the
-//! run's log ([`take_trouble`]).
+//! [`note`] and [`progress`] are for messages during a run. They never fail, so that a closed pipe,
+//! a lost terminal or a full disk does not end a run: the first failure of each stream is kept for
+//! the run's log ([`take_trouble`]).
 
 use crate::{Error, Result};
 use files::escape::escape;

@@ -2,9 +2,9 @@
 //! SIGUSR1 requests a checkpoint.
 //!
 //! SIGHUP, sent when a terminal or connection is lost, also requests a stop. It never ends the
-//! program at once, as it may arrive more than once and after SIGTERM: the shell and the kernel each
-//! send one when a connection breaks. If the program was started with SIGHUP ignored (`nohup`), it
-//! stays ignored.
+//! program at once, as it may arrive more than once and after SIGTERM: the shell and the kernel
+//! each send one when a connection breaks. If the program was started with SIGHUP ignored
+//! (`nohup`), it stays ignored.
 
 use crate::{Error, Result};
 use evaluate::Stop;

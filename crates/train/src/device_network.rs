@@ -55,8 +55,8 @@ impl DeviceNetwork {
         self.start_part(start, &entries, share)
     }
 
-    /// As [`start`](Self::start), for a part of a network with the parameters `all`; `share` returns
-    /// the elements that this device holds.
+    /// As [`start`](Self::start), for a part of a network with the parameters `all`; `share`
+    /// returns the elements that this device holds.
     ///
     /// # Errors
     /// As [`start`](Self::start).

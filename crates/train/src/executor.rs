@@ -38,8 +38,8 @@ pub trait Executor: Evaluate<Error = Error> + Send {
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> Result<StepResult>;
 
     /// Copies all parameters and velocities, each into one block with the layout of
-    /// [`parameters`](Self::parameters). With Adam, `velocities` holds the first moments followed by
-    /// the second. All processes must call it; the vectors stay empty in those that write no
+    /// [`parameters`](Self::parameters). With Adam, `velocities` holds the first moments followed
+    /// by the second. All processes must call it; the vectors stay empty in those that write no
     /// checkpoints.
     ///
     /// # Errors
@@ -99,7 +99,8 @@ pub struct StepResult {
     pub control: Control,
 }
 
-/// Flags on which processes must agree. All but `end` are those of rank 0, which writes checkpoints.
+/// Flags on which processes must agree. All but `end` are those of rank 0, which writes
+/// checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     /// The last checkpoint is old enough to save another after the next validation.

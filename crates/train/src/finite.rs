@@ -13,7 +13,8 @@ pub(crate) fn diverged(
     loss: f64,
     rate: f32,
 ) -> Error {
-    // A tensor that cannot be downloaded counts as finite: a failing GPU is another error.
+    // A tensor that cannot be downloaded counts as not finite; a failing GPU is reported as another
+    // error.
     let finite = |slot: Slot| {
         let values = device.download::<f32>(slot);
         values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
@@ -43,17 +44,17 @@ pub(crate) fn diverged(
 /// Gradients arise from the last layer to the first.
 fn first_gradient(network: &TrainableNetwork, finite: &impl Fn(Slot) -> bool) -> Option<String> {
     // Where running statistics have theirs, there are those of the batch meanwhile.
-    let taught = |(_, entry): &(usize, &Parameter)| !entry.role.is_statistic();
-    let mut entries = network.parameters.entries.iter().enumerate().rev().filter(taught);
-    let spoilt = entries.find(|(idx, _)| !finite(network.gradient(*idx)));
-    spoilt.map(|(_, entry)| entry.name.clone())
+    let is_trainable = |(_, entry): &(usize, &Parameter)| !entry.role.is_statistic();
+    let mut entries = network.parameters.entries.iter().enumerate().rev().filter(is_trainable);
+    let first = entries.find(|(idx, _)| !finite(network.gradient(*idx)));
+    first.map(|(_, entry)| entry.name.clone())
 }
 
 fn first_value(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {
     let parameters = &network.parameters;
     let mut entries = parameters.entries.iter().enumerate();
-    let spoilt = entries.find(|(idx, _)| !finite(parameters.value(*idx)));
-    spoilt.map(|(_, entry)| entry.name.clone())
+    let first = entries.find(|(idx, _)| !finite(parameters.value(*idx)));
+    first.map(|(_, entry)| entry.name.clone())
 }
 
 fn first_activation(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {

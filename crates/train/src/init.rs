@@ -92,7 +92,7 @@ impl Pretrained {
                     None => "is not there".to_string(),
                 };
                 return Err(refused(format!(
-                    "`{}` {there}, and the new network has {}: select the layers to copy",
+                    "`{}` {there}, and the new network has {}: name the layers to copy",
                     entry.name, entry.shape
                 )));
             }

@@ -113,7 +113,8 @@ impl Schedule {
             _ => (u32::MAX, 0, 0.0),
         };
         if state.best.is_none_or(|best| error < best - threshold) {
-            return ScheduleState { best: Some(error), stale: 0, ..state }; // a first or a better error
+            // The first error, or a better one.
+            return ScheduleState { best: Some(error), stale: 0, ..state };
         }
         let stale = state.stale + 1;
         if stale >= patience && state.drops < most {

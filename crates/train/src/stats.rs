@@ -7,8 +7,8 @@ use kernels::sgd::Segment;
 use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
 
-/// Statistics of a step's layers, with buffers, so that filling them allocates nothing. A step calls
-/// two hooks: after the loss and after the update.
+/// Statistics of a step's layers, with buffers, so that filling them allocates nothing. A step
+/// calls two hooks: after the loss and after the update.
 #[derive(Clone, Debug)]
 pub struct LayerStats {
     /// In network order, one for each trainable layer.

@@ -110,7 +110,7 @@ fn as_text(run: &Run) -> Result<String> {
     Ok(text + &run.summary()?.map_or_else(String::new, |summary| summary.text))
 }
 
-/// `a processor with 2 threads`, `in bf16`, or `a gpu`.
+/// `a processor with 2 threads`, `in bf16`, or `a GPU`.
 fn device_name(target: Target) -> String {
     let (threads, numbers) = match target {
         Target::Cpu { threads } => (threads, ""),

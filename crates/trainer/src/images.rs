@@ -30,8 +30,8 @@ pub fn statistics(images: &Images, threads: usize, reading: &Reading) -> Result<
     Ok(measured.expect("it is never stopped"))
 }
 
-/// Computes the fingerprints of the images, which become a part of their summary. `None` if the user
-/// stopped the program meanwhile.
+/// Computes the fingerprints of the images, which become a part of their summary. `None` if the
+/// user stopped the program meanwhile.
 ///
 /// # Errors
 /// Exit code 3 if a disk does not answer.

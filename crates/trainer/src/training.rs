@@ -1,6 +1,5 @@
 //! `alexnet train`: from the command line to a run.
 
-mod messages;
 mod processes;
 mod ready;
 
@@ -20,7 +19,6 @@ use data::DatasetOptions;
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use layers::Spec;
-use messages::print_outcome;
 use std::path::Path;
 use terminal::progress::{self, Reading};
 use terminal::signals;
@@ -134,6 +132,15 @@ fn check_kept(
     if has_checkpoint { check_init(run, own) } else { Ok(()) }
 }
 
+/// Prints the outcome as text or as a line of JSON.
+fn print_outcome(outcome: &Outcome, run: &Path, as_json: bool) -> Result<()> {
+    if as_json {
+        console::println(outcome.to_json(run))
+    } else {
+        console::print(outcome.to_text(run))
+    }
+}
+
 /// The exit code of a run, after its outcome was printed.
 fn ended(outcome: &Outcome, printed: Result<()>) -> Result<u8> {
     match outcome.signal() {
@@ -212,8 +219,8 @@ fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
     }
 }
 
-/// Checks that a resumed run asks for the initial weights that it began with. The file itself may be
-/// gone by then.
+/// Checks that a resumed run asks for the initial weights that it began with. The file itself may
+/// be gone by then.
 ///
 /// # Errors
 /// Exit code 2 if another is asked for, 4 if the run's settings cannot be read.
@@ -227,8 +234,8 @@ fn check_init(run: &Path, settings: &Settings) -> Result<()> {
         format!("the weights of {}", init.from.display())
     });
     Err(Fault::usage(format!(
-        "--init: {} has already started, with {began}: leave --init out to resume it, or start a new \
-         run",
+        "--init: {} has already started, with {began}: leave --init out to resume it, or start a \
+         new run",
         run.display()
     )))
 }
@@ -256,8 +263,8 @@ fn fill_in(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     resolve_init(&mut settings.init);
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit.filter(|_| args.resume.is_none()) else { return };
-    // Overfitting: the same few images without augmentation, at a constant rate, for enough steps that
-    // the paper's recipe leaves its plateau at ln(classes).
+    // Overfitting: the same few images without augmentation, at a constant rate, for enough steps
+    // that the paper's recipe leaves its plateau at ln(classes).
     let mut recipe = settings.recipe.clone().without_augmentation();
     recipe.batch = recipe.batch.min(count);
     recipe.schedule = Schedule::Constant {};

@@ -21,8 +21,8 @@ pub enum Vendor {
     Cudnn,
     /// Both of NVIDIA's
     Nvidia,
-    /// For each shape the fastest on this GPU, of this program's kernels with several tilings and of
-    /// the installed libraries; the choices are saved with the run
+    /// For each shape the fastest on this GPU, of this program's kernels with several tilings and
+    /// of the installed libraries; the choices are saved with the run
     Tune,
 }
 
@@ -38,8 +38,8 @@ impl Vendor {
         format!("--vendor {}", value.get_name())
     }
 
-    /// Selects the libraries on these devices, or offers them for tuning. Limitations are reported to
-    /// `say`.
+    /// Selects the libraries on these devices, or offers them for tuning. Limitations are reported
+    /// to `say`.
     ///
     /// # Errors
     /// Exit code 2 if one is no GPU, 6 if a library is not there.

@@ -42,8 +42,8 @@ pub struct About {
     pub format: u32,
     /// The classes' unique ids.
     pub classes: Vec<String>,
-    /// The classes' readable names, in the same order; empty if there are none. Two classes may have
-    /// the same name.
+    /// The classes' readable names, in the same order; empty if there are none. Two classes may
+    /// have the same name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_names: Vec<String>,
     /// How pixels become the network's input.

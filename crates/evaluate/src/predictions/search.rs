@@ -66,8 +66,8 @@ impl Reduced {
         table
     }
 
-    /// Top-5 error, top-1 error and loss, bit-identical to the score of [`Predictions::average`], as
-    /// sums have the same order.
+    /// Top-5 error, top-1 error and loss, bit-identical to the score of [`Predictions::average`],
+    /// as sums have the same order.
     fn judge(&self, weights: &[f64], room: &mut Vec<f64>) -> [f64; 3] {
         let total: f64 = weights.iter().sum();
         let mut tally = Tally::default();
@@ -92,8 +92,8 @@ impl Predictions {
     /// then loss: starting from equal weights, one weight after the other is moved by 0.05 as long
     /// as the score improves, as in the 2012 source's `avg-valid.py`.
     ///
-    /// Only images at even indices are used, so that those at odd indices can test the result. After
-    /// each trial `watch` receives the number of trials and the lowest top-5 error so far.
+    /// Only images at even indices are used, so that those at odd indices can test the result.
+    /// After each trial `watch` receives the number of trials and the lowest top-5 error so far.
     ///
     /// # Errors
     /// As [`average`](Self::average).

@@ -119,7 +119,8 @@ pub fn dropout() -> Protocol {
         below.linear("fc10", 10)
     };
     let mut recipe = recipes::cifar_80sec();
-    let start = Layer { weights: Some(Initializer::Normal(0.05)), decay: Some(0.0), ..Layer::default() };
+    let weights = Some(Initializer::Normal(0.05));
+    let start = Layer { weights, decay: Some(0.0), ..Layer::default() };
     recipe.layers.remove("fc64");
     recipe.layers.insert("fc512".into(), start);
     recipe.layers.insert("fc10".into(), start);
@@ -146,7 +147,7 @@ pub fn dropout() -> Protocol {
     }
 }
 
-/// Section 4.1's second scale of augmentation.
+/// Section 4.1's second form of augmentation.
 pub fn colour() -> Protocol {
     let arm = |name: &str, label: &str, color| {
         let recipe = recipes::cifar_13pct();

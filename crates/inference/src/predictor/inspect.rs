@@ -72,8 +72,8 @@ impl Predictor {
         self.activations_up_to(last, batch, rows, each)
     }
 
-    /// [`test_on`](Self::test_on) and [`activations`](Self::activations) in one pass: `each` receives
-    /// the outputs of `rows`, and probabilities are those of the batch.
+    /// [`test_on`](Self::test_on) and [`activations`](Self::activations) in one pass: `each`
+    /// receives the outputs of `rows`, and probabilities are those of the batch.
     ///
     /// # Errors
     /// If the device fails.

@@ -123,7 +123,7 @@ impl ConvPlan {
         }
     }
 
-    /// Packs the filters `operands.filters` into scratch memory and convolves.
+    /// Packs filters with `pack` into the first part of `operands.work`, and convolves.
     fn run(
         &self,
         isa: Isa,

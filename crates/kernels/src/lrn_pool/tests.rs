@@ -91,8 +91,8 @@ fn has_distinct_maxima(g: &Geometry, x: &Array4<f32>) -> bool {
     let normal = lrn::reference::forward(&g.lrn, &wide(x));
     let y = pool::reference::forward(&g.pool, &normal);
     y.indexed_iter().all(|((image, row, column, channel), &y)| {
-        let seen = g.pool.covered(row, g.pool.height);
-        let near = seen.flat_map(|row| {
+        let rows = g.pool.covered(row, g.pool.height);
+        let near = rows.flat_map(|row| {
             g.pool.covered(column, g.pool.width).map(move |column| (image, row, column, channel))
         });
         near.filter(|&at| (normal[at] - y).abs() < 3e-6 * y.abs()).count() == 1

@@ -10,8 +10,8 @@ use std::ops::Range;
 use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
 
 /// A device's share of the linear layers' units. A stage is a linear layer with the rows up to the
-/// next one. It computes one micro-shard at a time, but its slots hold a whole batch, so that weight
-/// gradients are one sum over all images.
+/// next one. It computes one micro-shard at a time, but its slots hold a whole batch, so that
+/// weight gradients are one sum over all images.
 ///
 /// A micro-shard is identified by `(pass, round)`: micro-shard number `round` of device `pass`.
 #[derive(Debug)]

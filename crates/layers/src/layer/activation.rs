@@ -46,8 +46,8 @@ impl Layer for Nonlinearity {
         gradients: &Gradients,
     ) -> Result<()> {
         let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
-        let packed = if self.kind.reads_input() { slots.x } else { slots.y };
-        activation::backward(device, self.kind, packed, dy, dx)
+        let saved = if self.kind.reads_input() { slots.x } else { slots.y };
+        activation::backward(device, self.kind, saved, dy, dx)
     }
 
     fn reads_output(&self) -> bool {

@@ -1,8 +1,8 @@
 //! The gradient of an input summed tower by tower, on one device.
 //!
 //! With one tower per device, each tower sums over its own filters and the sums are added:
-//! `(...) + (...)` instead of one chain over all filters. Summing in the same order makes one device
-//! bit-identical to several.
+//! `(...) + (...)` instead of one chain over all filters. Summing in the same order makes one
+//! device bit-identical to several.
 
 use kernels::columns::{self, ColumnRange, Geometry};
 use kernels::operands::BackwardInput;
@@ -28,12 +28,14 @@ pub(super) fn share(
     }
 }
 
-/// Floats of scratch memory, for one tower's gradients of these shapes and `own` floats of its pass.
+/// Floats of scratch memory, for one tower's gradients of these shapes and `own` floats of its
+/// pass.
 pub(super) fn scratch(dy: Shape, dx: Shape, own: usize) -> usize {
     dy.len().next_multiple_of(LINE) + dx.len().next_multiple_of(LINE) + own
 }
 
-/// `dx` = the sum over the towers, in order, of `pass` on a tower's columns of `dy` and part of `w`.
+/// `dx` = the sum over the towers, in order, of `pass` on a tower's columns of `dy` and part of
+/// `w`.
 pub(super) fn backward_input(
     device: &mut Device,
     towers: usize,

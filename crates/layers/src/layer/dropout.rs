@@ -23,7 +23,8 @@ pub(super) fn plan(
     plan_columns(row, name, input, columns)
 }
 
-/// Dropout on `columns` of a layer whose other units are on other devices; on all of them if `None`.
+/// Dropout on `columns` of a layer whose other units are on other devices; on all of them if
+/// `None`.
 pub(crate) fn plan_columns(
     row: &rows::Dropout,
     name: &str,

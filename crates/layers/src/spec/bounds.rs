@@ -167,8 +167,8 @@ fn check_products(extents: &[usize]) -> Result<(), String> {
     check_product("it computes", "products", extents, PRODUCTS)
 }
 
-/// Checks a product of extents. It cannot overflow: each factor is below 2^64 and the product before
-/// it at most 2^50.
+/// Checks a product of extents. It cannot overflow: each factor is below 2^64 and the product
+/// before it at most 2^50.
 fn check_product(what: &str, unit: &str, extents: &[usize], most: u128) -> Result<(), String> {
     let mut product = 1u128;
     if extents.contains(&0) {

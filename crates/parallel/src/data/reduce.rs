@@ -142,7 +142,8 @@ impl Shards {
         Ok(())
     }
 
-    /// Gathers all velocities on all ranks; between snapshots each rank has only those of its share.
+    /// Gathers all velocities on all ranks; between snapshots each rank has only those of its
+    /// share.
     pub(crate) fn all_gather_velocities(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let velocities = net.plan.network.velocities;
         self.all_gather(&mut net.device, velocities)?;

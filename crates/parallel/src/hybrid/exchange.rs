@@ -91,7 +91,8 @@ impl Boundaries {
             };
             (0..sharding.world).map(slot).collect::<Vec<_>>()
         };
-        // A consumer receives the matrix; a producer the gradient of its columns from each consumer.
+        // A consumer receives the matrix; a producer the gradient of its columns from each
+        // consumer.
         let inbox = buffers(&|boundary, produces, consumes, consumers| {
             let (activations, gradients) = (boundary.width(), consumers * own(boundary));
             (usize::from(consumes) * activations).max(usize::from(produces) * gradients)

@@ -129,8 +129,8 @@ impl Group {
         }
     }
 
-    /// Exchanges process information and checks that all settings are equal. Returns the information
-    /// of all processes, and the bytes that those of this host need together.
+    /// Exchanges process information and checks that all settings are equal. Returns the
+    /// information of all processes, and the bytes that those of this host need together.
     ///
     /// # Errors
     /// [`Error::Disagree`], in all processes, if settings differ; [`Error::OtherProgram`] if

@@ -149,8 +149,8 @@ impl Device {
     }
 
     /// Marks the point in the GPU's work after which the slots of early uploads have been read. The
-    /// next group of [`upload_ahead`](Self::upload_ahead) waits only for this point; a group without
-    /// a mark waits for all work.
+    /// next group of [`upload_ahead`](Self::upload_ahead) waits only for this point; a group
+    /// without a mark waits for all work.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the GPU fails.
@@ -215,9 +215,9 @@ impl Device {
         done
     }
 
-    /// Runs `work`, which must enqueue the same operations every time; changing values are read from
-    /// slots. On a GPU the first call records it into `recording` (a CUDA graph), and later calls
-    /// replay it. It must not upload or download.
+    /// Runs `work`, which must enqueue the same operations every time; changing values are read
+    /// from slots. On a GPU the first call records it into `recording` (a CUDA graph), and later
+    /// calls replay it. It must not upload or download.
     ///
     /// # Errors
     /// As [`rehearse`](Self::rehearse).
@@ -302,7 +302,8 @@ impl Device {
         }
     }
 
-    /// Sets the precision ([`Cuda::set_precision`], [`Cpu::set_precision`]) and returns the new one.
+    /// Sets the precision ([`Cuda::set_precision`], [`Cpu::set_precision`]) and returns the new
+    /// one.
     ///
     /// # Errors
     /// [`Error::NoPrecision`] if a CPU does not support it.

@@ -129,10 +129,10 @@ fn announce(checkpoint: &Checkpoint, unfit: &[Unfit], say: &mut dyn FnMut(&str))
         say(&format!("WARNING: {}: {reason}; put aside as *{aside}", path.display()));
     }
     let (step, name) = (checkpoint.progress.step, checkpoint.path.display());
-    say(&if !unfit.iter().any(|unfit| unfit.aside == ".damaged") {
-        format!("goes on after step {step}, from {name}")
-    } else {
+    say(&if unfit.iter().any(|unfit| unfit.aside == ".damaged") {
         format!("WARNING: falls back to the checkpoint before, after step {step}: {name}")
+    } else {
+        format!("goes on after step {step}, from {name}")
     });
 }
 

@@ -102,7 +102,8 @@ impl WriterThread {
         self.saved
     }
 
-    /// As [`wait`](Self::wait), at most for `timeout`. Returns whether the snapshot has been written.
+    /// As [`wait`](Self::wait), at most for `timeout`. Returns whether the snapshot has been
+    /// written.
     ///
     /// # Errors
     /// As `wait`.

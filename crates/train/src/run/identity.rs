@@ -20,7 +20,8 @@ impl Job {
     /// Returns `None` if a stop was requested meanwhile.
     ///
     /// # Errors
-    /// [`Error::Resume`] with a line for each difference; [`Error::Data`] if a disk does not answer.
+    /// [`Error::Resume`] with a line for each difference; [`Error::Data`] if a disk does not
+    /// answer.
     pub fn check(
         &self,
         checkpoint: &Checkpoint,

@@ -5,7 +5,11 @@ use crate::checkpoint::Checkpoint;
 use crate::folder::{RunFolder, RunState, Status};
 use evaluate::Score;
 use evaluate::Stop;
+use files::numbers::{duration, percent};
+use serde_json::{Value, json};
+use std::path::Path;
 use tensor::Traffic;
+use weights::Weights;
 
 /// Why a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,45 @@ impl Outcome {
             End::Signal(signal) => Some(signal),
             End::Finished | End::StoppedEarly => None,
         }
+    }
+
+    /// The outcome of the run in the folder `run` as JSON.
+    pub fn to_json(&self, run: &Path) -> Value {
+        json!({
+            "loss": self.validation.map(|score| score.loss),
+            "top1_error": self.validation.map(|score| score.top1_error),
+            "top5_error": self.validation.map(|score| score.top5_error),
+            "train_loss": self.train.loss,
+            "train_top1_error": self.train.top1_error,
+            "images_per_s": self.images_per_s,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "bookkeeping_s": self.bookkeeping_s,
+            "sent_bytes_per_step": self.exchanged.map(|sent| sent.bytes),
+            "stopped": self.signal(),
+            "run": run.to_string_lossy(),
+        })
+    }
+
+    /// The outcome of the run in the folder `run` as lines of text.
+    pub fn to_text(&self, run: &Path) -> String {
+        let how = if self.end == End::Finished { "done" } else { "stopped" };
+        let (steps, time, rate) = (self.steps, duration(self.seconds), self.images_per_s);
+        let sent = self.exchanged.map_or_else(String::new, |sent| {
+            format!(", {:.1} MB sent a step", sent.bytes as f64 / 1e6)
+        });
+        let mut text = format!("{how}: {steps} steps in {time}, {rate:.0} images/s{sent}\n");
+        if let Some(Score { loss, top1_error, top5_error, .. }) = self.validation {
+            let (top1, top5) = (percent(top1_error), percent(top5_error));
+            text += &format!(
+                "last validation: loss {loss:.4}, top-1 error {top1}, top-5 error {top5}\n"
+            );
+        }
+        let weights = run.join(Weights::FILE);
+        if weights.exists() {
+            text += &format!("weights: {}\n", weights.display()); // none yet before the first step
+        }
+        text
     }
 
     /// The outcome of a run that was stopped before its first step.

@@ -1,5 +1,5 @@
-//! The sources of settings in order of precedence (a file, each `--set`, the flags), merging them, and
-//! error messages that name the source.
+//! The sources of settings in order of precedence (a file, each `--set`, the flags), merging them,
+//! and error messages that name the source.
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
@@ -130,7 +130,8 @@ pub(super) fn last_text(layers: &[Layer], path: &[&str]) -> Option<String> {
     })
 }
 
-/// Merges `over` into `under`, table by table. A table with another `kind` replaces the whole table.
+/// Merges `over` into `under`, table by table. A table with another `kind` replaces the whole
+/// table.
 pub(super) fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {

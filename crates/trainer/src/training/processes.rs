@@ -20,8 +20,8 @@ use terminal::progress::Reading;
 use terminal::signals;
 use train::folder::RunFolder;
 
-/// mpirun kills all processes as soon as one exits with an error code: the others wait this long, so
-/// that rank 0 can print its message first.
+/// mpirun kills all processes as soon as one exits with an error code: the others wait this long,
+/// so that rank 0 can print its message first.
 const EXIT_DELAY: Duration = Duration::from_millis(300);
 
 /// Runs the command in one of several processes.
@@ -81,7 +81,8 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
         return Ok(requested.requested().map_or(0, signals::exit_code));
     };
     ranks.listen(&requested)?;
-    signals::listen_with(&requested)?; // until here a signal ends the program: there is nothing to save
+    // Until here a signal ends the program, as there is nothing to save.
+    signals::listen_with(&requested)?;
     let folder = match folder {
         Some(folder) => folder,
         None if !is_first => RunFolder::nowhere(), // rank 0 writes the files

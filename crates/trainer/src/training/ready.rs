@@ -51,14 +51,15 @@ pub(super) enum Checked {
 pub enum Destination {
     /// An empty folder, and the job's identity if it is known.
     New(RunFolder, Option<Box<Identity>>),
-    /// The folder of a resumed run, its last checkpoint if it has one, and the job's identity, which
-    /// was checked against the checkpoint.
+    /// The folder of a resumed run, its last checkpoint if it has one, and the job's identity,
+    /// which was checked against the checkpoint.
     Reopened(RunFolder, Option<Box<(Checkpoint, Identity)>>),
 }
 
 impl<'a> Ready<'a> {
-    /// Plans the run that the settings describe, for one process or for this one of several, and logs
-    /// a summary. `goes_on`: it resumes from a checkpoint, and its initial weights are not read.
+    /// Plans the run that the settings describe, for one process or for this one of several, and
+    /// logs a summary. `goes_on`: it resumes from a checkpoint, and its initial weights are not
+    /// read.
     ///
     /// # Errors
     /// Exit codes 1, 2, 3, 4 and 6.

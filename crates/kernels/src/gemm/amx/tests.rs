@@ -31,7 +31,8 @@ fn run(unit: MatrixUnit, block: &Block<'_>, before: &BlockSums) -> BlockSums {
 fn a_thread_can_be_configured_again_after_dropping() {
     for _ in 0..2 {
         let _configured = MatrixUnit::best().configure();
-        std::thread::spawn(|| drop(MatrixUnit::best().configure())).join().unwrap(); // threads are apart
+        // Each thread is configured separately.
+        std::thread::spawn(|| drop(MatrixUnit::best().configure())).join().unwrap();
     }
 }
 

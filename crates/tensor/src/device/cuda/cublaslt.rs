@@ -1,10 +1,11 @@
 //! Matrix products by cuBLASLt, where it is installed and selected.
 //!
 //! A GPU uses it after [`Cuda::use_cublaslt`], or offers its algorithms to [tuning](super::tune)
-//! after [`Cuda::offer_cublaslt`]. The first time that a product occurs (for a recorded step: in the
-//! rehearsal before it) the library's heuristic is queried for its best algorithms. The chosen one
-//! runs once on scratch memory, so that the library loads everything it needs before a recording.
-//! From then on a product is one call on the GPU's stream. The workspace is a slot of the caller.
+//! after [`Cuda::offer_cublaslt`]. The first time that a product occurs (for a recorded step: in
+//! the rehearsal before it) the library's heuristic is queried for its best algorithms. The chosen
+//! one runs once on scratch memory, so that the library loads everything it needs before a
+//! recording. From then on a product is one call on the GPU's stream. The workspace is a slot of
+//! the caller.
 //!
 //! The same library version on the same GPU finds the same algorithm, and only algorithms with a
 //! fixed summation order are allowed: a run is repeatable there, and may differ elsewhere.

@@ -1,12 +1,12 @@
 //! Convolutions by cuDNN, where it is installed and selected.
 //!
-//! A GPU uses it after [`Cuda::use_cudnn`]. The first time that a pass of a convolution occurs (for a
-//! recorded step: in the rehearsal before it) the library is queried for its algorithms, best first.
-//! The first algorithm is taken that is deterministic, computes the products of the formula (no
-//! transform, whose errors are larger), fits the workspace and works: it runs once on scratch
+//! A GPU uses it after [`Cuda::use_cudnn`]. The first time that a pass of a convolution occurs (for
+//! a recorded step: in the rehearsal before it) the library is queried for its algorithms, best
+//! first. The first algorithm is taken that is deterministic, computes the products of the formula
+//! (no transform, whose errors are larger), fits the workspace and works: it runs once on scratch
 //! memory, so that the library loads everything it needs before a recording. From then on a pass is
-//! one call on the GPU's stream. All passes share a workspace of
-//! [`WORKSPACE`] bytes, as they come one after the other.
+//! one call on the GPU's stream. All passes share a workspace of [`WORKSPACE`] bytes, as they come
+//! one after the other.
 //!
 //! The same library on the same GPU finds the same way; so a run repeats its bits there, and has
 //! others elsewhere. In bf16 it takes no part: its convolutions of floats multiply in f32 or tf32.

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{env, fs};
 
-/// The kernels of one op, compiled for every GPU: the output of `cargo xtask kernels` for its `.cu`.
+/// The kernels of one op, compiled for every GPU: the output of `cargo xtask kernels` for its
+/// `.cu`.
 #[derive(Debug)]
 pub struct Image {
     /// The op, which is the file's name.

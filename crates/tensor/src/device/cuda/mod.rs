@@ -328,7 +328,8 @@ impl Cuda {
             return Ok(());
         }
         self.follow()?; // not captured: all streams were joined before a recording
-        // SAFETY: number and sizes of arguments have been checked; the rest is the caller's promise.
+        // SAFETY: number and sizes of arguments have been checked; the rest is the caller's
+        // promise.
         unsafe { launch::start(function, kernel, grid, &self.stream, arguments)? };
         self.launched(kernel)
     }

@@ -2,9 +2,9 @@
 //!
 //! A [`Communicator`] has its own stream. A collective starts after the work that its GPU has been
 //! given before, and runs in parallel to later work until the GPU [waits for
-//! it](Communicator::follow). The host does not wait here. But when the host waits for its GPU, that
-//! may be waiting for another one, which may be lost. Such waits therefore have a timeout, after
-//! which NCCL's communicator is aborted.
+//! it](Communicator::follow). The host does not wait here. But when the host waits for its GPU,
+//! that may be waiting for another one, which may be lost. Such waits therefore have a timeout,
+//! after which NCCL's communicator is aborted.
 
 mod group;
 mod library;
@@ -257,8 +257,8 @@ impl Shared {
         }
     }
 
-    /// Waits a short time for collectives in progress, before the GPU's memory is freed; then aborts
-    /// them.
+    /// Waits a short time for collectives in progress, before the GPU's memory is freed; then
+    /// aborts them.
     pub(super) fn drain(&self) -> Result<()> {
         let done = self.wait_for(FAREWELL.min(self.timeout()), || self.is_idle());
         let done = if thread::panicking() { Err(self.unanswered()) } else { done };

@@ -4,8 +4,8 @@
 //! [`GpuAlgorithm`]: this program's kernels with a tile size and a number of slices of k. Other
 //! tiles and slices and the vendor's libraries are alternatives; which is fastest depends on the
 //! GPU. While a GPU is [tuned](Cuda::tune), each operation of a rehearsal runs with every algorithm
-//! on separate memory, and is timed (`trial`). The algorithm fixes the order of sums and so the last
-//! bits of results. The result of tuning is therefore saved as [`Choices`]; with saved choices
+//! on separate memory, and is timed (`trial`). The algorithm fixes the order of sums and so the
+//! last bits of results. The result of tuning is therefore saved as [`Choices`]; with saved choices
 //! nothing is timed.
 
 mod trial;

@@ -9,8 +9,9 @@
 //! divide the pixels ([`pieces`]); here they divide dw: a block of images at a time is packed by
 //! all threads.
 //!
-//! BlockSums are stored block by block of C in scratch memory until the last image. A thread has some
-//! filters and a row of the window, and multiplies as many images at once as stay in its L2 cache.
+//! Sums are stored block by block of C in scratch memory until the last image. A thread has
+//! some filters and a row of the window, and multiplies as many images at once as stay in its L2
+//! cache.
 //!
 //! Lower bound: as many products as in the forward pass at AMX's peak, or reading x and dy once
 //! from memory.

@@ -4,7 +4,7 @@
 
 use crate::gemm::amx::{BlockSums, SIDE};
 
-/// BlockSums aligned to cache lines.
+/// Sums, aligned to cache lines.
 #[repr(align(64))]
 pub(super) struct Aligned(pub BlockSums);
 

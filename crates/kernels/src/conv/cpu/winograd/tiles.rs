@@ -151,7 +151,8 @@ impl TileTarget for ImageTarget<'_> {
             value = simd.select_f32s(simd.less_than_f32s(value, zero), zero, value);
         }
         value = flushed(simd, value);
-        // SAFETY: the contract of this target's constructor: it has exclusive access to these outputs.
+        // SAFETY: the contract of this target's constructor: it has exclusive access to these
+        // outputs.
         let floats = unsafe { self.floats.part(offset + channel..offset + end) };
         match S::as_mut_simd_f32s(floats) {
             ([whole], _) => *whole = value,
@@ -201,7 +202,8 @@ impl TileTarget for PlaneTarget<'_> {
     #[inline(always)]
     fn put<S: Simd>(&self, _: S, at: [usize; 2], channel: usize, value: S::f32s) {
         let offset = self.offsets.0[at[0]][at[1]] + channel;
-        // SAFETY: the contract of this target's constructor: it has exclusive access to these offsets.
+        // SAFETY: the contract of this target's constructor: it has exclusive access to these
+        // offsets.
         let floats = unsafe { self.floats.part(offset..offset + S::F32_LANES) };
         S::as_mut_simd_f32s(floats).0[0] = value;
     }

@@ -120,7 +120,11 @@ impl Vendor for Api {
         let mut version = 0;
         // SAFETY: writes one integer.
         let status = unsafe { (functions.version)(&mut version) };
-        if status == SUCCESS { Ok(version as usize) } else { Err(functions.sentence(status)) }
+        if status == SUCCESS {
+            Ok(usize::try_from(version).unwrap_or(0))
+        } else {
+            Err(functions.sentence(status))
+        }
     }
 
     fn dotted(version: usize) -> String {

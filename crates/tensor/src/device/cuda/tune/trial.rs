@@ -3,8 +3,8 @@
 //! Operands are in separate memory, with the operation's alignment; inputs are random. Each
 //! algorithm first runs once untimed, to load and set up, and its outputs are compared with the
 //! heuristic's, up to rounding. Then all run in turn, so that changes of the GPU's clock affect all
-//! of them, and the median counts. The GPU's L2 cache is overwritten before each run, as the rest of
-//! a training step would do.
+//! of them, and the median counts. The GPU's L2 cache is overwritten before each run, as the rest
+//! of a training step would do.
 
 use super::{ALIGNMENT, ChosenBy, GpuAlgorithm, Operation};
 use crate::device::cuda::driver::{Memory, failed};
