@@ -29,6 +29,24 @@ pub struct Protocol {
     pub arms: Vec<Arm>,
 }
 
+/// Three runs of each arm, whose test error is measured on the centre view; no target.
+impl Default for Protocol {
+    fn default() -> Protocol {
+        Protocol {
+            name: "",
+            about: "",
+            what: "",
+            paper: "",
+            asked: None,
+            differs: &[],
+            measure: Measure::TestError,
+            views: &[View::Centre],
+            seeds: 3,
+            arms: Vec::new(),
+        }
+    }
+}
+
 /// How much of an experiment is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scale {
@@ -119,14 +137,19 @@ pub enum Inherits {
 impl Arm {
     /// An arm of one run.
     pub(crate) fn of(name: &str, label: &str, spec: Spec, recipe: Recipe) -> Arm {
-        let stage = Stage {
-            name: "",
-            spec,
-            recipe,
-            hold_out: None,
-            data: Data::Own,
-            inherits: Inherits::Nothing,
-        };
-        Arm { name: name.into(), label: label.into(), group: "", stages: vec![stage] }
+        Arm::of_stages(name, label, vec![Stage::first("", spec, recipe)])
+    }
+
+    /// An arm of several runs, each of which continues the one before.
+    pub(crate) fn of_stages(name: &str, label: &str, stages: Vec<Stage>) -> Arm {
+        Arm { name: name.into(), label: label.into(), group: "", stages }
+    }
+}
+
+impl Stage {
+    /// A stage on all of the experiment's images that inherits nothing.
+    pub(crate) fn first(name: &'static str, spec: Spec, recipe: Recipe) -> Stage {
+        let (hold_out, data, inherits) = (None, Data::Own, Inherits::Nothing);
+        Stage { name, spec, recipe, hold_out, data, inherits }
     }
 }

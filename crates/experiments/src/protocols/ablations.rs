@@ -1,15 +1,12 @@
 //! What each of the paper's ideas is worth, on a small machine.
 
-use super::cifar::{JPEG, eighty_seconds_arm, folded, thirteen_percent_arm};
+use super::cifar::{FIVE, JPEG, OVERLAPPING, eighty_seconds_arm, folded, thirteen_percent_arm};
 use crate::protocol::{Arm, Measure, Protocol, View};
-use layers::{Lrn, Spec, Window, window};
+use layers::{Lrn, Spec, window};
 use models::{alexnet, cifar};
 use train::recipe::{Augment, Initializer, Input, Layer, Mean, Optimizer, Recipe};
 use train::recipes;
 use train::schedule::Schedule;
-
-const FIVE: Window = window(5).pad(2);
-const OVERLAPPING: Window = window(3).stride(2).ceil();
 
 /// Section 3.3: "a four-layer CNN achieved a 13% test error rate without normalization and 11% with
 /// normalization".
@@ -31,14 +28,12 @@ pub fn lrn() -> Protocol {
         what: "cuda-convnet's 13 % net with its full protocol, with and without the two response \
             normalisations of the 11 % net.",
         paper: "13 % test error without and 11 % with normalisation (section 3.3)",
-        asked: None,
         differs: &["The published files do not isolate normalisation: the 11 % net also has twice \
             the filters in local3, another weight decay in its last layer, and 520 epochs instead \
             of 160. Here only the normalisation differs.", JPEG],
-        measure: Measure::TestError,
         views: &[View::Centre, View::Ten],
-        seeds: 3,
         arms: vec![plain, Arm { label: "with normalisation".into(), ..with }],
+        ..Protocol::default()
     }
 }
 
@@ -57,17 +52,14 @@ pub fn overlap() -> Protocol {
         what: "The network and recipe of cifar-80sec, its three pooling layers with windows of 3 x \
             3 or 2 x 2, both with stride 2. The map sizes are equal.",
         paper: "overlap lowers ILSVRC-2010's top-1 error by 0.4 points, top-5 by 0.3 (section 3.4)",
-        asked: None,
         differs: &["The paper measured this with AlexNet on ILSVRC-2010, where the source also \
             changed two paddings to keep the map sizes (net 147). A difference of 0.4 points is \
             smaller than the spread between runs."],
-        measure: Measure::TestError,
-        views: &[View::Centre],
-        seeds: 3,
         arms: vec![
             eighty_seconds("3 x 3, overlapping"),
             Arm::of("cifar-80sec-apart", "2 x 2, side by side", spec, recipes::cifar_80sec()),
         ],
+        ..Protocol::default()
     }
 }
 
@@ -91,18 +83,15 @@ pub fn width() -> Protocol {
             every layer.",
         paper: "a network with half the kernels in each convolution has 1.7 points more top-1 and \
             1.2 points more top-5 error than the two-GPU network (section 3.2)",
-        asked: None,
         differs: &["The paper measured this with AlexNet on ILSVRC-2010 at about equal numbers of \
             parameters. Initial weights have the same deviation at all widths, so wider layers \
             begin with larger responses."],
-        measure: Measure::TestError,
-        views: &[View::Centre],
-        seeds: 3,
         arms: vec![
             arm("cifar-80sec-half", "half: 16, 16, 32, 32", [16, 16, 32, 32]),
             eighty_seconds("as it is: 32, 32, 64, 64"),
             arm("cifar-80sec-double", "double: 64, 64, 128, 128", [64, 64, 128, 128]),
         ],
+        ..Protocol::default()
     }
 }
 
@@ -134,16 +123,13 @@ pub fn dropout() -> Protocol {
             its linear layers, with and without dropout in that layer; 40 epochs.",
         paper: "without dropout the network overfits substantially; dropout about doubles the \
             iterations to converge (section 4.2)",
-        asked: None,
         differs: &["The paper gives no numbers, and describes AlexNet's two hidden layers of 4096 \
             units."],
-        measure: Measure::TestError,
-        views: &[View::Centre],
-        seeds: 3,
         arms: vec![
             arm("cifar-fc512", "without dropout", false),
             arm("cifar-fc512-dropout", "with dropout", true),
         ],
+        ..Protocol::default()
     }
 }
 
@@ -163,18 +149,16 @@ pub fn colour() -> Protocol {
             without colour shifts of strength 0.1 along the principal components of the image \
             colours.",
         paper: "colour shifts lower AlexNet's top-1 error by more than a point (section 4.1)",
-        asked: None,
         differs: &[
             "The paper measured this with AlexNet on ILSVRC. With images of 32 x 32 pixels and 40 \
             epochs there is less overfitting, so the gain may not carry over.",
         ],
-        measure: Measure::TestError,
         views: &[View::Centre, View::Ten],
-        seeds: 3,
         arms: vec![
             arm("cifar-13pct-40", "without colour shifts", 0.0),
             arm("cifar-13pct-40-colour", "with colour shifts", 0.1),
         ],
+        ..Protocol::default()
     }
 }
 
@@ -197,7 +181,6 @@ pub fn recipe() -> Protocol {
             rate 0.0001 without decay, as in the ports that train.",
         paper: "authors of ports report that the paper's settings do not train, and use Adam \
             instead",
-        asked: None,
         differs: &[
             "The ports train on 227 x 227 crops of ImageNet. Here the same layers are narrower and \
             the images small; each layer's initial weights are scaled to give the responses of \
@@ -205,14 +188,13 @@ pub fn recipe() -> Protocol {
             port; its other constants are those of its paper.",
         ],
         measure: Measure::LeavesChance,
-        views: &[View::Centre],
-        seeds: 3,
         arms: vec![
             arm("recipe-pixels", "pixels less the mean image, rate 0.01", ours),
             arm("recipe-unit", "unit variance, rate 0.01", theirs),
             arm("recipe-unit-0.1", "unit variance, rate 0.1", larger),
             arm("recipe-unit-adam", "unit variance, Adam, rate 0.0001", adam),
         ],
+        ..Protocol::default()
     }
 }
 

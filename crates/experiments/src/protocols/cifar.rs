@@ -1,11 +1,16 @@
 //! cuda-convnet's own results on CIFAR-10.
 
-use crate::protocol::{Arm, Data, Inherits, Measure, Protocol, Stage, View};
-use layers::Spec;
+use crate::protocol::{Arm, Inherits, Protocol, Stage, View};
+use layers::{Spec, Window, window};
 use models::cifar;
 use train::recipe::Recipe;
 use train::recipes;
 use train::schedule::Schedule;
+
+/// cuda-convnet's convolution windows, which keep the size of the maps.
+pub(super) const FIVE: Window = window(5).pad(2);
+/// cuda-convnet's overlapping pooling windows.
+pub(super) const OVERLAPPING: Window = window(3).stride(2).ceil();
 
 /// What is different where an error on CIFAR-10 is held to a published one.
 pub(super) const JPEG: &str = "These runs may have used CIFAR-10 stored as JPEG files. The effect \
@@ -26,10 +31,8 @@ pub fn eighty_seconds() -> Protocol {
             The image order changes every epoch; the source kept one order.",
             JPEG,
         ],
-        measure: Measure::TestError,
-        views: &[View::Centre],
-        seeds: 3,
         arms: vec![eighty_seconds_arm()],
+        ..Protocol::default()
     }
 }
 
@@ -49,15 +52,13 @@ pub fn eighteen_percent() -> Protocol {
         paper: "18 % test error in 20 minutes (cuda-convnet's front page)",
         asked: Some(0.185),
         differs: &["The image order changes every epoch; the source kept one order.", JPEG],
-        measure: Measure::TestError,
-        views: &[View::Centre],
-        seeds: 3,
         arms: vec![Arm::of(
             "cifar-18pct",
             "cifar-18pct",
             cifar::eighteen_percent(10),
             recipes::cifar_18pct(),
         )],
+        ..Protocol::default()
     }
 }
 
@@ -79,10 +80,9 @@ pub fn thirteen_percent() -> Protocol {
             is every fifth image instead of the fifth batch file.",
             JPEG,
         ],
-        measure: Measure::TestError,
         views: &[View::Centre, View::Nine, View::Ten],
-        seeds: 3,
         arms: vec![thirteen_percent_arm()],
+        ..Protocol::default()
     }
 }
 
@@ -106,56 +106,24 @@ pub fn eleven_percent() -> Protocol {
             fifth image instead of the fifth batch file.",
             JPEG,
         ],
-        measure: Measure::TestError,
         views: &[View::Centre, View::Nine, View::Ten],
-        seeds: 3,
         arms: vec![folded(
             "cifar-11pct",
             cifar::eleven_percent(10),
             recipes::cifar_11pct(),
             [350, 150],
         )],
+        ..Protocol::default()
     }
 }
 
 /// So many epochs on four fifths, so many on all, and ten each at a tenth and a hundredth.
 pub(crate) fn folded(name: &str, spec: Spec, recipe: Recipe, [part, all]: [u32; 2]) -> Arm {
-    let first = Stage {
-        name: "four-fifths",
-        spec: spec.clone(),
-        recipe: Recipe { epochs: part, schedule: Schedule::Constant {}, ..recipe.clone() },
-        hold_out: Some(5),
-        data: Data::Own,
-        inherits: Inherits::Nothing,
-    };
-    let schedule = Schedule::Steps { after: vec![all, all + 10], factor: 0.1 };
-    let second = Stage {
-        name: "all",
-        spec,
-        recipe: Recipe { epochs: all + 20, schedule, ..recipe },
-        hold_out: None,
-        data: Data::Own,
-        inherits: Inherits::All,
-    };
-    Arm { name: name.into(), label: name.into(), group: "", stages: vec![first, second] }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use train::schedule::ScheduleState;
-
-    #[test]
-    fn phases_are_the_methodology_s() {
-        let stages = thirteen_percent_arm().stages;
-        let epochs: Vec<u32> = stages.iter().map(|stage| stage.recipe.epochs).collect();
-        assert_eq!(epochs, [100, 60]);
-        assert_eq!((stages[0].hold_out, stages[1].hold_out), (Some(5), None));
-        let schedule = &stages[1].recipe.schedule;
-        let rate = |epoch| schedule.setting(&ScheduleState::default(), epoch).rate;
-        assert_eq!([rate(1), rate(40)], [1.0, 1.0]);
-        assert!((rate(41) - 0.1).abs() < 1e-12 && (rate(51) - 0.01).abs() < 1e-12);
-        let whole: u32 = eleven_percent().arms[0].stages.iter().map(|s| s.recipe.epochs).sum();
-        assert_eq!(whole, recipes::cifar_11pct().epochs);
-    }
+    let recipe_of = |epochs, schedule| Recipe { epochs, schedule, ..recipe.clone() };
+    let first = recipe_of(part, Schedule::Constant {});
+    let first = Stage { hold_out: Some(5), ..Stage::first("four-fifths", spec.clone(), first) };
+    let second = Schedule::Steps { after: vec![all, all + 10], factor: 0.1 };
+    let second = recipe_of(all + 20, second);
+    let second = Stage { inherits: Inherits::All, ..Stage::first("all", spec, second) };
+    Arm::of_stages(name, name, vec![first, second])
 }

@@ -1,13 +1,10 @@
 //! What grew from the paper: activations and normalisations of the years after, in a network of its
 //! time.
 
-use super::cifar::eighty_seconds_arm;
-use crate::protocol::{Arm, Measure, Protocol, View};
-use layers::{Spec, Window, window};
+use super::cifar::{FIVE, OVERLAPPING, eighty_seconds_arm};
+use crate::protocol::{Arm, Protocol};
+use layers::Spec;
 use train::recipes;
-
-const FIVE: Window = window(5).pad(2);
-const OVERLAPPING: Window = window(3).stride(2).ceil();
 
 /// What stands where cifar-80sec has a ReLU, and what in front of it.
 type Unit = fn(Spec) -> Spec;
@@ -27,16 +24,12 @@ pub fn descendants() -> Protocol {
             hidden layer.",
         paper: "nothing; these layers are of 2013 (leaky ReLU), 2015 (PReLU, batch normalisation) \
             and 2016 (GELU, layer normalisation)",
-        asked: None,
         differs: &[
             "Learning rates, initial weights and weight decay are those that cuda-convnet chose \
             for ReLUs and are not tuned for any arm; normalised networks tolerate larger learning \
             rates. Slopes, scales and shifts have no weight decay. Layer normalisation is over the \
             channels of each pixel.",
         ],
-        measure: Measure::TestError,
-        views: &[View::Centre],
-        seeds: 3,
         arms: vec![
             Arm { label: "ReLU: cifar-80sec as it is".into(), ..eighty_seconds_arm() },
             arm("tanh", "tanh", none, Spec::tanh),
@@ -46,6 +39,7 @@ pub fn descendants() -> Protocol {
             arm("batch-norm", "batch normalisation, ReLU", Spec::batch_norm, Spec::relu),
             arm("layer-norm", "layer normalisation, ReLU", Spec::layer_norm, Spec::relu),
         ],
+        ..Protocol::default()
     }
 }
 

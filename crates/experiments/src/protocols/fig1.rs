@@ -1,7 +1,8 @@
 //! Figure 1 of the paper.
 
-use crate::protocol::{Arm, Measure, Protocol, View};
-use layers::{Spec, Window, window};
+use super::cifar::{FIVE, OVERLAPPING};
+use crate::protocol::{Arm, Measure, Protocol};
+use layers::Spec;
 use std::collections::BTreeMap;
 use train::recipe::{Initializer, Layer, Recipe};
 use train::recipes;
@@ -29,7 +30,6 @@ pub fn fig1() -> Protocol {
             fastest one is repeated with more seeds. The training error is measured during \
             training, over the last quarter of an epoch.",
         paper: "ReLUs reach 25 % training error six times faster (section 3.1, Figure 1)",
-        asked: None,
         differs: &[
             "The paper does not specify the network; this is cuda-convnet's 19 % net (three \
             convolutions, one linear layer) without weight decay. Nor does it list the learning \
@@ -37,16 +37,13 @@ pub fn fig1() -> Protocol {
             fastest one needed.",
         ],
         measure: Measure::EpochsTo(0.25),
-        views: &[View::Centre],
-        seeds: 3,
         arms: relu.into_iter().chain(tanh).collect(),
+        ..Protocol::default()
     }
 }
 
 /// The 19 % net with another unit.
 fn four_layers(name: &str, unit: fn(Spec) -> Spec) -> Spec {
-    const OVERLAPPING: Window = window(3).stride(2).ceil();
-    const FIVE: Window = window(5).pad(2);
     let name = format!("four-layers-{name}");
     let first = unit(Spec::image(&name, 32, 32, 3).conv("conv1", 32, FIVE).pool(OVERLAPPING));
     let second = unit(first.conv("conv2", 32, FIVE)).average_pool(OVERLAPPING);

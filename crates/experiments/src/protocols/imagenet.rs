@@ -19,13 +19,11 @@ pub fn ilsvrc2010() -> Protocol {
             the test images in place of the validation images.",
         paper: "37.5 % top-1 and 17.0 % top-5 error over ten views, 39.0 % and 18.3 % at the \
             centre (Table 1, section 4.1; the source's log has .374727, .169987, .390247, .182953)",
-        asked: None,
         differs: &[
             "The source drew a crop and a mirroring for 32 images at a time and kept the image \
             order; here they are drawn for each image, and the order changes every epoch. Pixel \
             values depend on the program that decoded and resized the photographs.",
         ],
-        measure: Measure::TestError,
         views: VIEWS,
         seeds: 1,
         arms: vec![Arm::of(
@@ -34,6 +32,7 @@ pub fn ilsvrc2010() -> Protocol {
             alexnet::source(1000),
             by_hand([23, 51, 68, 72, 78, 94]),
         )],
+        ..Protocol::default()
     }
 }
 
@@ -46,13 +45,12 @@ pub fn ilsvrc2012() -> Protocol {
             and on ten views of the 50,000 validation images.",
         paper: "40.7 % top-1 and 18.2 % top-5 error over ten views (Table 2; the source's log has \
             .406640 and .182100)",
-        asked: None,
         differs: &["Crops, mirroring and image order as in ilsvrc2010. The validation error is \
             logged after every epoch and decides nothing."],
-        measure: Measure::TestError,
         views: VIEWS,
         seeds: 1,
         arms: vec![arm_2012()],
+        ..Protocol::default()
     }
 }
 
@@ -64,7 +62,6 @@ pub fn ensemble() -> Protocol {
         what: "ilsvrc2012 with five seeds; the probabilities are averaged over ten views and five \
             networks.",
         paper: "38.1 % top-1 and 16.4 % top-5 error of five networks (Table 2)",
-        asked: None,
         differs: &[
             "The paper's five networks were not one network with five seeds; which ones they were \
             is not recorded, nor whether their weights in the average were searched.",
@@ -73,6 +70,7 @@ pub fn ensemble() -> Protocol {
         views: VIEWS,
         seeds: 5,
         arms: vec![arm_2012()],
+        ..Protocol::default()
     }
 }
 
@@ -82,21 +80,11 @@ fn arm_2012() -> Arm {
 
 /// Table 2's networks with a star.
 pub fn pretrain() -> Protocol {
-    let larger = Stage {
-        name: "larger",
-        spec: notebook::six_convolutions(1000),
-        recipe: Recipe { epochs: 16, ..by_hand([8, 11, 13, 14, 15, 17]) },
-        hold_out: None,
-        data: Data::Larger,
-        inherits: Inherits::Nothing,
-    };
-    let own = Stage {
-        name: "own",
-        recipe: fine_tuning(),
-        data: Data::Own,
-        inherits: Inherits::Weights,
-        ..larger.clone()
-    };
+    let first = Recipe { epochs: 16, ..by_hand([8, 11, 13, 14, 15, 17]) };
+    let first = Stage::first("larger", notebook::six_convolutions(1000), first);
+    let larger = Stage { data: Data::Larger, ..first };
+    let own = Stage::first("own", larger.spec.clone(), fine_tuning());
+    let own = Stage { inherits: Inherits::Weights, ..own };
     Protocol {
         name: "pretrain",
         about: "Table 2: six convolutions, pre-trained on all of ImageNet, fine-tuned",
@@ -106,21 +94,15 @@ pub fn pretrain() -> Protocol {
             schedule.",
         paper: "39.0 % top-1 and 16.6 % top-5 error over ten views (Table 2; the source's log has \
             .389900 and .166220)",
-        asked: None,
         differs: &[
             "The number of epochs on the larger set is not recorded; here it is 16, with the \
             source's phases in proportion. The source raised the new layer's learning rate after \
             300 batches; here it is high from the start.",
         ],
-        measure: Measure::TestError,
         views: VIEWS,
         seeds: 1,
-        arms: vec![Arm {
-            name: "pretrain".into(),
-            label: "net 146".into(),
-            group: "",
-            stages: vec![larger, own],
-        }],
+        arms: vec![Arm::of_stages("pretrain", "net 146", vec![larger, own])],
+        ..Protocol::default()
     }
 }
 
