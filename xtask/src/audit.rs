@@ -16,16 +16,16 @@ checked and a hint for installing it is printed.
 const OFFLINE: [&str; 3] = ["bans", "licenses", "sources"];
 
 /// Runs cargo-deny; fails if it finds anything.
-pub fn run(rest: &[OsString]) -> ExitCode {
+pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
     match rest {
         [] => {}
         [flag] if flag == "--help" || flag == "-h" => {
             print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return Ok(());
         }
         _ => {
             eprint!("{HELP}");
-            return ExitCode::from(2);
+            return Err(ExitCode::from(2));
         }
     }
     if !is_installed() {
@@ -33,26 +33,16 @@ pub fn run(rest: &[OsString]) -> ExitCode {
             "xtask audit: SKIPPED: cargo-deny is not installed (`cargo install cargo-deny \
              --locked`)"
         );
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
     println!("$ cargo deny check {}", OFFLINE.join(" "));
-    match deny().args(["check", "--hide-inclusion-graph"]).args(OFFLINE).status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => return cargo::code(status),
-        Err(error) => {
-            eprintln!("xtask audit: cargo-deny did not start: {error}");
-            return ExitCode::FAILURE;
-        }
-    }
+    cargo::run(deny().args(["check", "--hide-inclusion-graph"]).args(OFFLINE))?;
     if !deny().arg("fetch").status().is_ok_and(|status| status.success()) {
         println!("xtask audit: SKIPPED: advisories; their database cannot be fetched");
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
     println!("$ cargo deny check advisories");
-    match deny().args(["check", "--disable-fetch", "advisories"]).status() {
-        Ok(status) => cargo::code(status),
-        Err(_) => ExitCode::FAILURE,
-    }
+    cargo::run(deny().args(["check", "--disable-fetch", "advisories"]))
 }
 
 fn deny() -> Command {

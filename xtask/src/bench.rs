@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 /// Prints the tables of ops, steps, memory and epochs; with `criterion` as the first argument, runs
 /// criterion's benchmarks of ops, steps and the loader instead.
-pub fn run(rest: &[OsString]) -> ExitCode {
+pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
     if rest.first().is_some_and(|first| first == "criterion") {
         let mut bench = cargo::command();
         bench.current_dir(cargo::root());
@@ -14,9 +14,7 @@ pub fn run(rest: &[OsString]) -> ExitCode {
         bench.args(&rest[1..]);
         return alexnet::exec(bench);
     }
-    if let Err(code) = cargo::build_release("alexnet-benches") {
-        return code;
-    }
+    cargo::build_release("alexnet-benches")?;
     let mut table = Command::new(cargo::target().join("release").join("alexnet-benches"));
     table.args(rest);
     if let Some(commit) = cargo::commit() {

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitCode};
 
 /// The cargo that started xtask.
 pub fn command() -> Command {
@@ -28,20 +28,32 @@ pub fn build_release(package: &str) -> Result<(), ExitCode> {
     let manifest = root().join("Cargo.toml");
     let mut build = command();
     build.args(["build", "--release", "--locked", "--package", package, "--manifest-path"]);
-    build.arg(manifest);
-    match build.status() {
+    run(build.arg(manifest))
+}
+
+/// Runs a program and waits for it.
+///
+/// # Errors
+/// The program's exit code, unless it is 0; 1 if a signal ended it or it did not start, which is
+/// printed.
+pub fn run(program: &mut Command) -> Result<(), ExitCode> {
+    match program.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(code(status)),
+        Ok(status) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            Err(ExitCode::from(code.unwrap_or(1)))
+        }
         Err(error) => {
-            eprintln!("xtask: cargo did not start: {error}");
+            eprintln!("xtask: {} did not start: {error}", program.get_program().display());
             Err(ExitCode::FAILURE)
         }
     }
 }
 
-/// The exit code of a child process; 1 if a signal ended it.
-pub fn code(status: ExitStatus) -> ExitCode {
-    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+/// Prints why a task failed, and returns its exit code.
+pub fn failed(task: &str, message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("xtask {task}: {message}");
+    ExitCode::FAILURE
 }
 
 /// The commit that is checked out, marked `-dirty` if files differ from it.

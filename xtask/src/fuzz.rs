@@ -22,22 +22,18 @@ struct Options {
 }
 
 /// Runs the targets; fails if anything was found.
-pub fn run(rest: &[OsString]) -> ExitCode {
+pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
     let arguments: Vec<String> =
         rest.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         print!("{HELP}");
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
-    let options = targets().and_then(|known| parse(&arguments, &known));
-    match options {
-        Ok(options) if has_fuzzer() => with_fuzzer(&options),
-        Ok(options) => without_fuzzer(&options),
-        Err(problem) => {
-            eprintln!("xtask fuzz: {problem}");
-            ExitCode::from(2)
-        }
-    }
+    let options = targets().and_then(|known| parse(&arguments, &known)).map_err(|problem| {
+        cargo::failed("fuzz", problem);
+        ExitCode::from(2)
+    })?;
+    if has_fuzzer() { with_fuzzer(&options) } else { without_fuzzer(&options) }
 }
 
 /// The names of the target files.
@@ -83,7 +79,7 @@ fn has_fuzzer() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-fn with_fuzzer(options: &Options) -> ExitCode {
+fn with_fuzzer(options: &Options) -> Result<(), ExitCode> {
     let root = cargo::root();
     let mut found = Vec::new();
     for target in &options.targets {
@@ -92,10 +88,8 @@ fn with_fuzzer(options: &Options) -> ExitCode {
         let folders = [new_inputs, root.join("fuzz/corpus").join(target)];
         let kept = root.join("fuzz/found").join(target);
         for folder in folders.iter().chain([&kept]) {
-            if let Err(error) = std::fs::create_dir_all(folder) {
-                eprintln!("xtask fuzz: {}: {error}", folder.display());
-                return ExitCode::FAILURE;
-            }
+            let failed = |error| cargo::failed("fuzz", format!("{}: {error}", folder.display()));
+            std::fs::create_dir_all(folder).map_err(failed)?;
         }
         println!("\n$ cargo +nightly fuzz run {target} ({} s)", options.seconds);
         let mut fuzz = nightly();
@@ -112,14 +106,14 @@ fn with_fuzzer(options: &Options) -> ExitCode {
     if found.is_empty() {
         let (count, seconds) = (options.targets.len(), options.seconds);
         println!("xtask fuzz: {count} targets, {seconds} s each, nothing found");
-        ExitCode::SUCCESS
+        Ok(())
     } else {
-        eprintln!("xtask fuzz: {} failed; see the inputs in fuzz/found", found.join(", "));
-        ExitCode::FAILURE
+        let found = found.join(", ");
+        Err(cargo::failed("fuzz", format!("{found} failed; see the inputs in fuzz/found")))
     }
 }
 
-fn without_fuzzer(options: &Options) -> ExitCode {
+fn without_fuzzer(options: &Options) -> Result<(), ExitCode> {
     println!(
         "xtask fuzz: cargo-fuzz or a nightly compiler is missing (`rustup toolchain install \
          nightly`, `cargo install cargo-fuzz`): trying mutations without coverage feedback"
@@ -128,13 +122,7 @@ fn without_fuzzer(options: &Options) -> ExitCode {
     test.args(["test", "--release", "--locked", "--package", "alexnet-data", "--test", "fuzzing"]);
     test.args(["--", "--nocapture", "--test-threads=1", "--exact"]).args(&options.targets);
     test.env("ALEXNET_FUZZ_SECONDS", options.seconds.to_string()).current_dir(cargo::root());
-    match test.status() {
-        Ok(status) => cargo::code(status),
-        Err(error) => {
-            eprintln!("xtask: cargo did not start: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cargo::run(&mut test)
 }
 
 #[cfg(test)]

@@ -25,18 +25,15 @@ const TESTS: &[(&str, &[&str])] = &[
 ];
 
 /// Runs the command.
-pub fn run(rest: &[OsString]) -> ExitCode {
+pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
     if rest.first().is_some_and(|first| first == "help") {
         print!("{HELP}");
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
     let folder = cargo::target().join("gpu-check");
-    if let Err(message) = build(&folder) {
-        eprintln!("xtask gpu-check: {message}");
-        return ExitCode::FAILURE;
-    }
+    build(&folder).map_err(|message| cargo::failed("gpu-check", message))?;
     if rest.iter().any(|argument| argument == "--build") {
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
     let mut check = Command::new(folder.join("gpu-check"));
     check.args(rest);

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let command = arguments.next().unwrap_or_default();
     let rest: Vec<_> = arguments.collect();
-    match command.to_str() {
+    let done = match command.to_str() {
         Some("audit") => audit::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("kernels") => kernels::run(&rest),
@@ -49,12 +49,13 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("help" | "-h" | "--help") => {
             print!("{HELP}");
-            ExitCode::SUCCESS
+            Ok(())
         }
         Some("") => {
             eprint!("{HELP}");
-            ExitCode::from(2)
+            Err(ExitCode::from(2))
         }
         _ => alexnet::run(&command, &rest),
-    }
+    };
+    done.err().unwrap_or(ExitCode::SUCCESS)
 }

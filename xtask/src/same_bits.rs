@@ -102,40 +102,34 @@ fn cases() -> Vec<Case> {
 }
 
 /// Runs the command.
-pub fn run(rest: &[OsString]) -> ExitCode {
+pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
     let mut arguments = rest.iter().map(|argument| argument.to_string_lossy().to_string());
     let (mut programs, mut only) = (Vec::new(), String::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "help" | "--help" | "-h" => {
                 print!("{HELP}");
-                return ExitCode::SUCCESS;
+                return Ok(());
             }
             "--only" => only = arguments.next().unwrap_or_default(),
             _ => programs.push(PathBuf::from(argument)),
         }
     }
     let (old, new) = match &programs[..] {
-        [old] => match cargo::build_release("alexnet-trainer") {
-            Ok(()) => (old.clone(), cargo::target().join("release/alexnet")),
-            Err(code) => return code,
-        },
+        [old] => {
+            cargo::build_release("alexnet-trainer")?;
+            (old.clone(), cargo::target().join("release/alexnet"))
+        }
         [old, new] => (old.clone(), new.clone()),
         _ => {
             eprint!("{HELP}");
-            return ExitCode::from(2);
+            return Err(ExitCode::from(2));
         }
     };
     match compare(&old, &new, &only) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(count) => {
-            eprintln!("xtask same-bits: {count} cases differ");
-            ExitCode::FAILURE
-        }
-        Err(message) => {
-            eprintln!("xtask same-bits: {message}");
-            ExitCode::FAILURE
-        }
+        Ok(0) => Ok(()),
+        Ok(count) => Err(cargo::failed("same-bits", format!("{count} cases differ"))),
+        Err(message) => Err(cargo::failed("same-bits", message)),
     }
 }
 

@@ -31,22 +31,16 @@ cargo xtask kernels [--check] [OP...]
 ";
 
 /// Runs the command.
-pub fn run(rest: &[OsString]) -> ExitCode {
+pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
     let arguments: Vec<&str> = rest.iter().filter_map(|argument| argument.to_str()).collect();
     if arguments.iter().any(|argument| ["--help", "-h", "help"].contains(argument)) {
         print!("{HELP}");
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
     let check = arguments.contains(&"--check");
     let named: Vec<&str> =
         arguments.into_iter().filter(|argument| *argument != "--check").collect();
-    match build(check, &named) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("xtask kernels: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    build(check, &named).map_err(|message| cargo::failed("kernels", message))
 }
 
 fn build(check: bool, named: &[&str]) -> Result<(), String> {

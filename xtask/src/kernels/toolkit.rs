@@ -21,32 +21,15 @@ const COMPILER: [&str; 5] = [
 const DISASSEMBLER: [&str; 2] = ["nvidia-cuda-cuobjdump==13.2.51", "nvidia-cuda-nvdisasm==13.2.51"];
 
 /// Machine code for each GPU architecture, and PTX of the oldest and the newest one.
-const FLAGS: &[&str] = &[
-    "-fatbin",
-    "-O3",
-    "-std=c++17",
-    "--compress-mode=size",
-    "-Werror",
-    "all-warnings",
-    "-Xptxas",
-    "-v",
-    "-gencode",
-    "arch=compute_75,code=[sm_75,compute_75]",
-    "-gencode",
-    "arch=compute_80,code=sm_80",
-    "-gencode",
-    "arch=compute_86,code=sm_86",
-    "-gencode",
-    "arch=compute_89,code=sm_89",
-    "-gencode",
-    "arch=compute_90,code=sm_90",
-    "-gencode",
-    "arch=compute_100,code=sm_100",
-    "-gencode",
-    "arch=compute_120,code=[sm_120,compute_120]",
-    "--threads",
-    "2",
-];
+const FLAGS: &str = "-fatbin -O3 -std=c++17 --compress-mode=size -Werror all-warnings -Xptxas -v
+    -gencode arch=compute_75,code=[sm_75,compute_75]
+    -gencode arch=compute_80,code=sm_80
+    -gencode arch=compute_86,code=sm_86
+    -gencode arch=compute_89,code=sm_89
+    -gencode arch=compute_90,code=sm_90
+    -gencode arch=compute_100,code=sm_100
+    -gencode arch=compute_120,code=[sm_120,compute_120]
+    --threads 2";
 
 /// A compiler of the right version.
 pub struct Toolkit {
@@ -72,7 +55,12 @@ impl Toolkit {
     /// Compiles one file; returns the output of ptxas.
     pub fn compile(&self, source: &Path, headers: &Path, output: &Path) -> Result<String, String> {
         let mut nvcc = Command::new(&self.nvcc);
-        nvcc.args(FLAGS).arg("-I").arg(headers).arg("-o").arg(output).arg(source);
+        nvcc.args(FLAGS.split_whitespace())
+            .arg("-I")
+            .arg(headers)
+            .arg("-o")
+            .arg(output)
+            .arg(source);
         let done = nvcc.output().map_err(|error| format!("nvcc did not start: {error}"))?;
         let log = String::from_utf8_lossy(&done.stderr).into_owned()
             + &String::from_utf8_lossy(&done.stdout);

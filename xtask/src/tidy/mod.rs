@@ -14,6 +14,7 @@ mod text;
 mod tree;
 mod unsafe_and_cuda;
 
+use crate::cargo;
 use std::fmt;
 use std::process::ExitCode;
 use tree::Tree;
@@ -57,30 +58,24 @@ fn check(tree: &Tree) -> Vec<Finding> {
 
 /// [`check`], and a check that the committed kernels are compiled from their sources.
 fn check_with_manifest(tree: &Tree) -> Vec<Finding> {
-    let stale = crate::kernels::stale(&crate::cargo::root().join("crates/kernels"));
+    let stale = crate::kernels::stale(&cargo::root().join("crates/kernels"));
     let stale = stale.into_iter().map(|message| Finding::new("crates/kernels", 1, message));
     check(tree).into_iter().chain(stale).collect()
 }
 
 /// Prints all findings; fails if there are any.
-pub fn run() -> ExitCode {
-    let tree = match Tree::read(crate::cargo::root()) {
-        Ok(tree) => tree,
-        Err(error) => {
-            eprintln!("xtask tidy: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+pub fn run() -> Result<(), ExitCode> {
+    let tree = Tree::read(cargo::root()).map_err(|error| cargo::failed("tidy", error))?;
     let findings = check_with_manifest(&tree);
     findings.iter().for_each(|finding| println!("{finding}"));
     match findings.len() {
         0 => {
             println!("tidy: {} files, no problems", tree.files.len());
-            ExitCode::SUCCESS
+            Ok(())
         }
         n => {
             println!("tidy: {n} problems");
-            ExitCode::FAILURE
+            Err(ExitCode::FAILURE)
         }
     }
 }
