@@ -16,7 +16,7 @@ pub(crate) use shards::Shards;
 
 use crate::Result;
 use crate::control::ControlExchange;
-use crate::rank::{Rank, SideChannel};
+use crate::rank::Rank;
 use crate::sharding::Sharding;
 use comm::{Comm, Traffic};
 use data::Batch;
@@ -24,8 +24,7 @@ use evaluate::Frame;
 use evaluate::Tally;
 use kernels::sgd::Segment;
 use layers::{Parameter, Spec, TrainableNetwork};
-use std::ops::Range;
-use tensor::{Device, Planner, Recording, Target};
+use tensor::{Device, Planner, Target};
 use train::device_network::{DeviceNetwork, Share, whole};
 use train::optimizer::{self, Optimizer};
 use train::plan::SingleDevicePlan;
@@ -43,11 +42,7 @@ pub struct ReplicaPlan {
 /// The whole network on a device, which trains on a part of every batch.
 #[derive(Debug)]
 pub struct Replica {
-    net: DeviceNetwork,
     shards: Shards,
-    forward: Recording,
-    backward: Recording,
-    test: Recording,
 }
 
 impl ReplicaPlan {
@@ -98,26 +93,17 @@ impl ReplicaPlan {
     /// # Errors
     /// If there is not enough memory.
     pub fn open(self, device: Device, comm: Box<dyn Comm>) -> Result<Replica> {
-        let (images, classes) = (self.base.frame.images(), self.base.frame.classes());
-        let shards = Shards::new(self.layout, comm, images, classes);
-        let [forward, backward, test] = [(); 3].map(|()| Recording::default());
-        Ok(Replica {
-            net: DeviceNetwork::open(self.base, device)?,
-            shards,
-            forward,
-            backward,
-            test,
-        })
+        Ok(Replica { shards: Shards::open(self.base, self.layout, device, comm)? })
     }
 }
 
 impl Rank for Replica {
     fn net(&self) -> &DeviceNetwork {
-        &self.net
+        &self.shards.net
     }
 
     fn net_mut(&mut self) -> &mut DeviceNetwork {
-        &mut self.net
+        &mut self.shards.net
     }
 
     fn share(&self, entry: &Parameter) -> Share {
@@ -131,48 +117,48 @@ impl Rank for Replica {
         mut stats: Option<&mut LayerStats>,
         exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally> {
-        let Replica { net, shards, forward, backward, .. } = self;
+        let shards = &mut self.shards;
         let sharding = shards.layout.sharding;
-        let mut image_count = shards.start_count(net, batch)?;
+        let mut image_count = shards.start_count(batch)?;
         for (number, shard) in sharding.own().enumerate() {
-            let rows = shards.rows(net, batch, number);
+            let rows = shards.rows(batch, number);
+            let Shards { net, forward, .. } = shards;
             net.load_rows(batch, rows.clone())?;
             net.set_clock(step * sharding.shards as u64 + shard as u64, &batch.labels[rows])?;
             net.replay(forward, SingleDevicePlan::forward)?;
             net.device.mark_read()?;
-            shards.store_tally(net, shard)?;
-            let tally = net.finite_tally(step)?;
+            shards.store_tally(shard)?;
+            let tally = shards.net.finite_tally(step)?;
             if let Some(stats) = stats.as_deref_mut().filter(|_| number == 0) {
-                stats.after_loss(&net.device)?;
+                stats.after_loss(&shards.net.device)?;
             }
-            let share = shards.share_of_batch(net, &mut image_count, tally)?;
-            let d_scores = net.plan.network.d_output;
-            shards.weigh(net, d_scores, share)?;
-            shards.backward(net, backward, number)?;
+            let share = shards.share_of_batch(&mut image_count, tally)?;
+            shards.weigh(shards.net.plan.network.d_output, share)?;
+            shards.backward(number)?;
         }
-        shards.update(net, stats, &|_| None)?;
-        shards.tally_of_all(net, exchange)
+        shards.update(stats, &|_| None)?;
+        shards.tally_of_all(exchange)
     }
 
     fn test(&mut self, batch: &Batch, exchange: Option<&mut ControlExchange>) -> Result<Tally> {
-        let Replica { net, shards, test, .. } = self;
+        let shards = &mut self.shards;
         for (number, shard) in shards.layout.sharding.own().enumerate() {
-            let rows = shards.rows(net, batch, number);
-            net.load_rows(batch, rows)?;
-            net.replay(test, SingleDevicePlan::test)?;
-            shards.store_tally(net, shard)?;
-            shards.store_probabilities(net, number)?;
+            let rows = shards.rows(batch, number);
+            shards.net.load_rows(batch, rows)?;
+            shards.net.replay(&mut shards.test, SingleDevicePlan::test)?;
+            shards.store_tally(shard)?;
+            shards.store_probabilities(number)?;
         }
-        shards.tally_of_all(net, exchange)
+        shards.tally_of_all(exchange)
     }
 
     fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
-        into.copy_from_slice(&self.shards.tested()[..into.len()]);
+        self.shards.probabilities(into);
         Ok(())
     }
 
     fn agree(&mut self, exchange: &mut ControlExchange) -> Result<()> {
-        self.shards.exchange_tallies(&mut self.net, Some(exchange))
+        self.shards.exchange_tallies(Some(exchange))
     }
 
     fn place(&self) -> (usize, usize) {
@@ -180,31 +166,11 @@ impl Rank for Replica {
     }
 
     fn images(&self) -> usize {
-        self.net.plan.frame.images() * self.shards.layout.sharding.own().len()
-    }
-
-    fn new_stats(&self) -> LayerStats {
-        LayerStats::new(&self.net.plan.network)
-    }
-
-    fn has_all_parameters(&self) -> bool {
-        true
+        self.shards.images()
     }
 
     fn all_gather_velocities(&mut self) -> Result<()> {
-        self.shards.all_gather_velocities(&mut self.net)
-    }
-
-    fn writes_to_snapshot(&self, _: &Parameter) -> bool {
-        self.place().0 == 0
-    }
-
-    fn shares_to_gather(&self, _: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
-        Ok(Vec::new())
-    }
-
-    fn side_channel(&mut self) -> Option<SideChannel<'_>> {
-        None
+        self.shards.all_gather_velocities()
     }
 
     fn traffic(&self) -> Traffic {
@@ -212,7 +178,6 @@ impl Rank for Replica {
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Rank>) + Send + 'a>) {
-        let Replica { net, shards, forward, backward, test } = *self;
-        net.enter(|net| work(Box::new(Replica { net, shards, forward, backward, test })));
+        Device::enter_with(*self, |rank| &rank.net().device, |rank| work(Box::new(rank)));
     }
 }

@@ -42,7 +42,7 @@ use exchange::{Boundaries, Crossing, Exchange, Pending};
 use layers::hybrid::{self, Head};
 use layers::{Parameter, Phase, Spec};
 use std::ops::Range;
-use tensor::{DType, Device, Planner, Recording, Shape, Slot, Target};
+use tensor::{DType, Device, Planner, Shape, Slot, Target};
 use train::device_network::{DeviceNetwork, Share};
 use train::optimizer::{self, Optimizer};
 use train::plan::SingleDevicePlan;
@@ -73,14 +73,10 @@ struct SharedUnits {
 /// A device with all convolutions, a part of every batch and a share of the linear layers' units.
 #[derive(Debug)]
 pub struct Hybrid {
-    net: DeviceNetwork,
     shards: Shards,
     share: SharedUnits,
     /// Messages between linear layers that are in flight.
     pending: Pending,
-    forward: Recording,
-    backward: Recording,
-    test: Recording,
 }
 
 impl HybridPlan {
@@ -150,11 +146,9 @@ impl HybridPlan {
     /// If there is not enough memory.
     pub fn open(self, device: Device, comm: Box<dyn Comm>) -> Result<Hybrid> {
         let HybridPlan { base, layout, share } = self;
-        let shards = Shards::new(layout, comm, base.frame.images(), base.frame.classes());
+        let shards = Shards::open(base, layout, device, comm)?;
         let pending = Exchange::pending(&share.boundaries);
-        let [forward, backward, test] = [(); 3].map(|()| Recording::default());
-        let net = DeviceNetwork::open(base, device)?;
-        Ok(Hybrid { net, shards, share, pending, forward, backward, test })
+        Ok(Hybrid { shards, share, pending })
     }
 }
 
@@ -170,11 +164,12 @@ impl Hybrid {
         let sharding = self.shards.layout.sharding;
         let each = sharding.own().len();
         let counter = |pass: usize| step * sharding.shards as u64 + (pass * each + round) as u64;
-        self.net.set_clock(counter(sharding.rank), labels)?;
-        let [low, high] = self.net.seed_words();
+        let net = &mut self.shards.net;
+        net.set_clock(counter(sharding.rank), labels)?;
+        let [low, high] = net.seed_words();
         for pass in 0..sharding.world {
             let clock = [low, high, counter(pass) as u32];
-            self.share.head.set_clock(&mut self.net.device, pass, clock)?;
+            self.share.head.set_clock(&mut net.device, pass, clock)?;
         }
         Ok(())
     }
@@ -231,9 +226,9 @@ impl Hybrid {
     }
 
     fn parts(&mut self) -> (&Head, &SingleDevicePlan, &mut Device, Exchange<'_>) {
-        let Hybrid { net, shards, share, pending, .. } = self;
-        let DeviceNetwork { plan, device, .. } = net;
-        let comm = &mut *shards.comm;
+        let Hybrid { shards, share, pending } = self;
+        let Shards { net: DeviceNetwork { plan, device, .. }, comm, .. } = shards;
+        let comm = &mut **comm;
         let exchange = Exchange { boundaries: &share.boundaries, comm, pending };
         (&share.head, plan, device, exchange)
     }
@@ -249,11 +244,11 @@ impl Hybrid {
 
 impl Rank for Hybrid {
     fn net(&self) -> &DeviceNetwork {
-        &self.net
+        &self.shards.net
     }
 
     fn net_mut(&mut self) -> &mut DeviceNetwork {
-        &mut self.net
+        &mut self.shards.net
     }
 
     fn share(&self, entry: &Parameter) -> Share {
@@ -268,55 +263,57 @@ impl Rank for Hybrid {
         exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally> {
         let sharding = self.shards.layout.sharding;
-        let mut image_count = self.shards.start_count(&mut self.net, batch)?;
+        let mut image_count = self.shards.start_count(batch)?;
         for (number, shard) in sharding.own().enumerate() {
-            let rows = self.shards.rows(&self.net, batch, number);
-            self.net.load_rows(batch, rows.clone())?;
+            let rows = self.shards.rows(batch, number);
+            self.shards.net.load_rows(batch, rows.clone())?;
             self.set_clocks(step, number, &batch.labels[rows])?;
-            self.net
-                .replay(&mut self.forward, |plan, device| features(plan, device, Phase::Train))?;
+            let Shards { net, forward, .. } = &mut self.shards;
+            net.replay(forward, |plan, device| features(plan, device, Phase::Train))?;
             self.forward_through_head(number, Phase::Train)?;
-            let DeviceNetwork { plan, device, .. } = &mut self.net;
-            plan.frame.loss(device, self.share.head.scores, self.share.head.d_scores)?;
+            let Hybrid { shards, share, .. } = self;
+            let DeviceNetwork { plan, device, .. } = &mut shards.net;
+            plan.frame.loss(device, share.head.scores, share.head.d_scores)?;
             device.mark_read()?;
-            self.shards.store_tally(&self.net, shard)?;
-            let tally = self.net.finite_tally(step)?;
+            shards.store_tally(shard)?;
+            let tally = shards.net.finite_tally(step)?;
             if let Some(stats) = stats.as_deref_mut().filter(|_| number == 0) {
-                stats.after_loss(&self.net.device)?;
+                stats.after_loss(&shards.net.device)?;
             }
-            let share = self.shards.share_of_batch(&mut self.net, &mut image_count, tally)?;
-            self.shards.weigh(&mut self.net, self.share.head.d_scores, share)?;
+            let part = shards.share_of_batch(&mut image_count, tally)?;
+            shards.weigh(share.head.d_scores, part)?;
             self.backward_through_head(number)?;
-            self.shards.backward(&mut self.net, &mut self.backward, number)?;
+            self.shards.backward(number)?;
         }
-        let Hybrid { net, shards, share, .. } = self;
+        let Hybrid { shards, share, .. } = self;
         let units = |layer: &str| share.head.units(layer).map(|(own, whole)| (own.len(), whole));
-        shards.update(net, stats, &units)?;
-        shards.tally_of_all(net, exchange)
+        shards.update(stats, &units)?;
+        shards.tally_of_all(exchange)
     }
 
     fn test(&mut self, batch: &Batch, exchange: Option<&mut ControlExchange>) -> Result<Tally> {
         for (number, shard) in self.shards.layout.sharding.own().enumerate() {
-            let rows = self.shards.rows(&self.net, batch, number);
-            self.net.load_rows(batch, rows)?;
-            self.net.replay(&mut self.test, |plan, device| features(plan, device, Phase::Test))?;
+            let rows = self.shards.rows(batch, number);
+            let Shards { net, test, .. } = &mut self.shards;
+            net.load_rows(batch, rows)?;
+            net.replay(test, |plan, device| features(plan, device, Phase::Test))?;
             self.forward_through_head(number, Phase::Test)?;
-            let DeviceNetwork { plan, device, .. } = &mut self.net;
+            let DeviceNetwork { plan, device, .. } = &mut self.shards.net;
             plan.frame.probabilities(device, self.share.head.scores)?;
             device.mark_read()?;
-            self.shards.store_tally(&self.net, shard)?;
-            self.shards.store_probabilities(&self.net, number)?;
+            self.shards.store_tally(shard)?;
+            self.shards.store_probabilities(number)?;
         }
-        self.shards.tally_of_all(&mut self.net, exchange)
+        self.shards.tally_of_all(exchange)
     }
 
     fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
-        into.copy_from_slice(&self.shards.tested()[..into.len()]);
+        self.shards.probabilities(into);
         Ok(())
     }
 
     fn agree(&mut self, exchange: &mut ControlExchange) -> Result<()> {
-        self.shards.exchange_tallies(&mut self.net, Some(exchange))
+        self.shards.exchange_tallies(Some(exchange))
     }
 
     fn place(&self) -> (usize, usize) {
@@ -324,11 +321,11 @@ impl Rank for Hybrid {
     }
 
     fn images(&self) -> usize {
-        self.net.plan.frame.images() * self.shards.layout.sharding.own().len()
+        self.shards.images()
     }
 
     fn new_stats(&self) -> LayerStats {
-        self.net.new_stats(self.share.head.rectified((0, 0)))
+        self.shards.net.new_stats(self.share.head.rectified((0, 0)))
     }
 
     fn has_all_parameters(&self) -> bool {
@@ -336,7 +333,7 @@ impl Rank for Hybrid {
     }
 
     fn all_gather_velocities(&mut self) -> Result<()> {
-        self.shards.all_gather_velocities(&mut self.net)
+        self.shards.all_gather_velocities()
     }
 
     fn writes_to_snapshot(&self, entry: &Parameter) -> bool {
@@ -344,7 +341,7 @@ impl Rank for Hybrid {
     }
 
     fn shares_to_gather(&self, rank: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
-        let entries = self.net.plan.network.parameters.entries.iter().enumerate();
+        let entries = self.shards.net.plan.network.parameters.entries.iter().enumerate();
         let shared = entries.filter_map(|(idx, entry)| {
             let (_, share) = self.units_of(rank, entry)?;
             Some((idx, entry.name.clone(), share))
@@ -353,8 +350,8 @@ impl Rank for Hybrid {
     }
 
     fn side_channel(&mut self) -> Option<SideChannel<'_>> {
-        let Hybrid { net, shards, share, .. } = self;
-        Some(SideChannel { comm: &mut *shards.comm, net, buffer: share.buffer })
+        let Shards { net, comm, .. } = &mut self.shards;
+        Some(SideChannel { comm: &mut **comm, net, buffer: self.share.buffer })
     }
 
     fn traffic(&self) -> Traffic {
@@ -362,9 +359,6 @@ impl Rank for Hybrid {
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Rank>) + Send + 'a>) {
-        let Hybrid { net, shards, share, pending, forward, backward, test } = *self;
-        net.enter(|net| {
-            work(Box::new(Hybrid { net, shards, share, pending, forward, backward, test }));
-        });
+        Device::enter_with(*self, |rank| &rank.net().device, |rank| work(Box::new(rank)));
     }
 }

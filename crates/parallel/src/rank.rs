@@ -88,10 +88,14 @@ pub trait Rank: Send + Debug {
     fn images(&self) -> usize;
 
     /// Empty statistics of this rank's layers.
-    fn new_stats(&self) -> LayerStats;
+    fn new_stats(&self) -> LayerStats {
+        LayerStats::new(&self.net().plan.network)
+    }
 
     /// Whether this rank holds all parameters (others may hold them, too).
-    fn has_all_parameters(&self) -> bool;
+    fn has_all_parameters(&self) -> bool {
+        true
+    }
 
     /// Collects the velocities that other ranks update; before a snapshot, on all ranks.
     ///
@@ -100,14 +104,18 @@ pub trait Rank: Send + Debug {
     fn all_gather_velocities(&mut self) -> Result<()>;
 
     /// Whether this rank copies a parameter into a snapshot of the whole network.
-    fn writes_to_snapshot(&self, entry: &Parameter) -> bool;
+    fn writes_to_snapshot(&self, _entry: &Parameter) -> bool {
+        self.place().0 == 0
+    }
 
     /// The parameters of `rank` that rank 0 does not hold: index and name there, and the range of
     /// elements of the whole parameter.
     ///
     /// # Errors
     /// As the trait says.
-    fn shares_to_gather(&self, rank: usize) -> Result<Vec<(usize, String, Range<usize>)>>;
+    fn shares_to_gather(&self, _rank: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
+        Ok(Vec::new())
+    }
 
     /// Gathers the last statistics of all ranks, in rank order; empty where each rank has those of
     /// all layers.
@@ -119,7 +127,9 @@ pub trait Rank: Send + Debug {
     }
 
     /// A connection for transfers outside steps; `None` where none are needed.
-    fn side_channel(&mut self) -> Option<SideChannel<'_>>;
+    fn side_channel(&mut self) -> Option<SideChannel<'_>> {
+        None
+    }
 
     /// The messages and bytes that this rank has sent.
     fn traffic(&self) -> Traffic;

@@ -306,10 +306,6 @@ impl Rank for Tower {
         self.net.plan.frame.images()
     }
 
-    fn new_stats(&self) -> LayerStats {
-        LayerStats::new(&self.net.plan.network)
-    }
-
     fn has_all_parameters(&self) -> bool {
         false
     }
@@ -351,7 +347,6 @@ impl Rank for Tower {
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Rank>) + Send + 'a>) {
-        let Tower { net, link, messages, is_first, received } = *self;
-        net.enter(|net| work(Box::new(Tower { net, link, messages, is_first, received })));
+        Device::enter_with(*self, |rank| &rank.net.device, |rank| work(Box::new(rank)));
     }
 }

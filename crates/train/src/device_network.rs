@@ -255,9 +255,4 @@ impl DeviceNetwork {
     pub fn new_stats<'a>(&self, others: impl Iterator<Item = (&'a str, Slot)>) -> LayerStats {
         LayerStats::with_others(&self.plan.network, others)
     }
-
-    /// Runs `work` on the device's threads, so that its steps need no hand-over between threads.
-    pub fn enter<T: Send>(self, work: impl FnOnce(DeviceNetwork) -> T + Send) -> T {
-        Device::enter_with(self, |net| &net.device, work)
-    }
 }

@@ -82,8 +82,7 @@ impl SingleDevice {
 
     /// Runs `work` where the device's threads are: a loop of steps inside hands nothing over.
     pub fn enter<T: Send>(self, work: impl FnOnce(SingleDevice) -> T + Send) -> T {
-        let SingleDevice { net, passes } = self;
-        net.enter(|net| work(SingleDevice { net, passes }))
+        Device::enter_with(self, |step| &step.net.device, work)
     }
 }
 

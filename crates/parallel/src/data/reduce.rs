@@ -6,23 +6,18 @@ use crate::Result;
 use kernels::bf16;
 use kernels::columns::{self, Geometry};
 use std::ops::Range;
-use tensor::{Device, Recording, Shape, Slot};
+use tensor::{Device, Shape, Slot};
 use train::device_network::DeviceNetwork;
 use train::recipe::Wire;
 use train::stats::LayerStats;
 
 impl Shards {
     /// The backward pass of this rank's shard with index `number`.
-    pub(crate) fn backward(
-        &mut self,
-        net: &mut DeviceNetwork,
-        recording: &mut Recording,
-        number: usize,
-    ) -> Result<()> {
+    pub(crate) fn backward(&mut self, number: usize) -> Result<()> {
         if number + 1 < self.layout.sharding.own().len() {
-            self.backward_of_shard(net, recording, number)
+            self.backward_of_shard(number)
         } else {
-            self.backward_of_last_shard(net)
+            self.backward_of_last_shard()
         }
     }
 
@@ -30,32 +25,25 @@ impl Shards {
     /// gathers the shares of all ranks. `units` is as in [`sum_norms`](Self::sum_norms).
     pub(crate) fn update(
         &mut self,
-        net: &mut DeviceNetwork,
         stats: Option<&mut LayerStats>,
         units: &dyn Fn(&str) -> Option<(usize, usize)>,
     ) -> Result<()> {
-        self.finish_reduce(net)?;
-        let DeviceNetwork { plan, device, .. } = net;
+        self.finish_reduce()?;
+        let DeviceNetwork { plan, device, .. } = &mut self.net;
         plan.optimizer.update(device, &plan.network)?;
-        self.all_gather(device, plan.network.parameters.values)?;
+        self.all_gather(self.net.plan.network.parameters.values)?;
         if let Some(stats) = stats {
-            stats.after_update(device, plan)?;
-            self.sum_norms(net, stats, units)?;
+            stats.after_update(&self.net.device, &self.net.plan)?;
+            self.sum_norms(stats, units)?;
         }
         Ok(())
     }
 
     /// The backward pass of a shard that is not the last. Its gradient is added to the partial sums
     /// that are complete with it, like a carry in binary addition.
-    fn backward_of_shard(
-        &mut self,
-        net: &mut DeviceNetwork,
-        recording: &mut Recording,
-        number: usize,
-    ) -> Result<()> {
-        let DeviceNetwork { plan, device, .. } = net;
-        device.replay(recording, |device| plan.network.backward(device))?;
-        let layout = &self.layout;
+    fn backward_of_shard(&mut self, number: usize) -> Result<()> {
+        let Shards { net: DeviceNetwork { plan, device, .. }, layout, backward, .. } = self;
+        device.replay(backward, |device| plan.network.backward(device))?;
         let gradients = part(plan.network.gradients, 0..layout.common);
         // The number of partial sums is the number of ones in the binary form of `number`.
         let partials = &layout.partials;
@@ -75,20 +63,20 @@ impl Shards {
 
     /// The backward pass of the last shard. As soon as the gradients of a bucket are ready, the
     /// partial sums are added and the exchange of the bucket starts.
-    fn backward_of_last_shard(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        let DeviceNetwork { plan, device, .. } = net;
-        let gradients = plan.network.gradients;
+    fn backward_of_last_shard(&mut self) -> Result<()> {
         let mut ready = 0;
-        for (idx, row) in plan.network.rows().iter().enumerate().rev() {
-            row.backward(device)?;
+        for idx in (0..self.net.plan.network.rows().len()).rev() {
+            let DeviceNetwork { plan, device, .. } = &mut self.net;
+            plan.network.rows()[idx].backward(device)?;
             while let Some(bucket) =
                 self.layout.buckets.get(ready).filter(|bucket| bucket.row == idx)
             {
                 let run = bucket.runs[0].clone();
-                for &partial in self.layout.partials.iter().rev() {
-                    add(device, &self.layout, [partial, gradients], run.clone())?;
+                let Shards { net: DeviceNetwork { plan, device, .. }, layout, .. } = self;
+                for &partial in layout.partials.iter().rev() {
+                    add(device, layout, [partial, plan.network.gradients], run.clone())?;
                 }
-                self.start(device, gradients, ready, 0)?;
+                self.start(ready, 0)?;
                 ready += 1;
             }
         }
@@ -96,16 +84,15 @@ impl Shards {
     }
 
     /// Finishes the pairwise exchanges; each rank then has the sum for its share.
-    fn finish_reduce(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        let DeviceNetwork { plan, device, .. } = net;
-        let gradients = plan.network.gradients;
+    fn finish_reduce(&mut self) -> Result<()> {
+        let gradients = self.net.plan.network.gradients;
         for round in 0..self.layout.sharding.rounds() {
             for number in 0..self.layout.buckets.len() {
                 if round > 0 {
-                    self.start(device, gradients, number, round)?;
+                    self.start(number, round)?;
                 }
             }
-            let Shards { layout, comm, pending, .. } = self;
+            let Shards { net: DeviceNetwork { device, .. }, layout, comm, pending, .. } = self;
             for (number, bucket) in layout.buckets.iter().enumerate() {
                 for handle in pending[number].take().into_iter().flatten() {
                     comm.wait(device, handle)?;
@@ -125,8 +112,8 @@ impl Shards {
     }
 
     /// All ranks send their shares of a block to all others, in the reverse order of the reduction.
-    fn all_gather(&mut self, device: &mut Device, block: Slot) -> Result<()> {
-        let Shards { layout, comm, pending, .. } = self;
+    fn all_gather(&mut self, block: Slot) -> Result<()> {
+        let Shards { net: DeviceNetwork { device, .. }, layout, comm, pending, .. } = self;
         for round in (0..layout.sharding.rounds()).rev() {
             let partner = layout.sharding.partner(round);
             for (number, bucket) in layout.buckets.iter().enumerate() {
@@ -144,11 +131,10 @@ impl Shards {
 
     /// Gathers all velocities on all ranks; between snapshots each rank has only those of its
     /// share.
-    pub(crate) fn all_gather_velocities(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        let velocities = net.plan.network.velocities;
-        self.all_gather(&mut net.device, velocities)?;
+    pub(crate) fn all_gather_velocities(&mut self) -> Result<()> {
+        self.all_gather(self.net.plan.network.velocities)?;
         // A rank may be dropped after this: the other ranks must have received its share.
-        if let Device::Cuda(cuda) = &net.device {
+        if let Device::Cuda(cuda) = &self.net.device {
             cuda.synchronize()?;
         }
         Ok(())
@@ -156,14 +142,9 @@ impl Shards {
 
     /// Starts a round for bucket `number`: sends the half that the partner sums, and receives the
     /// partner's gradients of the other half.
-    fn start(
-        &mut self,
-        device: &mut Device,
-        gradients: Slot,
-        number: usize,
-        round: usize,
-    ) -> Result<()> {
-        let Shards { layout, comm, pending, .. } = self;
+    fn start(&mut self, number: usize, round: usize) -> Result<()> {
+        let Shards { net: DeviceNetwork { plan, device, .. }, layout, comm, pending, .. } = self;
+        let gradients = plan.network.gradients;
         if round >= layout.sharding.rounds() {
             return Ok(());
         }

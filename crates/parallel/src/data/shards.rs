@@ -1,4 +1,4 @@
-//! A batch in micro-shards on one rank; shared by data and hybrid parallelism.
+//! A network and a batch in micro-shards on one rank; shared by data and hybrid parallelism.
 
 use super::layout::{Layout, NORMS};
 use crate::Result;
@@ -7,13 +7,19 @@ use comm::{Comm, Handle, Traffic};
 use data::{Batch, IGNORED};
 use evaluate::Tally;
 use std::ops::Range;
-use tensor::{Shape, Slot};
+use tensor::{Device, Recording, Shape, Slot};
 use train::device_network::DeviceNetwork;
+use train::plan::SingleDevicePlan;
 use train::stats::LayerStats;
 
-/// A rank's micro-shards: its host buffers and its connection to the other ranks.
+/// A rank's network and micro-shards: host buffers, and the connection to the other ranks.
 #[derive(Debug)]
 pub(crate) struct Shards {
+    pub(crate) net: DeviceNetwork,
+    /// The passes of a shard that have no communication.
+    pub(crate) forward: Recording,
+    pub(super) backward: Recording,
+    pub(crate) test: Recording,
     pub(crate) layout: Layout,
     pub(crate) comm: Box<dyn Comm>,
     /// Exchanges of gradients in flight: for each bucket a send and a receive.
@@ -37,14 +43,19 @@ pub(crate) struct ImageCount {
 }
 
 impl Shards {
-    /// Shards of `images` images in `classes` classes; `comm` connects to the other ranks.
-    pub(crate) fn new(
+    /// Allocates the memory of a network; `comm` connects to the other ranks.
+    pub(crate) fn open(
+        base: SingleDevicePlan,
         layout: Layout,
+        device: Device,
         comm: Box<dyn Comm>,
-        images: usize,
-        classes: usize,
-    ) -> Shards {
-        Shards {
+    ) -> Result<Shards> {
+        let (images, classes) = (base.frame.images(), base.frame.classes());
+        Ok(Shards {
+            net: DeviceNetwork::open(base, device)?,
+            forward: Recording::default(),
+            backward: Recording::default(),
+            test: Recording::default(),
             comm,
             pending: layout.buckets.iter().map(|_| None).collect(),
             tallies: vec![0.0; 4 * layout.sharding.shards],
@@ -53,7 +64,12 @@ impl Shards {
             scores: vec![0.0; images * classes],
             norms: vec![0.0; layout.all_norms.len()],
             layout,
-        }
+        })
+    }
+
+    /// The number of images of a batch that this rank reads.
+    pub(crate) fn images(&self) -> usize {
+        self.net.plan.frame.images() * self.layout.sharding.own().len()
     }
 
     /// The messages and bytes that this rank has sent.
@@ -63,72 +79,61 @@ impl Shards {
 
     /// The rows of this rank's shard with index `number`, in a whole batch or in one that has only
     /// this rank's part.
-    pub(crate) fn rows(&self, net: &DeviceNetwork, batch: &Batch, number: usize) -> Range<usize> {
-        let (own, rows) = (self.layout.sharding.own(), net.plan.frame.images());
-        let is_part = batch.labels.len() == rows * own.len();
+    pub(crate) fn rows(&self, batch: &Batch, number: usize) -> Range<usize> {
+        let (own, rows) = (self.layout.sharding.own(), self.net.plan.frame.images());
+        let is_part = batch.labels.len() == self.images();
         let first = if is_part { 0 } else { rows * own.start } + number * rows;
         first..first + rows
     }
 
     /// Starts to count the labelled images of a batch. If each rank has a part of it, the sum over
     /// ranks runs during the forward pass.
-    pub(crate) fn start_count(
-        &mut self,
-        net: &mut DeviceNetwork,
-        batch: &Batch,
-    ) -> Result<ImageCount> {
+    pub(crate) fn start_count(&mut self, batch: &Batch) -> Result<ImageCount> {
         let counted = batch.labels.iter().filter(|&&label| label != IGNORED).count() as f32;
-        let is_part =
-            batch.labels.len() == net.plan.frame.images() * self.layout.sharding.own().len();
-        if !is_part {
+        if batch.labels.len() != self.images() {
             return Ok(ImageCount { counted, pending: None }); // all rows are here
         }
-        net.device.upload(self.layout.counted, &[counted])?;
-        let pending = Some(self.comm.all_reduce(&mut net.device, self.layout.counted)?);
+        self.net.device.upload(self.layout.counted, &[counted])?;
+        let pending = Some(self.comm.all_reduce(&mut self.net.device, self.layout.counted)?);
         Ok(ImageCount { counted, pending })
     }
 
     /// The fraction of a batch's labelled images that are in the shard with this tally.
     pub(crate) fn share_of_batch(
         &mut self,
-        net: &mut DeviceNetwork,
         image_count: &mut ImageCount,
         tally: Tally,
     ) -> Result<f64> {
         if let Some(handle) = image_count.pending.take() {
-            self.comm.wait(&mut net.device, handle)?;
+            self.comm.wait(&mut self.net.device, handle)?;
             let mut sum = [0.0];
-            net.device.download_into(self.layout.counted, &mut sum)?;
+            self.net.device.download_into(self.layout.counted, &mut sum)?;
             [image_count.counted] = sum;
         }
         Ok(tally.images / f64::from(image_count.counted.max(1.0)))
     }
 
     /// Copies a shard's tally to the host.
-    pub(crate) fn store_tally(&mut self, net: &DeviceNetwork, shard: usize) -> Result<()> {
+    pub(crate) fn store_tally(&mut self, shard: usize) -> Result<()> {
         let sums = &mut self.tallies[4 * shard..4 * shard + 4];
-        Ok(net.device.download_into(net.plan.frame.tally, sums)?)
+        Ok(self.net.device.download_into(self.net.plan.frame.tally, sums)?)
     }
 
     /// Copies the probabilities of this rank's shard with index `number` to the host.
-    pub(crate) fn store_probabilities(&mut self, net: &DeviceNetwork, number: usize) -> Result<()> {
-        let from = net.plan.frame.probabilities;
+    pub(crate) fn store_probabilities(&mut self, number: usize) -> Result<()> {
+        let from = self.net.plan.frame.probabilities;
         let to = &mut self.tested[number * from.len()..(number + 1) * from.len()];
-        Ok(net.device.download_into(from, to)?)
+        Ok(self.net.device.download_into(from, to)?)
     }
 
-    /// The probabilities of this rank's rows.
-    pub(crate) fn tested(&self) -> &[f32] {
-        &self.tested
+    /// Copies the probabilities of this rank's rows.
+    pub(crate) fn probabilities(&self, into: &mut [f32]) {
+        into.copy_from_slice(&self.tested[..into.len()]);
     }
 
     /// The batch's tally: the sum over all shards, in shard order on any number of ranks.
-    pub(crate) fn tally_of_all(
-        &mut self,
-        net: &mut DeviceNetwork,
-        exchange: Option<&mut ControlExchange>,
-    ) -> Result<Tally> {
-        self.exchange_tallies(net, exchange)?;
+    pub(crate) fn tally_of_all(&mut self, exchange: Option<&mut ControlExchange>) -> Result<Tally> {
+        self.exchange_tallies(exchange)?;
         let mut total = Tally::default();
         let (shards, _) = self.tallies.as_chunks::<4>();
         shards.iter().for_each(|&sums| total.add(Tally::from_kernel(sums)));
@@ -138,10 +143,9 @@ impl Shards {
     /// Gathers the tallies and control flags of all ranks.
     pub(crate) fn exchange_tallies(
         &mut self,
-        net: &mut DeviceNetwork,
         exchange: Option<&mut ControlExchange>,
     ) -> Result<()> {
-        let Shards { layout, comm, tallies, gathered, .. } = self;
+        let Shards { net, layout, comm, tallies, gathered, .. } = self;
         let device = &mut net.device;
         let own = 4 * layout.sharding.own().start..4 * layout.sharding.own().end;
         let (here, block) = (own.len(), layout.own_tally.len());
@@ -163,17 +167,13 @@ impl Shards {
 
     /// Multiplies the gradient of the shard's mean loss by the shard's `share` of the batch's
     /// images. Updates of running statistics get the same weight.
-    pub(crate) fn weigh(
-        &mut self,
-        net: &mut DeviceNetwork,
-        d_scores: Slot,
-        share: f64,
-    ) -> Result<()> {
+    pub(crate) fn weigh(&mut self, d_scores: Slot, share: f64) -> Result<()> {
+        let Shards { net, scores, .. } = self;
         let device = &mut net.device;
         if share != 1.0 {
-            device.download_into(d_scores, &mut self.scores)?;
-            self.scores.iter_mut().for_each(|score| *score *= share as f32);
-            device.upload(d_scores, &self.scores)?;
+            device.download_into(d_scores, scores)?;
+            scores.iter_mut().for_each(|score| *score *= share as f32);
+            device.upload(d_scores, scores)?;
         }
         if net.plan.network.parameters.has_statistics() {
             let weight = net.plan.network.clock.part(4, Shape::from([1]));
@@ -186,11 +186,10 @@ impl Shards {
     /// layer whose units are split, `units` returns the number of this rank's units and of all.
     pub(super) fn sum_norms(
         &mut self,
-        net: &mut DeviceNetwork,
         stats: &mut LayerStats,
         units: &dyn Fn(&str) -> Option<(usize, usize)>,
     ) -> Result<()> {
-        let Shards { layout, comm, norms, .. } = self;
+        let Shards { net, layout, comm, norms, .. } = self;
         if layout.sharding.world == 1 {
             return Ok(()); // its share is the whole
         }
