@@ -103,7 +103,7 @@ impl Checkpoint {
     pub fn read(path: &Path) -> Result<Checkpoint> {
         let refused = |reason: String| Error::Checkpoint { path: path.into(), reason };
         let bytes = files::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
-        Checkpoint::from_bytes(&bytes, path).map_err(|refusal| refused(refusal.to_string()))
+        Checkpoint::from_file(&bytes, path)
     }
 
     /// A checkpoint whose file another process has read, at `path`.

@@ -10,39 +10,38 @@ mod cifar;
 
 pub use cifar::{cifar_11pct, cifar_13pct, cifar_18pct, cifar_19pct, cifar_80sec};
 
-/// Every built-in recipe: its name and what it is.
-pub fn all() -> &'static [(&'static str, &'static str)] {
-    &[
-        ("paper", "section 5 of the paper: rate 0.01, divided by ten on plateaus, 90 epochs"),
-        ("source", "the 2012 source's net 145: biases at twice the rate, phases set by hand"),
-        ("caffe", "BVLC's bvlc_alexnet: batch 256, divided by ten every 20 epochs"),
-        ("torchvision", "PyTorch's ImageNet example: batch 256, unit scale, every 30 epochs"),
-        ("vgg", "Simonyan and Zisserman 2014: batch 256, rate 0.01, divided by ten on plateaus"),
-        ("paper-64", "the paper's recipe for 64 x 64 images and minutes instead of days"),
-        ("cifar-80sec", "cuda-convnet's 26 % net: no augmentation, about 10 epochs"),
-        ("cifar-19pct", "cuda-convnet's 19 % net: no augmentation, constant rate"),
-        ("cifar-18pct", "cuda-convnet's 18 % net: no augmentation, 140 epochs"),
-        ("cifar-13pct", "cuda-convnet's 13 % net: random crops of 24 and mirrors, 160 epochs"),
-        ("cifar-11pct", "cuda-convnet's 11 % net: the same, 520 epochs"),
-    ]
+/// Every built-in recipe: its name, the function that returns it, and what it is.
+const ALL: [(&str, fn() -> Recipe, &str); 11] = [
+    ("paper", paper, "section 5 of the paper: rate 0.01, divided by ten on plateaus, 90 epochs"),
+    ("source", source, "the 2012 source's net 145: biases at twice the rate, phases set by hand"),
+    ("caffe", caffe, "BVLC's bvlc_alexnet: batch 256, divided by ten every 20 epochs"),
+    (
+        "torchvision",
+        torchvision,
+        "PyTorch's ImageNet example: batch 256, unit scale, every 30 epochs",
+    ),
+    ("vgg", vgg, "Simonyan and Zisserman 2014: batch 256, rate 0.01, divided by ten on plateaus"),
+    ("paper-64", paper_64, "the paper's recipe for 64 x 64 images and minutes instead of days"),
+    ("cifar-80sec", cifar_80sec, "cuda-convnet's 26 % net: no augmentation, about 10 epochs"),
+    ("cifar-19pct", cifar_19pct, "cuda-convnet's 19 % net: no augmentation, constant rate"),
+    ("cifar-18pct", cifar_18pct, "cuda-convnet's 18 % net: no augmentation, 140 epochs"),
+    (
+        "cifar-13pct",
+        cifar_13pct,
+        "cuda-convnet's 13 % net: random crops of 24 and mirrors, 160 epochs",
+    ),
+    ("cifar-11pct", cifar_11pct, "cuda-convnet's 11 % net: the same, 520 epochs"),
+];
+
+/// The name of every built-in recipe and what it is.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALL.into_iter().map(|(name, _, about)| (name, about))
 }
 
 /// A built-in recipe.
 pub fn find(name: &str) -> Option<Recipe> {
-    Some(match name {
-        "paper" => paper(),
-        "source" => source(),
-        "caffe" => caffe(),
-        "torchvision" => torchvision(),
-        "vgg" => vgg(),
-        "paper-64" => paper_64(),
-        "cifar-80sec" => cifar_80sec(),
-        "cifar-19pct" => cifar_19pct(),
-        "cifar-18pct" => cifar_18pct(),
-        "cifar-13pct" => cifar_13pct(),
-        "cifar-11pct" => cifar_11pct(),
-        _ => return None,
-    })
+    let (_, recipe, _) = ALL.into_iter().find(|(known, ..)| *known == name)?;
+    Some(recipe())
 }
 
 /// The recipe that belongs to a built-in model; a model of the user's own gets the paper's.
