@@ -8,7 +8,8 @@ use clap::{Parser, ValueEnum};
 use data::collection::Collection;
 use data::shards::Encoding;
 use data::{
-    CropMode, Folder, Loader, LoaderPlan, PrepareOptions, ReadBuffer, Shards, Source, prepare,
+    CropMode, Crops, Folder, Loader, LoaderPlan, PrepareOptions, ReadBuffer, Shards, Source,
+    prepare,
 };
 use random::{Purpose, Stream};
 use std::path::{Path, PathBuf};
@@ -191,7 +192,8 @@ fn time_copies(raw: &dyn Source, threads: usize, rounds: usize) {
     let memory: Vec<Vec<u8>> =
         images.map(|index| raw.read(index, &mut buffer).expect("just prepared").to_vec()).collect();
     let by_source = |index: usize, view: View, into: &mut [u8], buffer: &mut ReadBuffer| {
-        raw.read_crops(index, &[view], (CROP, CROP), into, buffer).expect("just prepared");
+        let crops = Crops { views: &[view], size: (CROP, CROP), into };
+        raw.read_crops(index, crops, buffer).expect("just prepared");
     };
     let by_memcpy = |index: usize, view: View, into: &mut [u8], _: &mut ReadBuffer| {
         let View { top, left, .. } = view;

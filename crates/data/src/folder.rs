@@ -8,8 +8,7 @@ use crate::layout::skipped::SkippedFiles;
 use crate::layout::tree::{DiskTree, FileTree, TreeEntryKind};
 use crate::layout::{Arranged, Labelling, arrange};
 use crate::square::SquareDecoder;
-use crate::{ReadBuffer, Result, Source};
-use augment::View;
+use crate::{Crops, ReadBuffer, Result, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,9 +22,9 @@ pub struct Folder {
 }
 
 /// A training and a test set, and notes for the user.
-pub(crate) struct TrainTest {
-    pub(crate) train: Folder,
-    pub(crate) test: Folder,
+pub(crate) struct TrainTest<S> {
+    pub(crate) train: S,
+    pub(crate) test: S,
     /// Names in words; empty if classes have only ids.
     pub(crate) class_names: Vec<String>,
     pub(crate) notes: Vec<String>,
@@ -66,7 +65,11 @@ impl Folder {
     }
 
     /// The data set in `root`, in any known layout.
-    pub(crate) fn split(root: &Path, labelling: &Labelling, side: usize) -> Result<TrainTest> {
+    pub(crate) fn split(
+        root: &Path,
+        labelling: &Labelling,
+        side: usize,
+    ) -> Result<TrainTest<Folder>> {
         let arranged = arrange(&DiskTree::new(root), labelling)?;
         let Arranged { kind, classes, train, test, mut notes } = arranged;
         if kind == tiny_imagenet::KIND {
@@ -125,16 +128,9 @@ impl Source for Folder {
         self.decoder.read(index, self.path(index), buffer)
     }
 
-    fn read_crops(
-        &self,
-        index: usize,
-        views: &[View],
-        size: (usize, usize),
-        into: &mut [u8],
-        buffer: &mut ReadBuffer,
-    ) -> Result<()> {
+    fn read_crops(&self, index: usize, crops: Crops<'_>, buffer: &mut ReadBuffer) -> Result<()> {
         read_file(self.path(index), buffer)?;
-        self.decoder.read_crops(index, self.path(index), views, size, into, buffer)
+        self.decoder.read_crops(index, self.path(index), crops, buffer)
     }
 
     fn remarks(&self) -> Vec<String> {

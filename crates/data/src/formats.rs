@@ -120,6 +120,25 @@ impl fmt::Display for Format {
 }
 
 impl Unsupported {
+    /// Each format with its name, and the endings of its files.
+    const TABLE: [(Unsupported, &str, &[&str]); 11] = [
+        (Unsupported::Avif, "AVIF", &["avif", "avifs"]),
+        (Unsupported::Heic, "HEIC", &["heic", "heif", "heics", "heifs", "hif"]),
+        (Unsupported::JpegXl, "JPEG XL", &["jxl"]),
+        (Unsupported::Jpeg2000, "JPEG 2000", &["jp2", "j2k", "jpf", "jpx", "j2c"]),
+        (
+            Unsupported::Raw,
+            "camera raw",
+            &["dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef"],
+        ),
+        (Unsupported::Photoshop, "Photoshop", &["psd", "psb"]),
+        (Unsupported::Icon, "icon", &["ico", "cur"]),
+        (Unsupported::Netpbm, "Netpbm", &["pbm", "pgm", "ppm", "pnm", "pam"]),
+        (Unsupported::Targa, "TGA", &["tga"]),
+        (Unsupported::HighRange, "high dynamic range", &["exr", "hdr"]),
+        (Unsupported::Svg, "SVG", &["svg", "svgz"]),
+    ];
+
     /// The format of a file that starts with `bytes`.
     pub fn of(bytes: &[u8]) -> Option<Unsupported> {
         match bytes {
@@ -142,21 +161,8 @@ impl Unsupported {
 
     /// The format of files with this extension.
     fn of_extension(ending: &str) -> Option<Unsupported> {
-        const RAW: [&str; 9] = ["dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef"];
-        Some(match ending {
-            "avif" | "avifs" => Unsupported::Avif,
-            "heic" | "heif" | "heics" | "heifs" | "hif" => Unsupported::Heic,
-            "jxl" => Unsupported::JpegXl,
-            "jp2" | "j2k" | "jpf" | "jpx" | "j2c" => Unsupported::Jpeg2000,
-            "psd" | "psb" => Unsupported::Photoshop,
-            "ico" | "cur" => Unsupported::Icon,
-            "pbm" | "pgm" | "ppm" | "pnm" | "pam" => Unsupported::Netpbm,
-            "tga" => Unsupported::Targa,
-            "exr" | "hdr" => Unsupported::HighRange,
-            "svg" | "svgz" => Unsupported::Svg,
-            _ if RAW.contains(&ending) => Unsupported::Raw,
-            _ => return None,
-        })
+        let known = Unsupported::TABLE.iter().find(|(.., endings)| endings.contains(&ending));
+        known.map(|&(format, ..)| format)
     }
 
     /// How to convert such a file.
@@ -192,19 +198,8 @@ fn brand(bytes: &[u8]) -> Option<Unsupported> {
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unsupported::Avif => "AVIF",
-            Unsupported::Heic => "HEIC",
-            Unsupported::JpegXl => "JPEG XL",
-            Unsupported::Jpeg2000 => "JPEG 2000",
-            Unsupported::Raw => "camera raw",
-            Unsupported::Photoshop => "Photoshop",
-            Unsupported::Icon => "icon",
-            Unsupported::Netpbm => "Netpbm",
-            Unsupported::Targa => "TGA",
-            Unsupported::HighRange => "high dynamic range",
-            Unsupported::Svg => "SVG",
-        })
+        let known = Unsupported::TABLE.iter().find(|(format, ..)| format == self);
+        f.write_str(known.expect("every format is in the table").1)
     }
 }
 

@@ -99,6 +99,6 @@ pub use open::{DatasetOptions, open, open_watched, stored_exif, stored_side};
 pub use prepare::{PrepareOptions, prepare};
 pub use shapes::Shapes;
 pub use shards::Shards;
-pub use source::{ReadBuffer, Source, Subset, spread_over_classes};
+pub use source::{Crops, ReadBuffer, Source, Subset, spread_over_classes};
 pub use statistics::Statistics;
 pub use watch::ReadWatch;

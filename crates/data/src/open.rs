@@ -2,7 +2,7 @@
 
 use crate::collection::{CollectionSource, packed};
 use crate::decode::ExifMode;
-use crate::folder::{Folder, TrainTest, class_names};
+use crate::folder::{Folder, class_names};
 use crate::known_files::KnownFiles;
 use crate::layout::{Labelling, names};
 use crate::shards::Manifest;
@@ -103,12 +103,10 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
     let (mut notes, mut statistics, mut names) = (Vec::new(), None, Vec::new());
     let mut memory_limit = options.memory_limit;
     let given = options.labelling.gives_labels();
-    let (train, test): (Arc<dyn Source>, Arc<dyn Source>) = if what == "shapes" && !given {
+    let (train, test) = if what == "shapes" && !given {
         let (train, test) = options.shapes;
-        (
-            Arc::new(Shapes::train(Shapes::SEED, options.side, train)),
-            Arc::new(Shapes::test(Shapes::SEED, options.side, test)),
-        )
+        let train = Shapes::train(Shapes::SEED, options.side, train);
+        shared((train, Shapes::test(Shapes::SEED, options.side, test)))
     } else if Manifest::is_at(path) && !given {
         let manifest = Manifest::read(path)?;
         manifest.check_exif(path, options.exif)?;
@@ -121,45 +119,38 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
         if train.keeps_whole_images() {
             memory_limit = 0; // `Memory` keeps only the centre squares
         }
-        (Arc::new(train), Arc::new(test))
+        shared((train, test))
     } else if let Some(known) = KnownFiles::find(path)?.filter(|_| !given) {
         if known.folder() != path {
             notes.push(format!("{}: this folder is used", known.folder().display()));
         }
-        known_files(&known, options.side)?
+        match &known {
+            KnownFiles::Cifar(folder) => shared(Cifar::open(folder, options.side)?),
+            KnownFiles::Idx(folder) => shared(Idx::open(folder, options.side)?),
+        }
     } else if packed::is_packed(path) {
         let collection = packed::open(path, &options.labelling, &|_, _| ())?;
         (names, notes) = (class_names(&collection.classes), collection.notes.clone());
-        let (train, test) = CollectionSource::split(collection, options.side, options.exif);
-        (Arc::new(train), Arc::new(test))
+        shared(CollectionSource::split(collection, options.side, options.exif))
     } else if Shards::is_at(path) && !given {
         let split = Shards::split_webdataset(path, options.side)?;
         (names, notes) = (split.class_names, split.notes);
         let (train, test) = (split.train, split.test);
-        (Arc::new(train.with_exif(options.exif)), Arc::new(test.with_exif(options.exif)))
+        shared((train.with_exif(options.exif), test.with_exif(options.exif)))
     } else {
         check_folder(path)?;
         let split = Folder::split(path, &options.labelling, options.side)?;
-        let TrainTest { train, test, class_names, notes: split_notes } = split;
-        (names, notes) = (class_names, split_notes);
-        (Arc::new(train.with_exif(options.exif)), Arc::new(test.with_exif(options.exif)))
+        (names, notes) = (split.class_names, split.notes);
+        let (train, test) = (split.train, split.test);
+        shared((train.with_exif(options.exif), test.with_exif(options.exif)))
     };
     let set = Dataset::new(what.to_owned(), train, test);
     Ok((Dataset { class_names: names, notes, statistics, ..set }, memory_limit))
 }
 
-/// The images of CIFAR or MNIST files.
-fn known_files(known: &KnownFiles, side: usize) -> Result<(Arc<dyn Source>, Arc<dyn Source>)> {
-    Ok(match known {
-        KnownFiles::Cifar(folder) => {
-            let (train, test) = Cifar::open(folder, side)?;
-            (Arc::new(train), Arc::new(test))
-        }
-        KnownFiles::Idx(folder) => {
-            let (train, test) = Idx::open(folder, side)?;
-            (Arc::new(train), Arc::new(test))
-        }
-    })
+/// A training and a test set of one kind, behind the trait.
+fn shared<S: Source + 'static>((train, test): (S, S)) -> (Arc<dyn Source>, Arc<dyn Source>) {
+    (Arc::new(train), Arc::new(test))
 }
 
 /// The side of a set's stored images, before they are resized: that of CIFAR's and MNIST's images,

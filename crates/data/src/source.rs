@@ -45,27 +45,19 @@ pub trait Source: Send + Sync {
         self.size()
     }
 
-    /// Copies crops of image `index` into `into`, one after another: for each of `views` one of
-    /// `size` (height, width), not mirrored. Views are positions in an image of
+    /// Copies crops of image `index`. Their views are positions in an image of
     /// [`size_of`](Self::size_of).
     ///
     /// A source may decode only the part of the image that a crop shows; the pixels are the same.
     ///
     /// # Errors
-    /// If the image cannot be read or decoded; the content of `into` is then unspecified.
+    /// If the image cannot be read or decoded; the content of `crops.into` is then unspecified.
     ///
     /// # Panics
-    /// If a crop exceeds the image, or `into` does not have the size of these crops.
-    fn read_crops(
-        &self,
-        index: usize,
-        views: &[View],
-        size: (usize, usize),
-        into: &mut [u8],
-        buffer: &mut ReadBuffer,
-    ) -> Result<()> {
+    /// If a crop exceeds the image, or `crops.into` does not have the size of these crops.
+    fn read_crops(&self, index: usize, crops: Crops<'_>, buffer: &mut ReadBuffer) -> Result<()> {
         let width = self.size().1;
-        copy_crops(self.read(index, buffer)?, width, views, size, into);
+        crops.copy(self.read(index, buffer)?, width);
         Ok(())
     }
 
@@ -75,17 +67,44 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// Copies crops of an image in memory.
-pub(crate) fn copy_crops(
-    pixels: &[u8],
-    width: usize,
-    views: &[View],
-    size: (usize, usize),
-    into: &mut [u8],
-) {
-    assert_eq!(into.len(), views.len() * size.0 * size.1 * 3, "{} crops of {size:?}", views.len());
-    for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
-        augment::crop(pixels, width, view.top, view.left, size, to);
+/// Crops of one image that are read into memory.
+#[derive(Debug)]
+pub struct Crops<'a> {
+    /// The position of each crop; crops are not mirrored.
+    pub views: &'a [View],
+    /// Height and width of each crop, in pixels.
+    pub size: (usize, usize),
+    /// The pixels of the crops, one after another: height x width x 3 bytes each.
+    pub into: &'a mut [u8],
+}
+
+impl Crops<'_> {
+    /// Each view with its pixels.
+    ///
+    /// # Panics
+    /// If `into` does not have the size of these crops.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = (&View, &mut [u8])> {
+        let Crops { views, size, into } = self;
+        let bytes = size.0 * size.1 * 3;
+        assert_eq!(into.len(), views.len() * bytes, "{} crops of {size:?}", views.len());
+        views.iter().zip(into.chunks_exact_mut(bytes))
+    }
+
+    /// Copies the crops out of an image in memory.
+    pub(crate) fn copy(mut self, pixels: &[u8], width: usize) {
+        let size = self.size;
+        for (view, to) in self.each() {
+            augment::crop(pixels, width, view.top, view.left, size, to);
+        }
+    }
+
+    /// The part of an image of `whole` (height, width) that the views cover.
+    pub(crate) fn part(&self, whole: (usize, usize)) -> Rectangle {
+        let (height, width) = self.size;
+        match *self.views {
+            [View { top, left, .. }] => Rectangle { top, left, height, width },
+            _ => Rectangle::whole(whole),
+        }
     }
 }
 
@@ -114,14 +133,6 @@ pub struct ReadBuffer {
 /// Larger image buffers are freed before the next image, so that one huge image does not occupy
 /// memory for the rest of the run.
 const KEPT_BYTES: usize = 64 << 20;
-
-/// The part of an image of `whole` (height, width) that `views` cover.
-pub(crate) fn part_of(views: &[View], size: (usize, usize), whole: (usize, usize)) -> Rectangle {
-    match *views {
-        [View { top, left, .. }] => Rectangle { top, left, height: size.0, width: size.1 },
-        _ => Rectangle::whole(whole),
-    }
-}
 
 impl ReadBuffer {
     /// Decodes `file` into `decoded`, and checks that the image can be resized.
@@ -169,19 +180,13 @@ impl ReadBuffer {
 
     /// Crops of the centre square of `decoded`, after its shorter side is resized to `side`. For a
     /// single crop, only its pixels are computed.
-    pub(crate) fn square_crops(
-        &mut self,
-        side: usize,
-        views: &[View],
-        size: (usize, usize),
-        into: &mut [u8],
-    ) {
-        if let [_] = views {
-            let part = part_of(views, size, (side, side));
-            self.resizer.square_crop(&self.decoded, side, part, into);
+    pub(crate) fn square_crops(&mut self, side: usize, crops: Crops<'_>) {
+        if let [_] = crops.views {
+            let part = crops.part((side, side));
+            self.resizer.square_crop(&self.decoded, side, part, crops.into);
         } else {
             self.resizer.square(&self.decoded, side, &mut self.image);
-            copy_crops(&self.image.pixels, side, views, size, into);
+            crops.copy(&self.image.pixels, side);
         }
     }
 }
@@ -269,15 +274,8 @@ impl Source for Subset {
         self.source.size_of(self.original(index))
     }
 
-    fn read_crops(
-        &self,
-        index: usize,
-        views: &[View],
-        size: (usize, usize),
-        into: &mut [u8],
-        buffer: &mut ReadBuffer,
-    ) -> Result<()> {
-        self.source.read_crops(self.original(index), views, size, into, buffer)
+    fn read_crops(&self, index: usize, crops: Crops<'_>, buffer: &mut ReadBuffer) -> Result<()> {
+        self.source.read_crops(self.original(index), crops, buffer)
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -3,9 +3,8 @@
 use crate::decode::{ExifMode, square};
 use crate::jpeg::Extent;
 use crate::remarks::ImageRemarks;
-use crate::source::part_of;
-use crate::{Error, ReadBuffer, Result};
-use augment::{Resizer, View};
+use crate::{Crops, Error, ReadBuffer, Result};
+use augment::Resizer;
 use std::path::Path;
 
 /// Decodes the image files of a source to `side` x `side` pixels: shorter side resized, then the
@@ -45,18 +44,16 @@ impl SquareDecoder {
         &self,
         index: usize,
         path: &Path,
-        views: &[View],
-        size: (usize, usize),
-        into: &mut [u8],
+        crops: Crops<'_>,
         buffer: &mut ReadBuffer,
     ) -> Result<()> {
-        let part = part_of(views, size, self.size());
+        let part = crops.part(self.size());
         let part = |whole| Resizer::square_reach(whole, self.side, part);
         let decoded = buffer.decode_part(self.exif, part, Extent::Needed);
         decoded.map_err(|reason| Error::image(path, reason))?;
         let is_enlarged = buffer.decoded.height.min(buffer.decoded.width) < self.side;
         self.remarks.add(index, buffer.is_oriented(), is_enlarged);
-        buffer.square_crops(self.side, views, size, into);
+        buffer.square_crops(self.side, crops);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use alexnet_data::collection::{Class, Collection, FileLocation, LabelledFile};
 use alexnet_data::shards::Keep;
-use alexnet_data::{Folder, PrepareOptions, ReadBuffer, Shards, Source, prepare};
+use alexnet_data::{Crops, Folder, PrepareOptions, ReadBuffer, Shards, Source, prepare};
 use augment::{View, ten_crop};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
@@ -43,9 +43,10 @@ fn crops_of_plain_jpegs_allocate_nothing() {
         let mut read = |times: usize| {
             for image in (0..2).cycle().take(times) {
                 let views: [View; 10] = ten_crop(source.size_of(image), crop);
-                source.read_crops(image, &views, crop, &mut crops, &mut buffer).unwrap();
-                let first = &mut crops[..one];
-                source.read_crops(image, &views[..1], crop, first, &mut buffer).unwrap();
+                let all = Crops { views: &views, size: crop, into: &mut crops };
+                source.read_crops(image, all, &mut buffer).unwrap();
+                let first = Crops { views: &views[..1], size: crop, into: &mut crops[..one] };
+                source.read_crops(image, first, &mut buffer).unwrap();
             }
         };
         read(2);

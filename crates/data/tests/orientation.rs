@@ -4,7 +4,8 @@
 use alexnet_data::collection::Collection;
 use alexnet_data::shards::{Encoding, Keep, Manifest};
 use alexnet_data::{
-    DatasetOptions, ExifMode, Folder, PrepareOptions, ReadBuffer, Source, decode, prepare, verify,
+    Crops, DatasetOptions, ExifMode, Folder, PrepareOptions, ReadBuffer, Source, decode, prepare,
+    verify,
 };
 use augment::{Image, Resizer, View};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
@@ -104,7 +105,8 @@ fn check(source: &dyn Source, what: &str, apply: bool) {
         for (top, left) in [(0, 0), (13, 11), (5, 2), (0, 11), (13, 0)] {
             let (mut crop, mut want) = (vec![0; 7 * 9 * 3], vec![0; 7 * 9 * 3]);
             let view = View { top, left, mirror: false };
-            source.read_crops(index, &[view], size, &mut crop, &mut buffer).unwrap();
+            let asked = Crops { views: &[view], size, into: &mut crop };
+            source.read_crops(index, asked, &mut buffer).unwrap();
             augment::crop(&square.pixels, SIDE, top, left, size, &mut want);
             assert!(crop == want, "{what}: {name} at {top}, {left}, apply {apply}");
         }

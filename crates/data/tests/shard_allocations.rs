@@ -3,7 +3,7 @@
 
 use alexnet_data::collection::{Class, Collection, FileLocation, LabelledFile};
 use alexnet_data::shards::{Encoding, Keep};
-use alexnet_data::{PrepareOptions, ReadBuffer, Shards, Source, prepare};
+use alexnet_data::{Crops, PrepareOptions, ReadBuffer, Shards, Source, prepare};
 use augment::{View, ten_crop};
 
 #[global_allocator]
@@ -36,7 +36,8 @@ fn crops_of_raw_shards_allocate_nothing() {
         let mut read = |times: usize| {
             for image in (0..2).cycle().take(times) {
                 let views: [View; 10] = ten_crop(shards.size_of(image), crop);
-                shards.read_crops(image, &views, crop, &mut crops, &mut buffer).unwrap();
+                let all = Crops { views: &views, size: crop, into: &mut crops };
+                shards.read_crops(image, all, &mut buffer).unwrap();
             }
         };
         read(4); // the first reading compares checksums, the second is as all that follow

@@ -3,8 +3,7 @@
 use super::{Collection, LabelledFile};
 use crate::decode::ExifMode;
 use crate::square::SquareDecoder;
-use crate::{ReadBuffer, Result, Source};
-use augment::View;
+use crate::{Crops, ReadBuffer, Result, Source};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,17 +67,10 @@ impl Source for CollectionSource {
         self.decoder.read(index, Path::new(&file.name), buffer)
     }
 
-    fn read_crops(
-        &self,
-        index: usize,
-        views: &[View],
-        size: (usize, usize),
-        into: &mut [u8],
-        buffer: &mut ReadBuffer,
-    ) -> Result<()> {
+    fn read_crops(&self, index: usize, crops: Crops<'_>, buffer: &mut ReadBuffer) -> Result<()> {
         let file = &self.files()[index];
         self.collection.read(file, &mut buffer.file)?;
-        self.decoder.read_crops(index, Path::new(&file.name), views, size, into, buffer)
+        self.decoder.read_crops(index, Path::new(&file.name), crops, buffer)
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -2,7 +2,7 @@ use super::*;
 use crate::scratch_dir::ScratchDir;
 
 /// As with no word on labels.
-fn split(folder: &ScratchDir) -> Result<TrainTest> {
+fn split(folder: &ScratchDir) -> Result<TrainTest<Folder>> {
     Folder::split(folder.path(), &Labelling::default(), 8)
 }
 

@@ -2,7 +2,7 @@
 
 use super::stall::ReadClock;
 use super::{LoaderMode, LoaderPlan};
-use crate::{Error, ReadBuffer, Result, Source};
+use crate::{Crops, Error, ReadBuffer, Result, Source};
 use augment::{ColorShift, Resizer, View};
 use random::{Purpose, Stream};
 
@@ -125,7 +125,7 @@ impl Batch {
         let to = &mut self.pixels[first * bytes..rows.end * bytes];
         let Scratch { buffer, resizer } = scratch;
         let read = match plan.rectangle(epoch, drawn_for, square) {
-            None => source.read_crops(sample, views, plan.crop, to, buffer),
+            None => source.read_crops(sample, Crops { views, size: plan.crop, into: to }, buffer),
             Some(part) => source
                 .read(sample, buffer)
                 .map(|pixels| resizer.window(pixels, square, part, plan.crop, to)),

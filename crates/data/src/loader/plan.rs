@@ -63,15 +63,8 @@ impl LoaderPlan {
     /// Training on random crops, mirrored half the time.
     pub fn training(rows: usize, crop: (usize, usize), seed: u64) -> LoaderPlan {
         let views = CropMode::One { random_place: true, mirror: true };
-        LoaderPlan {
-            rows,
-            part: (0, 1),
-            crop,
-            seed,
-            mode: LoaderMode::Training,
-            views,
-            jitter: None,
-        }
+        let mode = LoaderMode::Training;
+        LoaderPlan { seed, mode, views, ..LoaderPlan::testing(rows, crop) }
     }
 
     /// Testing on the centre crop of each image.

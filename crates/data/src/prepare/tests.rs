@@ -2,7 +2,9 @@ use super::*;
 use crate::collection::{Class, FileLocation};
 use crate::scratch_dir::{ScratchDir, encoded};
 use crate::shards::ShardIndex;
-use crate::{DatasetOptions, Loader, LoaderPlan, ReadBuffer, Shards, Source, Statistics, open};
+use crate::{
+    Crops, DatasetOptions, Loader, LoaderPlan, ReadBuffer, Shards, Source, Statistics, open,
+};
 use augment::{Resizer, View, shorter_side_to, ten_crop};
 use image::ImageFormat;
 use std::collections::BTreeMap;
@@ -189,12 +191,14 @@ fn check_crops(
 ) {
     let mut buffer = ReadBuffer::default();
     let mut crops = vec![0; views.len() * crop.0 * crop.1 * 3];
-    source.read_crops(index, views, crop, &mut crops, &mut buffer).unwrap();
+    let asked = Crops { views, size: crop, into: &mut crops };
+    source.read_crops(index, asked, &mut buffer).unwrap();
     // The whole image is the one crop that is as large.
     let size = source.size_of(index);
     let mut whole = vec![0; size.0 * size.1 * 3];
     let all = View { top: 0, left: 0, mirror: false };
-    source.read_crops(index, &[all], size, &mut whole, &mut buffer).unwrap();
+    let asked = Crops { views: &[all], size, into: &mut whole };
+    source.read_crops(index, asked, &mut buffer).unwrap();
     if let Some(exact) = exact {
         assert_eq!(whole, exact.pixels);
     }
@@ -220,7 +224,8 @@ fn at_another_side_images_are_resized() {
         assert_eq!(train.read(0, &mut buffer).unwrap(), small.pixels);
         let mut crop = vec![0; 5 * 4 * 3];
         let view = View { top: 2, left: 3, mirror: false };
-        train.read_crops(0, &[view], (5, 4), &mut crop, &mut buffer).unwrap();
+        let asked = Crops { views: &[view], size: (5, 4), into: &mut crop };
+        train.read_crops(0, asked, &mut buffer).unwrap();
         let mut wanted = vec![0; 5 * 4 * 3];
         augment::crop(&small.pixels, 8, 2, 3, (5, 4), &mut wanted);
         assert_eq!(crop, wanted);
@@ -386,7 +391,8 @@ fn damage_is_found_by_its_checksum_and_named() {
         let mut crop = vec![0; 12 * 12 * 3];
         let view = View { top: 0, left: 0, mirror: false };
         for _ in 0..2 {
-            let error = train.read_crops(4, &[view], (12, 12), &mut crop, &mut buffer).unwrap_err();
+            let asked = Crops { views: &[view], size: (12, 12), into: &mut crop };
+            let error = train.read_crops(4, asked, &mut buffer).unwrap_err();
             let name = format!("train-000001.tar/000000004.{}: damaged", encoding.extension());
             assert!(error.to_string().starts_with(&name), "{error}");
         }
@@ -408,7 +414,8 @@ fn a_raw_shard_that_shrinks_under_a_reader_is_an_error() {
     let mut buffer = ReadBuffer::default();
     let mut crop = |index: usize| {
         let (view, mut pixels) = (View { top: 3, left: 2, mirror: false }, vec![0; 10 * 9 * 3]);
-        let read = shards.read_crops(index, &[view], (10, 9), &mut pixels, &mut buffer);
+        let asked = Crops { views: &[view], size: (10, 9), into: &mut pixels };
+        let read = shards.read_crops(index, asked, &mut buffer);
         read.map(|()| pixels)
     };
     let whole: Vec<_> = (0..2 * count).map(|index| crop(index % count).unwrap()).collect();

@@ -6,12 +6,12 @@ use super::rows::Crop;
 use super::{IndexEntry, ShardIndex, file_names, webdataset};
 use crate::bounded::{self, LONGEST_IMAGE};
 use crate::decode::{ExifMode, Reason};
+use crate::folder::TrainTest;
 use crate::held_out::hold_out;
 use crate::jpeg::Extent;
 use crate::remarks::ImageRemarks;
-use crate::source::{copy_crops, part_of};
-use crate::{Error, ReadBuffer, Result, Source};
-use augment::{Image, Rectangle, Resizer, View, shorter_side_to};
+use crate::{Crops, Error, ReadBuffer, Result, Source};
+use augment::{Image, Rectangle, Resizer, shorter_side_to};
 use mapped::Mapped;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -40,15 +40,6 @@ pub struct Shards {
     verified: Vec<AtomicU64>,
     exif: ExifMode,
     remarks: ImageRemarks,
-}
-
-/// A training set, a test set, and notes for the user.
-pub(crate) struct WebdatasetSplit {
-    pub(crate) train: Shards,
-    pub(crate) test: Shards,
-    /// Names in words; empty if no class has one.
-    pub(crate) class_names: Vec<String>,
-    pub(crate) notes: Vec<String>,
 }
 
 struct TarFile {
@@ -122,7 +113,7 @@ impl Shards {
     ///
     /// # Errors
     /// If a file cannot be read or is damaged, or its content is ambiguous.
-    pub(crate) fn split_webdataset(dir: &Path, side: usize) -> Result<WebdatasetSplit> {
+    pub(crate) fn split_webdataset(dir: &Path, side: usize) -> Result<TrainTest<Shards>> {
         let survey = webdataset::survey(dir)?;
         let (first_test, classes, mut notes) = (survey.train, survey.classes, survey.notes);
         let is_named = survey.names.iter().any(|name| !name.is_empty());
@@ -155,7 +146,7 @@ impl Shards {
         let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let (files, encoding): (Arc<[TarFile]>, _) = (files.into(), Encoding::Jpeg { quality: 0 });
         let of = |images| Shards::of(classes.clone(), files.clone(), images, side, encoding, false);
-        Ok(WebdatasetSplit { train: of(train), test: of(test), class_names: names, notes })
+        Ok(TrainTest { train: of(train), test: of(test), class_names: names, notes })
     }
 
     fn of(
@@ -354,16 +345,15 @@ impl Source for Shards {
     fn read_crops(
         &self,
         index: usize,
-        views: &[View],
-        size: (usize, usize),
-        into: &mut [u8],
+        mut crops: Crops<'_>,
         buffer: &mut ReadBuffer,
     ) -> Result<()> {
         let whole = self.size_of(index);
         if self.is_ready(index) {
             let ImageLocation { tar, entry } = self.images[index];
             let map = self.files[tar as usize].map.as_ref();
-            for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
+            let size = crops.size;
+            for (view, to) in crops.each() {
                 let crop = Crop::new(entry.offset, whole, (view.top, view.left), size);
                 // Reading works even if the file has changed under its mapping.
                 if map.is_none_or(|map| crop.copy(map, to).is_err()) {
@@ -372,11 +362,11 @@ impl Source for Shards {
             }
             return Ok(());
         }
-        self.decode(index, whole, part_of(views, size, whole), Extent::Needed, buffer)?;
+        self.decode(index, whole, crops.part(whole), Extent::Needed, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == whole {
-            copy_crops(&buffer.decoded.pixels, whole.1, views, size, into);
+            crops.copy(&buffer.decoded.pixels, whole.1);
         } else {
-            buffer.square_crops(self.side, views, size, into);
+            buffer.square_crops(self.side, crops);
         }
         Ok(())
     }
