@@ -21,6 +21,18 @@ pub fn println(text: impl Display) -> Result<()> {
     Ok(terminal::output::println(text)?)
 }
 
+/// Prints a result on standard output: as one line of JSON, or as text.
+///
+/// # Errors
+/// As [`print()`].
+pub fn result<J: Display, T: Display>(
+    is_json: bool,
+    json: impl FnOnce() -> J,
+    text: impl FnOnce() -> T,
+) -> Result<()> {
+    if is_json { println(json()) } else { print(text()) }
+}
+
 /// Notes that `--palette` has no effect any more.
 pub fn note_palette(palette: Option<u16>) {
     if palette.is_some() {

@@ -111,7 +111,7 @@ pub fn resolve_spec(
 }
 
 /// Sets the precision of a resumed run to the one with which it began, unless `settings` name one.
-/// If that differs, it is used all the same, and a note says that results change from here on. Runs
+/// If that differs, it is used all the same, and the note returned says that results change. Runs
 /// whose `config.toml` has no precision began in f32. `run` is the folder of the resumed run, and
 /// `saved` the text of its `config.toml`, if that was read already.
 ///
@@ -120,10 +120,9 @@ pub fn resolve_spec(
 pub fn resolve_precision(
     settings: &mut Settings,
     (run, saved): (Option<&Path>, Option<String>),
-    say: &mut dyn FnMut(&str),
-) -> Result<()> {
+) -> Result<Option<String>> {
     machine::precision(settings.precision.as_deref())?;
-    let Some(run) = run else { return Ok(()) };
+    let Some(run) = run else { return Ok(None) };
     let saved = match saved {
         Some(saved) => Some(saved),
         None => run_file::read(&run.join("config.toml"))?,
@@ -131,10 +130,8 @@ pub fn resolve_precision(
     let saved = saved.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
     let began = saved.get("precision").and_then(toml::Value::as_str).unwrap_or("f32");
     let now = settings.precision.get_or_insert_with(|| began.to_string());
-    if began != now {
-        say(&format!("the run began in {began}: from here on it has the bits of {now}"));
-    }
-    Ok(())
+    let note = format!("the run began in {began}: from here on it has the bits of {now}");
+    Ok((began != now).then_some(note))
 }
 
 /// Notes a resumed run's change to or from `--parallel hybrid`, whose sums over units are taken in

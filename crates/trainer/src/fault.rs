@@ -15,9 +15,14 @@ pub struct Fault {
 pub type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
+    /// A message with its exit code.
+    pub fn new(code: u8, message: impl Display) -> Fault {
+        Fault { code, message: message.to_string() }
+    }
+
     /// Wrong usage or configuration.
     pub fn usage(message: impl Display) -> Fault {
-        Fault { code: 2, message: message.to_string() }
+        Fault::new(2, message)
     }
 
     /// Adds the rank of one of several processes to the message; rank 0 stands for the run.
@@ -30,7 +35,7 @@ impl Fault {
 
     /// Failure at run time.
     pub fn failure(message: impl Display) -> Fault {
-        Fault { code: 1, message: message.to_string() }
+        Fault::new(1, message)
     }
 }
 
@@ -59,7 +64,7 @@ impl From<train::Error> for Fault {
             E::Diverged { .. } | E::NotFinite { .. } => 5,
             _ => 1,
         };
-        Fault { code, message: format!("{error}{}", flags(&error)) }
+        Fault::new(code, format!("{error}{}", flags(&error)))
     }
 }
 
@@ -108,23 +113,24 @@ fn flags(error: &train::Error) -> String {
     if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(", ")) }
 }
 
-impl From<parallel::Error> for Fault {
-    fn from(error: parallel::Error) -> Fault {
-        train::Error::from(error).into()
-    }
+/// These errors have the exit code and the flags of the training error that they become.
+macro_rules! from_training_errors {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Fault {
+            fn from(error: $error) -> Fault {
+                train::Error::from(error).into()
+            }
+        })*
+    };
 }
-
-impl From<weights::Error> for Fault {
-    fn from(error: weights::Error) -> Fault {
-        train::Error::from(error).into()
-    }
-}
-
-impl From<files::Error> for Fault {
-    fn from(error: files::Error) -> Fault {
-        train::Error::File(error).into()
-    }
-}
+from_training_errors!(
+    data::Error,
+    files::Error,
+    layers::SpecError,
+    parallel::Error,
+    tensor::Error,
+    weights::Error
+);
 
 impl From<inference::Error> for Fault {
     fn from(error: inference::Error) -> Fault {
@@ -159,34 +165,15 @@ impl From<serve::Error> for Fault {
 
 impl From<terminal::Error> for Fault {
     fn from(error: terminal::Error) -> Fault {
-        let code = if matches!(error, terminal::Error::Output(_)) { 7 } else { 1 };
-        Fault { code, message: error.to_string() }
+        Fault::new(if matches!(error, terminal::Error::Output(_)) { 7 } else { 1 }, error)
     }
 }
 
 impl From<report::Error> for Fault {
     fn from(error: report::Error) -> Fault {
         match error {
-            error @ report::Error::Read { .. } => Fault { code: 4, message: error.to_string() },
+            error @ report::Error::Read { .. } => Fault::new(4, error),
             error => Fault::usage(error),
         }
-    }
-}
-
-impl From<tensor::Error> for Fault {
-    fn from(error: tensor::Error) -> Fault {
-        train::Error::Device(error).into()
-    }
-}
-
-impl From<layers::SpecError> for Fault {
-    fn from(error: layers::SpecError) -> Fault {
-        train::Error::Network(error).into()
-    }
-}
-
-impl From<data::Error> for Fault {
-    fn from(error: data::Error) -> Fault {
-        train::Error::Data(error).into()
     }
 }

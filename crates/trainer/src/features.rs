@@ -84,7 +84,7 @@ pub fn named(
     if pictures.is_empty() {
         let first =
             bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);
-        return Err(Fault { code: 3, message: first });
+        return Err(Fault::new(3, first));
     }
     bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
     pictures.remarks().iter().for_each(console::note);

@@ -31,11 +31,11 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
             ));
         }
     };
-    if args.json { console::println(report) } else { console::print(as_text(&report, 0)) }
+    console::result(args.json, || &report, || as_text(&report, 0))
 }
 
 fn unreadable(path: &Path, reason: impl std::fmt::Display) -> Fault {
-    Fault { code: 4, message: format!("{}: {reason}", path.display()) }
+    Fault::new(4, format!("{}: {reason}", path.display()))
 }
 
 /// Names and values, indented: `serde_json` keeps names in the order of the alphabet.

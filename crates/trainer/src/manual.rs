@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::console;
-use crate::fault::{Fault, Result};
+use crate::fault::Result;
 use crate::output;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
@@ -32,10 +32,7 @@ pub fn man(args: &ManArgs) -> Result<()> {
     let Some(folder) = &args.out else {
         return console::print(String::from_utf8_lossy(&pages[0].1));
     };
-    std::fs::create_dir_all(folder).map_err(|error| Fault {
-        code: 7,
-        message: format!("{}: cannot make the folder: {error}", folder.display()),
-    })?;
+    output::make_folder(folder)?;
     for (name, page) in &pages {
         output::write(&folder.join(name), page)?;
     }

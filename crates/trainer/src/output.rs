@@ -25,6 +25,16 @@ pub fn create(path: &Path) -> Result<Output> {
     Ok(Output::create(path)?)
 }
 
+/// Makes a folder and those above it.
+///
+/// # Errors
+/// Exit code 7.
+pub fn make_folder(folder: &Path) -> Result<()> {
+    let failed =
+        |error| Fault::new(7, format!("{}: cannot make the folder: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)
+}
+
 /// What a file's name ends in, if it is one of `known`.
 ///
 /// # Errors

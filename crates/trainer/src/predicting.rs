@@ -127,8 +127,7 @@ fn report_bad(source: &UnlabelledFiles) -> Result<u8> {
         return Err(only.clone().into());
     }
     bad.values().for_each(|error| console::note(format_args!("alexnet: {error}")));
-    let message = format!("{} of {count} images could not be read", bad.len());
-    Err(Fault { code: 3, message })
+    Err(Fault::new(3, format!("{} of {count} images could not be read", bad.len())))
 }
 
 /// Draws images with their bars.

@@ -2,7 +2,7 @@
 
 use crate::cli::{ReportArgs, ViewsArg};
 use crate::console;
-use crate::fault::{Fault, Result};
+use crate::fault::Result;
 use crate::neighbours::{pictures, search};
 use crate::predicting::named_top;
 use crate::trained::{Trained, has_network};
@@ -120,10 +120,7 @@ fn use_network(
 
 /// Writes the first run's figures.
 fn write_pictures(folder: &Path, runs: &[Run]) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|error| Fault {
-        code: 7,
-        message: format!("{}: cannot make the folder: {error}", folder.display()),
-    })?;
+    output::make_folder(folder)?;
     for Picture { name, bytes } in report::export::pictures(runs) {
         let path = folder.join(name);
         output::write(&path, &bytes)?;

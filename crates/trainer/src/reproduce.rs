@@ -128,6 +128,6 @@ impl From<Error> for Fault {
             Error::Folder { .. } | Error::Remove { .. } => 7,
             _ => 1,
         };
-        Fault { code, message }
+        Fault::new(code, message)
     }
 }

@@ -22,7 +22,7 @@ pub fn exists(path: &Path) -> Result<bool> {
 
 /// That a file cannot be read.
 pub fn unreadable(path: &Path, why: impl Display) -> Fault {
-    Fault { code: 4, message: format!("{}: cannot read: {why}", path.display()) }
+    Fault::new(4, format!("{}: cannot read: {why}", path.display()))
 }
 
 #[cfg(test)]

@@ -94,6 +94,31 @@ pub struct Inherited {
 }
 
 impl Settings {
+    /// The settings of a run without any flags: `model` with `recipe` on generated shapes.
+    pub fn new(model: String, recipe: Recipe) -> Settings {
+        Settings {
+            model,
+            data: "shapes".to_string(),
+            labelling: Labelling::default(),
+            seed: 0,
+            device: "auto".to_string(),
+            precision: None,
+            parallel: None,
+            exchange: Exchange::Host,
+            vendor: Vendor::None,
+            deterministic: false,
+            threads: 0,
+            workers: 0,
+            max_steps: None,
+            overfit: None,
+            hold_out: None,
+            init: None,
+            fake_data: None,
+            checkpoints: Policy::default(),
+            recipe,
+        }
+    }
+
     /// The settings for the arguments of `alexnet train`.
     ///
     /// # Errors
@@ -114,7 +139,8 @@ impl Settings {
             written::last_text(&layers, &["model"]).unwrap_or_else(|| "alexnet-64".to_string());
         let recipe = written::last_text(&layers, &["recipe", "base"]);
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
-        let mut table = defaults(model, find_recipe(&recipe)?);
+        let settings = Settings::new(model, find_recipe(&recipe)?);
+        let mut table = Table::try_from(settings).expect("settings are a table");
         let recipe_batch = table["recipe"]["batch"].as_integer();
         let parallel = written::last_text(&layers, &["parallel"]);
         if matches!(parallel.as_deref(), Some("data" | "hybrid")) && args.resume.is_none() {
@@ -185,7 +211,7 @@ impl Settings {
 /// Exit code 2 if there is none; the message suggests the nearest name.
 pub fn find_recipe(name: &str) -> Result<Recipe> {
     recipes::find(name).ok_or_else(|| {
-        let names = recipes::all().iter().map(|(name, _)| *name);
+        let names = recipes::all().map(|(name, _)| name);
         let hint = did_you_mean(name, names);
         Fault::usage(format!(
             "there is no recipe `{name}`{hint} (`alexnet describe` lists them all)"
@@ -196,32 +222,6 @@ pub fn find_recipe(name: &str) -> Result<Recipe> {
 /// `; did you mean ...?` with the nearest of `names`; empty if none is similar.
 pub fn did_you_mean<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(typed, names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
-}
-
-/// The settings that apply unless a file, `--set` or a flag overrides them.
-fn defaults(model: String, recipe: Recipe) -> Table {
-    let settings = Settings {
-        model,
-        data: "shapes".to_string(),
-        labelling: Labelling::default(),
-        seed: 0,
-        device: "auto".to_string(),
-        precision: None,
-        parallel: None,
-        exchange: Exchange::Host,
-        vendor: Vendor::None,
-        deterministic: false,
-        threads: 0,
-        workers: 0,
-        max_steps: None,
-        overfit: None,
-        hold_out: None,
-        init: None,
-        fake_data: None,
-        checkpoints: Policy::default(),
-        recipe,
-    };
-    Table::try_from(settings).expect("settings are a table")
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let images_per_s = score.images as f64 / seconds.max(1e-9);
     written::write_files(args, &images, &predictions)?;
     let views = Views::from(views(args)).plan(1, trained.crop()).views_per_image();
-    if args.output.json {
-        let line = json!({
+    let json = || {
+        json!({
             "loss": score.loss,
             "top1_error": score.top1_error,
             "top5_error": score.top5_error,
@@ -58,18 +58,17 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "seconds": seconds,
             "weights": trained.path.to_string_lossy(),
             "per_class": tested::classes_json(images.test.classes(), &predictions),
-        });
-        console::println(line)?;
-        return Ok(0);
-    }
-    let model = &trained.weights.about.model.name;
-    console::println(format_args!("{}: {model} on {}", trained.path.display(), images.describe()))?;
-    console::println(format_args!(
-        "{}: {} ({images_per_s:.0} images/s)",
-        plural(views, "view"),
-        result(&score)
-    ))?;
-    console::print(by_class(args, &images, &predictions))?;
+        })
+    };
+    let text = || {
+        let (path, model) = (trained.path.display(), &trained.weights.about.model.name);
+        let (on, views) = (images.describe(), plural(views, "view"));
+        let result = result(&score);
+        let head =
+            format!("{path}: {model} on {on}\n{views}: {result} ({images_per_s:.0} images/s)\n");
+        head + &by_class(args, &images, &predictions)
+    };
+    console::result(args.output.json, json, text)?;
     Ok(0)
 }
 

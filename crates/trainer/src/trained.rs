@@ -142,7 +142,7 @@ impl Trained {
             None => format!("{} were learned, the data has {}", learned.len(), found.len()),
         };
         let path = self.path.display();
-        Err(Fault { code: 3, message: format!("{path}: its classes are not the data's: {how}") })
+        Err(Fault::new(3, format!("{path}: its classes are not the data's: {how}")))
     }
 }
 

@@ -48,13 +48,13 @@ fn train_alone(args: &TrainArgs) -> Result<u8> {
     let stop = Stop::new();
     signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
-    let notes = resolve_precision(&mut settings, (resumed, None))?;
+    let note = devices::resolve_precision(&mut settings, (resumed, None))?;
     let own = settings.clone();
     let choices = devices::choices(&own)?;
     let gpus = devices::open_gpus(&choices, own.threads)?;
     let mut observer = progress::observer(args.output.progress);
     let reading = Reading::new(args.output.progress);
-    begin_with(&notes, &own, &mut *observer);
+    begin_with(note, &own, &mut *observer);
 
     let mut say = |text: &str| observer.note(text);
     let (folder, checkpoint) = resumed.map(|run| reopen(run, &mut say)).transpose()?.unzip();
@@ -101,19 +101,9 @@ fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
     Ok((settings, spec))
 }
 
-/// Resolves the precision; returns notes for the user.
-fn resolve_precision(
-    settings: &mut Settings,
-    from: (Option<&Path>, Option<String>),
-) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
-    devices::resolve_precision(settings, from, &mut |text| notes.push(text.to_string()))?;
-    Ok(notes)
-}
-
 /// Notes and warnings before anything is read.
-fn begin_with(notes: &[String], own: &Settings, observer: &mut dyn Observer) {
-    notes.iter().for_each(|note| observer.note(note));
+fn begin_with(note: Option<String>, own: &Settings, observer: &mut dyn Observer) {
+    note.iter().for_each(|note| observer.note(note));
     if cfg!(debug_assertions) {
         observer
             .note("WARNING: this is a debug build, many times slower: use cargo build --release");
@@ -132,15 +122,6 @@ fn check_kept(
     if has_checkpoint { check_init(run, own) } else { Ok(()) }
 }
 
-/// Prints the outcome as text or as a line of JSON.
-fn print_outcome(outcome: &Outcome, run: &Path, as_json: bool) -> Result<()> {
-    if as_json {
-        console::println(outcome.to_json(run))
-    } else {
-        console::print(outcome.to_text(run))
-    }
-}
-
 /// The exit code of a run, after its outcome was printed.
 fn ended(outcome: &Outcome, printed: Result<()>) -> Result<u8> {
     match outcome.signal() {
@@ -150,6 +131,10 @@ fn ended(outcome: &Outcome, printed: Result<()>) -> Result<u8> {
             Ok(signals::exit_code(signal))
         }
     }
+}
+
+fn print_outcome(outcome: &Outcome, run: &Path, as_json: bool) -> Result<()> {
+    console::result(as_json, || outcome.to_json(run), || outcome.to_text(run))
 }
 
 fn new_folder(named: Option<&Path>, spec: &Spec) -> Result<RunFolder> {

@@ -50,7 +50,7 @@ const TUNE_ANEW: &str = "without that file the run is tuned again, and with --ve
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
         let message = error.to_string();
-        let with_remedy = |code| Fault { code, message: format!("{message}; {TUNE_ANEW}") };
+        let with_remedy = |code| Fault::new(code, format!("{message}; {TUNE_ANEW}"));
         match error {
             Error::Train(error) => error.into(),
             Error::Unreadable { .. } => with_remedy(4),

@@ -52,11 +52,9 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
     let stopped = || stop.requested().is_some();
     let summary = prepare(&collection, &args.out, &options, &mut report, &stopped)?;
     let seconds = shown.began.elapsed().as_secs_f64();
-    if args.output.json {
-        console::println(as_json(&summary, &last, seconds, &args.out))?;
-    } else {
-        console::print(as_text(&summary, &last, seconds, &args.out))?;
-    }
+    let (json, out) = (args.output.json, &args.out);
+    let as_json = || as_json(&summary, &last, seconds, out);
+    console::result(json, as_json, || as_text(&summary, &last, seconds, out))?;
     Ok(stop.requested().map_or(0, signals::exit_code))
 }
 
@@ -74,9 +72,8 @@ impl Shown {
         for path in here.filter(|path| has_published_md5(path)) {
             let name = path.file_name().unwrap_or_default().display();
             let what = format!("{name} compared with its published MD5");
-            verify_md5(&path, &|done, of| self.bytes(&what, done, of)).map_err(|error| Fault {
-                code: 3,
-                message: format!("{error}, or take it as it is with --skip-md5"),
+            verify_md5(&path, &|done, of| self.bytes(&what, done, of)).map_err(|error| {
+                Fault::new(3, format!("{error}, or take it as it is with --skip-md5"))
             })?;
             console::note(format_args!("{name}: MD5 as published"));
         }

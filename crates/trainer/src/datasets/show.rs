@@ -68,10 +68,8 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         })
         .collect();
     let sheet = sheet::of(&seen, columns);
-    fs::write(&args.out, report::picture::to_png(&sheet)).map_err(|error| Fault {
-        code: 7,
-        message: format!("{}: cannot write: {error}", args.out.display()),
-    })?;
+    fs::write(&args.out, report::picture::to_png(&sheet))
+        .map_err(|error| Fault::new(7, format!("{}: cannot write: {error}", args.out.display())))?;
     console::println(format_args!(
         "{}: {} images of {height} x {width} as {} sees them with recipe {} ({} x {} pixels)",
         args.out.display(),

@@ -42,10 +42,5 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
     };
     let colors = reading.measure("images measured", &set.train, threads, set.train.len())?;
     let summary = DatasetSummary::new(set, &sizes, side, colors);
-    if args.output.json {
-        console::println(summary.to_json())?;
-    } else {
-        console::print(summary.to_text())?;
-    }
-    Ok(())
+    console::result(args.output.json, || summary.to_json(), || summary.to_text())
 }

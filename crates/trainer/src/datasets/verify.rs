@@ -26,11 +26,7 @@ const SIDE: usize = 64;
 pub fn verify(args: &VerifyArgs) -> Result<u8> {
     let labelling = args.labelling.to_labelling()?;
     let (report, notes) = checked(args, labelling)?;
-    if args.output.json {
-        console::println(as_json(&report, &notes))?;
-    } else {
-        console::print(as_text(&report, &notes))?;
-    }
+    console::result(args.output.json, || as_json(&report, &notes), || as_text(&report, &notes))?;
     Ok(if report.unusable() == 0 { 0 } else { UNUSABLE })
 }
 
@@ -100,17 +96,8 @@ fn counts(report: &VerifyReport) -> impl Iterator<Item = (FindingKind, usize)> {
 }
 
 fn as_json(report: &VerifyReport, notes: &[String]) -> serde_json::Value {
-    let findings: Vec<_> = report
-        .findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "name": finding.name,
-                "kind": finding.kind.name(),
-                "detail": finding.detail,
-            })
-        })
-        .collect();
+    let finding = |Finding { name, kind, detail }: &Finding| json!({ "name": name, "kind": kind.name(), "detail": detail });
+    let findings: Vec<_> = report.findings.iter().map(finding).collect();
     let kinds: serde_json::Map<_, _> =
         counts(report).map(|(kind, count)| (kind.name().to_string(), count.into())).collect();
     json!({

@@ -1,12 +1,11 @@
 //! Trains and tests the networks of an experiment with the code of the other commands.
 
-use crate::cli::{Exchange, MachineArgs, ReproduceArgs, ViewsArg};
+use crate::cli::{MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
 use crate::settings::{Inherited, Settings};
 use crate::trained::Trained;
 use crate::training::{Destination, Ready, open_images, reopen};
-use crate::vendor::Vendor;
 use crate::{devices, machine, output, run_file, testing};
 use data::DatasetOptions;
 use evaluate::{Observer, Predictions, Score, Stop};
@@ -39,30 +38,24 @@ impl<'a> Trainer<'a> {
     }
 
     fn settings(&self, task: &RunRequest) -> Settings {
+        let machine = self.machine;
         Settings {
-            model: task.spec.name.clone(),
             data: task.images.name().to_string(),
-            labelling: Default::default(),
             seed: task.seed,
-            device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
+            device: machine.device.clone().unwrap_or_else(|| "auto".to_string()),
             precision: task.precision.clone(),
-            parallel: None,
-            exchange: Exchange::Host,
-            vendor: Vendor::None,
-            deterministic: false,
-            threads: self.machine.threads.unwrap_or(0),
-            workers: self.machine.workers.unwrap_or(0),
+            threads: machine.threads.unwrap_or(0),
+            workers: machine.workers.unwrap_or(0),
             max_steps: task.max_steps,
-            overfit: None,
             hold_out: task.hold_out,
             init: task.init.clone().map(|init| Inherited {
                 from: init.from,
                 layers: None,
                 velocities: init.velocities,
             }),
-            fake_data: None,
+            // The last checkpoint is enough to resume.
             checkpoints: Policy { keep: 1, ..Policy::default() },
-            recipe: task.recipe.clone(),
+            ..Settings::new(task.spec.name.clone(), task.recipe.clone())
         }
     }
 

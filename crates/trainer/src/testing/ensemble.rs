@@ -5,6 +5,7 @@ use crate::cli::EvalArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
+use evaluate::Score;
 use evaluate::predictions::Predictions;
 use report::{percent, tested};
 use serde_json::json;
@@ -24,7 +25,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let first = &all[0];
     if let Some(other) = all.iter().find(|other| other.classes() != first.classes()) {
         let (one, two) = (first.path.display(), other.path.display());
-        return Err(Fault { code: 3, message: format!("{one} and {two} have different classes") });
+        return Err(Fault::new(3, format!("{one} and {two} have different classes")));
     }
     let data = args.data.clone().or(first.config.as_ref().map(|config| config.data.clone()));
     let fake = first.config.as_ref().is_some_and(|config| config.fake_data.is_some());
@@ -45,7 +46,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         opened = opened.or(Some(images));
     }
     let images = opened.expect("at least one network");
-    let differ = |message| Fault { code: 3, message };
+    let differ = |message: String| Fault::new(3, message);
     let mut last = Instant::now();
     let mut watch = |trials, least| {
         if last.elapsed() > Duration::from_secs(3) {
@@ -64,38 +65,35 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let score = average.score();
     let rest = args.search_weights.then(|| average.score_of_rest());
     super::written::write_files(args, &images, &average)?;
-    if args.output.json {
-        let networks = all.iter().zip(&scores).zip(&weights).map(|((trained, score), weight)| {
+    let networks = || all.iter().zip(&scores).zip(&weights);
+    let json = || {
+        let network = |((trained, score), weight): ((&Trained, &Score), &f64)| {
             json!({ "weights": trained.path.to_string_lossy(), "weight": weight, "loss": score.loss,
                 "top1_error": score.top1_error, "top5_error": score.top5_error })
-        });
-        let line = json!({
+        };
+        json!({
             "loss": score.loss,
             "top1_error": score.top1_error,
             "top5_error": score.top5_error,
             "images": score.images,
             "not_searched": rest,
-            "networks": networks.collect::<Vec<_>>(),
+            "networks": networks().map(network).collect::<Vec<_>>(),
             "per_class": tested::classes_json(images.test.classes(), &average),
-        });
-        console::println(line)?;
-        return Ok(0);
-    }
-    console::println(format_args!("{} networks on {}", all.len(), images.describe()))?;
-    for ((trained, score), weight) in all.iter().zip(&scores).zip(&weights) {
-        console::println(format_args!(
-            "{}: weight {weight:.3}, {}",
-            trained.path.display(),
-            result(score)
-        ))?;
-    }
-    console::println(format_args!("together: {}", result(&score)))?;
-    if let Some(rest) = rest {
-        console::println(format_args!(
-            "of these, images that the search did not look at: {}",
-            result(&rest)
-        ))?;
-    }
-    console::print(super::by_class(args, &images, &average))?;
+        })
+    };
+    let text = || {
+        let mut text = format!("{} networks on {}\n", all.len(), images.describe());
+        for ((trained, score), weight) in networks() {
+            let (path, result) = (trained.path.display(), result(score));
+            text += &format!("{path}: weight {weight:.3}, {result}\n");
+        }
+        text += &format!("together: {}\n", result(&score));
+        if let Some(rest) = &rest {
+            let rest = result(rest);
+            text += &format!("of these, images that the search did not look at: {rest}\n");
+        }
+        text + &super::by_class(args, &images, &average)
+    };
+    console::result(args.output.json, json, text)?;
     Ok(0)
 }

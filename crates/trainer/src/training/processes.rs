@@ -5,7 +5,7 @@
 
 use super::{
     Checked, Destination, Ready, Saved, begin_with, check_kept, ended, new_folder, open_images,
-    print_outcome, reopen, resolve_all, resolve_precision,
+    print_outcome, reopen, resolve_all,
 };
 use crate::cli::TrainArgs;
 use crate::console;
@@ -54,12 +54,12 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let requested = Stop::new();
     signals::listen_for_checkpoints(&requested)?;
     args.run.as_deref().filter(|_| is_first).map_or(Ok(()), RunFolder::check)?;
-    let notes = resolve_precision(&mut settings, (resumed, config))?;
+    let note = devices::resolve_precision(&mut settings, (resumed, config))?;
     let own = ranks.own(&settings)?.unwrap_or_else(|| settings.clone());
     let choices = devices::choices(&own)?;
     let gpus = devices::open_gpus(&choices, own.threads)?;
     let (mut observer, reading) = ranks.observer(args.output.progress);
-    begin_with(&notes, &own, &mut *observer);
+    begin_with(note, &own, &mut *observer);
 
     let mut say = |text: &str| observer.note(text);
     let (folder, found) = here.map(|run| reopen(run, &mut say)).transpose()?.unzip();
