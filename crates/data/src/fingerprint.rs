@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_the_disk_does_not_answer_is_reported_and_can_be_stopped() {
+    fn a_stalled_read_is_reported_and_can_be_stopped() {
         crate::watch::tests::check(fingerprint_watched, |source| fingerprint(&**source));
     }
 

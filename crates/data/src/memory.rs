@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_that_the_disk_does_not_answer_is_reported_and_can_be_stopped() {
+    fn a_stalled_read_is_reported_and_can_be_stopped() {
         let read = |source: &Arc<dyn Source>| Memory::read_all(Arc::clone(source), 2, &|_| ());
         crate::watch::tests::check(
             |source, timeouts, watch| {

@@ -288,7 +288,7 @@ fn complaint(case: &Case) -> Option<String> {
 }
 
 #[test]
-fn every_file_comes_out_as_declared_within_a_second() {
+fn every_file_decodes_as_declared_within_a_second() {
     let cases = corpus();
     assert!(cases.len() >= 2500, "{} cases", cases.len());
     let complaints: Vec<String> = cases.iter().filter_map(complaint).collect();

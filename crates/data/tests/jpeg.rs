@@ -71,7 +71,7 @@ fn pixels_are_those_of_libjpeg_turbo_bit_for_bit() {
 
 /// Files that were once read wrong, and what Pillow 13.0.0 reads: FNV-1a of the pixels.
 #[test]
-fn cases_of_once() {
+fn cases_that_failed_before() {
     let fnv = |bytes: &[u8]| {
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, |value: u64, &byte| {
             (value ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

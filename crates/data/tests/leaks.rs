@@ -52,7 +52,7 @@ fn live(source: &Arc<dyn Source>, number: usize) {
 }
 
 #[test]
-fn a_thousand_loaders_leave_nothing_behind() {
+fn a_thousand_loaders_leak_nothing() {
     let root = std::env::temp_dir().join(format!("alexnet-data-leaks-{}", std::process::id()));
     fill(&root);
     let source: Arc<dyn Source> = Arc::new(Folder::open(&root, 8).unwrap());

@@ -172,7 +172,7 @@ fn tar_files_deliver_upright_images() {
 }
 
 #[test]
-fn prepared_folders_keep_what_was_asked_for_and_nothing_else_is_taken() {
+fn prepared_folders_keep_their_exif_mode_and_reject_another() {
     let scratch = Scratch::new("prepare");
     let photos = scratch.0.join("photos");
     photographs(&photos);

@@ -143,7 +143,7 @@ fn contents(dir: &Path) -> Files {
 }
 
 #[test]
-fn shards_made_of_archives_are_those_of_the_folder_however_often_it_is_stopped() {
+fn shards_of_archives_equal_those_of_the_folder_with_any_interruption() {
     let dir = ScratchDir::new();
     let (keep, encoding) = (Keep::Centre, Encoding::Raw);
     let exif = crate::ExifMode::Ignore;
@@ -166,7 +166,7 @@ fn shards_made_of_archives_are_those_of_the_folder_however_often_it_is_stopped()
 }
 
 #[test]
-fn archives_that_are_no_data_set_say_what_to_do() {
+fn archives_without_a_data_set_are_errors_with_a_remedy() {
     let dir = ScratchDir::new();
     let of = |names: &[&str]| -> Files {
         names.iter().map(|name| ((*name).to_owned(), picture(1))).collect()
@@ -197,7 +197,7 @@ fn archives_that_are_no_data_set_say_what_to_do() {
 }
 
 #[test]
-fn of_a_name_that_comes_twice_in_a_tar_file_the_last_counts() {
+fn the_last_of_equal_names_in_a_tar_file_is_used() {
     let dir = ScratchDir::new();
     let mut builder = tar::Builder::new(Vec::new());
     for (name, number) in [("a/1.png", 1), ("b/1.png", 2), ("a/1.png", 3), ("/c/1.png", 4)] {

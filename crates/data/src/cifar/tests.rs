@@ -295,7 +295,7 @@ fn a_small_set_by_python_3() {
 }
 
 #[test]
-fn a_damaged_archive_names_itself() {
+fn errors_of_a_damaged_archive_name_its_path() {
     let folder = ScratchDir::new();
     let files = [("cifar-10-batches-py/data_batch_1".to_owned(), pickled(0, &["labels"], 99, 9))];
     let whole = packed(&files);

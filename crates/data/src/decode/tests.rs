@@ -104,7 +104,7 @@ fn a_palette_is_looked_up() {
 }
 
 #[test]
-fn the_content_decides_and_not_the_name() {
+fn the_format_is_recognised_by_content_not_by_name() {
     let folder = ScratchDir::new();
     let path = folder.png("photo.jpg", (20, 30), [10, 20, 30]);
     let mut buffer = ReadBuffer::default();
@@ -115,7 +115,7 @@ fn the_content_decides_and_not_the_name() {
 }
 
 #[test]
-fn what_is_no_image_is_named() {
+fn errors_describe_files_that_are_not_images() {
     for (bytes, name) in [
         (&b""[..], "empty"),
         (b"hello", "a text"),
@@ -148,7 +148,7 @@ fn an_error_holds_path_reason_and_remedy() {
 /// A header that promises 65,500 x 65,500 pixels, and a strip that would grow to more than memory
 /// holds.
 #[test]
-fn bombs_are_refused_before_anything_is_reserved() {
+fn decompression_bombs_are_rejected_before_memory_is_allocated() {
     let mut huge = encoded(&ramp(16, 24), ImageFormat::Jpeg);
     let frame = huge.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
     huge[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xDC, 0xFF, 0xDC]);

@@ -46,7 +46,7 @@ fn classes_and_files_come_in_the_order_of_their_names() {
 }
 
 #[test]
-fn images_are_squared_and_enlarging_is_told() {
+fn images_are_squared_and_enlarging_is_reported() {
     let folder = ScratchDir::new();
     folder.png("a/big.png", (40, 60), [1, 2, 3]);
     folder.png("b/small.png", (3, 5), [4, 5, 6]);
@@ -70,7 +70,7 @@ fn train_goes_with_val_or_test() {
 }
 
 #[test]
-fn a_tenth_of_each_class_is_held_out_and_told() {
+fn a_tenth_of_each_class_is_held_out_with_a_note() {
     for part in [".", "train"] {
         let folder = ScratchDir::new();
         fill(&folder, part, &[("a", 30), ("b", 2), ("c", 1)]);
@@ -94,7 +94,7 @@ fn classes_of_one_image_are_tested_on_what_they_train_on() {
 }
 
 #[test]
-fn layouts_that_make_no_data_set() {
+fn invalid_layouts_are_rejected() {
     let folder = ScratchDir::new();
     assert!(message(split(&folder)).contains("no folder with images"));
 

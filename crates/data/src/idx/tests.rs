@@ -80,7 +80,7 @@ fn packed_and_dotted_names_and_three_channels() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_file() {
+fn errors_name_the_file_and_the_problem() {
     let pixels: Vec<u8> = (0..36).collect();
     for (file, bytes, expected) in [
         (
@@ -126,7 +126,7 @@ fn what_is_wrong_is_named_with_its_file() {
 proptest::proptest! {
     /// Whatever the bytes: an answer, and no panic.
     #[test]
-    fn any_bytes_are_answered(head in 0u8..3, tail in proptest::collection::vec(0u8..10, 0..60)) {
+    fn any_bytes_give_a_set_or_an_error(head in 0u8..3, tail in proptest::collection::vec(0u8..10, 0..60)) {
         let folder = small();
         let mut bytes = vec![0, 0, 8, head + 1];
         bytes.extend(tail);

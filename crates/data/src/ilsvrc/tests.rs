@@ -121,7 +121,7 @@ fn missing_archives_are_named_in_one_error() {
 }
 
 #[test]
-fn a_kit_that_is_not_of_the_archives_is_refused() {
+fn a_development_kit_of_other_archives_is_rejected() {
     let miniature = Miniature::new(2012);
     let [train, val, devkit] = miniature.names();
     let with_kit = |other: &Miniature| {
@@ -190,7 +190,7 @@ fn a_kit_that_is_not_of_the_archives_is_refused() {
 }
 
 #[test]
-fn archives_cut_anywhere_are_refused_with_the_place() {
+fn truncated_archives_are_errors_with_their_position() {
     let miniature = Miniature { train: 3, validation: 4, side: 8, ..Miniature::new(2012) };
     let dir = written(&miniature);
     for name in &miniature.names()[..2] {
@@ -223,7 +223,7 @@ fn archives_cut_anywhere_are_refused_with_the_place() {
 
 /// Unexpected members are reported; of two with one name, the last counts.
 #[test]
-fn strangers_and_doubles_are_told() {
+fn unexpected_and_repeated_members_are_noted() {
     let miniature = Miniature::new(2012);
     let dir = written(&miniature);
     let [_, val, _] = miniature.names();
@@ -306,7 +306,7 @@ fn tiny_imagenet_becomes_a_collection() {
 }
 
 #[test]
-fn tiny_imagenet_that_does_not_agree_with_itself() {
+fn inconsistent_tiny_imagenet_folders_are_rejected() {
     for (line, wanted) in [
         ("val_7.JPEG\tn01443537\t0", "`val_7.JPEG` is not in val/images"),
         ("val_0.JPEG\tn99999999\t0", "of class n99999999, which is not in `train`"),
@@ -343,7 +343,7 @@ fn a_folder_of_images_becomes_a_collection() {
 }
 
 #[test]
-fn what_is_nothing_of_this_is_told_everything_that_would_do() {
+fn the_error_for_other_folders_lists_all_layouts() {
     let dir = ScratchDir::new();
     let file = dir.write("file", b"");
     let message = opened(&file).unwrap_err().to_string();

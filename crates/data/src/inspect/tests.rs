@@ -75,7 +75,7 @@ fn orientation_in_both_byte_orders_and_both_formats() {
 }
 
 #[test]
-fn corrupt_exif_is_said_to_be_so() {
+fn corrupt_exif_is_reported() {
     let short = tiff(true, &[(0x0112, 3, 1, 6)]);
     for (bytes, reason) in [
         (&b""[..], "not TIFF data"),
@@ -97,7 +97,7 @@ fn corrupt_exif_is_said_to_be_so() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_answered(start in 0usize..4, tail: Vec<u8>) {
+    fn any_bytes_give_a_header_or_an_error(start in 0usize..4, tail: Vec<u8>) {
         let starts = [&b""[..], &[0xFF, 0xD8, 0xFF, 0xE1, 0, 40], b"\x89PNG\r\n\x1a\n", b"II*\0"];
         let bytes = [starts[start], &tail].concat();
         let _ = inspect(&bytes);

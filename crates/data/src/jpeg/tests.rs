@@ -151,7 +151,7 @@ proptest! {
 
     /// The transform is within a level of the formula (ITU T.81, A.3.3).
     #[test]
-    fn the_transform_is_the_formulas(
+    fn the_transform_agrees_with_its_formula(
         coefficients in prop::collection::vec((0usize..64, -300i16..300), 0..20),
         last in prop_oneof![Just(9usize), Just(63)],
     ) {
@@ -181,7 +181,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_cut_off_is_refused() {
+fn truncated_files_are_rejected() {
     for (name, bytes, _) in OF_PILLOW {
         for length in 0..bytes.len() {
             assert!(whole(&bytes[..length]).is_err(), "{name}: {length} of {}", bytes.len());

@@ -128,7 +128,7 @@ fn test_images_without_labels_are_not_tested_on() {
 }
 
 #[test]
-fn what_is_no_split_is_not_taken_for_one() {
+fn other_folders_are_not_taken_for_splits() {
     // A class called train among vehicles; classes with words such as `test tube`.
     let folder = made(&["bus/1.jpg", "car/1.jpg", "train/1.jpg", "train/2.jpg"]);
     let found = arranged(&folder, "").unwrap();
@@ -139,7 +139,7 @@ fn what_is_no_split_is_not_taken_for_one() {
 }
 
 #[test]
-fn images_to_test_on_and_none_to_train_on() {
+fn test_images_without_training_images_are_an_error() {
     for name in ["test", "val", "Validation"] {
         let folder = made(&[&format!("{name}/cat/1.jpg"), &format!("{name}/dog/1.jpg")]);
         let text = said(&folder);
@@ -153,7 +153,7 @@ fn images_to_test_on_and_none_to_train_on() {
 }
 
 #[test]
-fn flat_folders_are_told_how_to_state_labels() {
+fn the_error_for_a_flat_folder_explains_how_to_give_labels() {
     for (files, at) in [
         (&["1.jpg", "2.jpg"][..], ""),
         (&["train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg"], "train"),
@@ -167,7 +167,7 @@ fn flat_folders_are_told_how_to_state_labels() {
 }
 
 #[test]
-fn several_data_sets_are_named() {
+fn an_error_lists_several_data_sets() {
     let mut files = Vec::new();
     for set in ["a", "b"] {
         for part in ["train", "test"] {
@@ -211,7 +211,7 @@ fn folders_of_folders_are_refused() {
 }
 
 #[test]
-fn what_systems_leave_behind_is_neither_class_nor_image() {
+fn system_files_are_neither_classes_nor_images() {
     let folder = made(&["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"]);
     let before = arranged(&folder, "").unwrap();
     for junk in [
@@ -236,7 +236,7 @@ fn what_systems_leave_behind_is_neither_class_nor_image() {
 }
 
 #[test]
-fn what_is_skipped_is_counted_and_named() {
+fn skipped_files_are_counted_and_named() {
     let folder = made(&[
         "train/cat/1.jpg",
         "train/dog/1.jpg",

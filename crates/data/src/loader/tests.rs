@@ -78,7 +78,7 @@ fn samples(batches: &[Batch]) -> Vec<u32> {
 }
 
 #[test]
-fn workers_and_depth_change_nothing() {
+fn batches_are_the_same_for_any_workers_and_depth() {
     in_time(|| {
         let some_bad: Arc<dyn Source> = Arc::new(Faulty::new(LEN, SIZE).with_bad([2, 11, 19]));
         for (source, plan) in [sound(), some_bad].iter().flat_map(|s| plans().map(|p| (s, p))) {
@@ -129,7 +129,7 @@ fn any_position_is_resumed() {
 /// The only worker is held at its first image while the loader is sent elsewhere; the ring's only
 /// batch comes back from there.
 #[test]
-fn what_is_under_way_at_a_restart_is_thrown_away() {
+fn batches_in_progress_at_a_restart_are_discarded() {
     in_time(|| {
         for plan in plans() {
             let wanted = epoch(&mut simple(sound(), plan));
@@ -264,7 +264,7 @@ fn a_test_takes_the_images_in_their_own_order() {
 
 /// The ring has one batch, which was full before: nothing of it may be left.
 #[test]
-fn rows_past_the_last_image_take_no_part() {
+fn rows_past_the_last_image_are_ignored() {
     in_time(|| {
         let short = [(4, 3), (5, 3), (25, 10)]; // rows, and how many the last batch fills
         for (plan, (rows, filled)) in plans().into_iter().zip(short) {
@@ -353,7 +353,7 @@ fn ten_views_take_ten_rows() {
 }
 
 #[test]
-fn tints_belong_to_seed_epoch_and_image() {
+fn tints_depend_on_seed_epoch_and_image_only() {
     in_time(|| {
         let mut loader = Loader::new(sound(), LoaderPlan::training(4, CROP, 7), 2, 4);
         let plain = next(&mut loader).unwrap();
@@ -371,7 +371,7 @@ fn tints_belong_to_seed_epoch_and_image() {
 }
 
 #[test]
-fn a_batch_on_loan_stays_as_it_is() {
+fn a_borrowed_batch_does_not_change() {
     in_time(|| {
         let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
         let mut loader = Loader::new(sound(), LoaderPlan::testing(5, CROP), 2, 3);
@@ -468,7 +468,7 @@ fn testing_marks_bad_images() {
 }
 
 #[test]
-fn ten_bad_images_are_passed_over_or_one_in_a_thousand() {
+fn ten_bad_images_or_one_in_a_thousand_are_tolerated() {
     let limits = [0, 500, 10_999, 11_000, 1_281_167].map(bad_limit);
     assert_eq!(limits, [10, 10, 10, 11, 1281]);
 }
@@ -499,7 +499,7 @@ fn more_bad_images_than_the_limit_are_an_error() {
 /// A batch for which no image can be found still tells what was bad, so that the limit is reached
 /// and more than one image is reported.
 #[test]
-fn nothing_but_bad_images() {
+fn only_bad_images_are_an_error() {
     in_time(|| {
         let source = |len| Arc::new(Faulty::new(len, SIZE).with_bad(0..len));
         let mut loader = Loader::new(source(1000), LoaderPlan::training(4, CROP, 7), 2, 0);
@@ -516,7 +516,7 @@ fn nothing_but_bad_images() {
 }
 
 #[test]
-fn a_panic_is_an_error_and_the_loader_goes_on() {
+fn after_a_panic_the_error_is_returned_and_the_loader_continues() {
     in_time(|| {
         let source = Arc::new(Faulty::new(LEN, SIZE).with_bad([6]).with_deadly([7, 16]));
         for workers in [1, 3] {
@@ -555,7 +555,7 @@ fn a_panic_in_training_names_its_image_each_epoch() {
 }
 
 #[test]
-fn a_caller_with_all_batches_is_told() {
+fn holding_all_batches_panics_with_a_message() {
     in_time(|| {
         let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
         let mut loader = Loader::new(sound(), LoaderPlan::testing(5, CROP), 2, 2);
@@ -591,7 +591,7 @@ fn behind_a_gate() -> (Arc<dyn Source>, Arc<AtomicBool>) {
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[test]
-fn a_stalled_read_is_told_and_then_goes_on() {
+fn a_stalled_read_is_reported_and_then_continues() {
     in_time(|| {
         let wanted = epoch(&mut simple(sound(), LoaderPlan::testing(5, CROP)));
         for workers in [1, 3] {
@@ -625,7 +625,7 @@ fn a_stalled_read_is_told_and_then_goes_on() {
 }
 
 #[test]
-fn a_read_that_never_returns_ends_the_wait_and_blocks_no_other() {
+fn a_read_that_never_returns_is_an_error_and_blocks_no_other() {
     in_time(|| {
         let (source, gate) = behind_a_gate();
         let mut loader = Loader::new(source.clone(), LoaderPlan::testing(5, CROP), 2, 0);
@@ -662,7 +662,7 @@ fn waiting_can_be_interrupted() {
 }
 
 #[test]
-fn what_it_was_made_of_can_be_asked() {
+fn a_loader_returns_its_plan_and_source() {
     let loader = Loader::new(sound(), LoaderPlan::ten_views(25, CROP), 1, 0);
     assert_eq!((*loader.plan(), loader.source().len()), (LoaderPlan::ten_views(25, CROP), LEN));
     assert_eq!(loader.batches_per_epoch(), 12);
@@ -705,7 +705,7 @@ fn a_start_past_the_epoch() {
 }
 
 #[test]
-fn a_caller_need_not_wait_for_a_source_that_stalls() {
+fn a_caller_can_stop_waiting_for_a_stalled_source() {
     in_time(|| {
         let stalled = Arc::new(AtomicBool::new(true));
         let gate = Arc::clone(&stalled);

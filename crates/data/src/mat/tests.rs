@@ -62,7 +62,7 @@ fn synsets_are_read_as_scipy_wrote_them() {
 }
 
 #[test]
-fn every_form_reads_alike() {
+fn every_encoding_gives_the_same_values() {
     let written = Written::Struct(
         vec!["text".into(), "cell".into(), "numbers".into()],
         vec![
@@ -123,7 +123,7 @@ fn numbers_of_every_type() {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_an_error_or_has_nothing_yet() {
+fn a_truncated_file_is_an_error_or_lacks_the_variable() {
     for form in forms() {
         let row = vec![Written::Text("n01440764".into()), number(1300.0)];
         let synsets = Written::Struct(vec!["WNID".into(), "id".into()], vec![row; 2]);
@@ -149,7 +149,7 @@ fn a_file_cut_anywhere_is_an_error_or_has_nothing_yet() {
 }
 
 #[test]
-fn what_is_no_mat_file() {
+fn files_of_other_kinds_are_rejected() {
     let said = |bytes: &[u8]| variable(bytes, "x").unwrap_err().to_string();
     assert!(said(b"short").contains("shorter than a header"));
     assert!(said(&[b'x'; 200]).starts_with("this is not a MAT-file of version 5"));
@@ -160,7 +160,7 @@ fn what_is_no_mat_file() {
 }
 
 #[test]
-fn limits_hold() {
+fn limits_are_enforced() {
     let nested =
         |depth: usize| (0..depth).fold(number(1.0), |inside, _| Written::Cell(vec![inside]));
     let read =
@@ -173,7 +173,7 @@ fn limits_hold() {
 
 /// Small files that claim or unpack to much.
 #[test]
-fn bombs_are_refused_in_time() {
+fn decompression_bombs_are_rejected_quickly() {
     let start = std::time::Instant::now();
     let packed = MatFormat { compressed: true, ..MatFormat::default() };
     let zeros = Written::Numbers(vec![0.0; MAX_ELEMENTS + 1]);
@@ -229,13 +229,13 @@ fn any_value() -> impl Strategy<Value = Written> {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read(value in any_value(), form in prop::sample::select(forms())) {
+    fn written_values_are_read_back(value in any_value(), form in prop::sample::select(forms())) {
         let bytes = file(&[("before", number(1.0)), ("x", value.clone())], form);
         prop_assert_eq!(variable(&bytes, "x"), Ok(Some(expected(&value))));
     }
 
     #[test]
-    fn any_change_is_a_value_or_an_error(
+    fn any_changed_byte_gives_a_value_or_an_error(
         value in any_value(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {

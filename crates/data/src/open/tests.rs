@@ -44,7 +44,7 @@ fn a_folder_reads_alike_from_memory_and_from_disk() {
 }
 
 #[test]
-fn a_watch_changes_nothing() {
+fn a_watched_read_gives_the_same_set() {
     let folder = folder();
     let (what, options) = (folder.path().to_str().unwrap(), DatasetOptions::with_side(8));
     let set = open_watched(what, &options, ReadTimeouts::default(), &mut |_, _| true);
@@ -67,7 +67,7 @@ fn progress_reaches_the_end() {
 }
 
 #[test]
-fn what_is_no_data_set_is_told_what_one_is() {
+fn an_unknown_folder_is_an_error_that_lists_the_layouts() {
     let folder = ScratchDir::new();
     let options = DatasetOptions::with_side(8);
     let said = message(opened(&folder.path().join("nowhere"), &options));
@@ -79,7 +79,7 @@ fn what_is_no_data_set_is_told_what_one_is() {
 }
 
 #[test]
-fn mnist_is_known_by_its_files() {
+fn mnist_is_recognised_by_its_files() {
     let folder = ScratchDir::new();
     folder
         .write("train-images-idx3-ubyte", &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7, 9]);
@@ -130,7 +130,7 @@ fn classes_have_names_besides_their_ids() {
 }
 
 #[test]
-fn tiny_imagenet_trains_as_it_is() {
+fn tiny_imagenet_can_be_opened_unpacked() {
     let folder = ScratchDir::new();
     for wnid in ["n01443537", "n02124075"] {
         for number in 0..3 {

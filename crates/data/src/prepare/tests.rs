@@ -248,7 +248,7 @@ fn threads_do_not_change_the_bytes() {
 }
 
 #[test]
-fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bytes() {
+fn a_run_stopped_anywhere_is_resumed_to_the_same_bytes() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 11, 6);
     fs::write(dir.path().join("in/5.png"), b"no image").unwrap();
@@ -313,7 +313,7 @@ fn images_that_cannot_be_read_are_left_out_and_named() {
 }
 
 #[test]
-fn a_folder_of_other_things_is_refused_and_left_alone() {
+fn a_folder_with_other_files_is_rejected_and_unchanged() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 5, 2);
     let strange = dir.write("strange/letter.txt", b"dear");
@@ -344,7 +344,7 @@ fn a_folder_of_other_things_is_refused_and_left_alone() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_before_anything_is_written() {
+fn invalid_options_are_rejected_before_anything_is_written() {
     let dir = ScratchDir::new();
     let (set, out) = (collection(&dir, 3, 1), dir.path().join("out"));
     let jpeg = |quality| options(Encoding::Jpeg { quality }, Keep::Centre);
@@ -367,7 +367,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_full_disk_is_told_with_what_to_do() {
+fn a_full_disk_is_an_error_with_a_remedy() {
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     let text = write_error(Path::new("x.tar"), &full).to_string();
     assert!(text.contains("x.tar") && text.contains("finished shards are kept"), "{text}");
@@ -454,7 +454,7 @@ fn a_prepared_folder_is_recognised_and_its_statistics_are_used() {
 /// Batches depend on seed, epoch and position alone, from the first epoch (when raw images are
 /// compared with their checksums) to the later ones (when they are not).
 #[test]
-fn a_loader_makes_the_same_batches_whatever_its_workers() {
+fn a_loader_makes_the_same_batches_with_any_number_of_workers() {
     let dir = ScratchDir::new();
     let set = collection(&dir, 13, 1);
     for encoding in [Encoding::Raw, Encoding::Jpeg { quality: 95 }] {

@@ -29,7 +29,7 @@ fn the_images_are_those_that_were_recorded() {
 }
 
 #[test]
-fn an_image_belongs_to_seed_and_index() {
+fn an_image_depends_on_seed_and_index_only() {
     let first = pixels(&Shapes::train(1, 16, 20));
     assert_eq!(pixels(&Shapes::train(1, 16, 40))[..first.len()], first);
     let all = pixels(&Shapes::train(1, 16, 40));
@@ -56,7 +56,7 @@ fn any_thread_draws_the_same_pixels() {
 }
 
 #[test]
-fn no_image_comes_twice() {
+fn no_image_is_repeated() {
     let mut seen = HashSet::new();
     let sets = [Shapes::train(Shapes::SEED, 16, 5000), Shapes::test(Shapes::SEED, 16, 2560)];
     for set in &sets {

@@ -20,7 +20,7 @@ fn index() -> ShardIndex {
 }
 
 #[test]
-fn an_index_is_read_as_it_was_written_and_no_bit_may_differ() {
+fn an_index_is_read_back_and_every_changed_bit_is_found() {
     let bytes = index().to_bytes();
     let read = |bytes: &[u8]| ShardIndex::from_bytes(bytes, Path::new("x.idx"));
     assert_eq!(read(&bytes).unwrap(), index());
@@ -78,7 +78,7 @@ fn a_shard_is_a_tar_file_and_its_index_points_into_it() {
 }
 
 #[test]
-fn a_shard_that_is_not_finished_leaves_nothing() {
+fn an_unfinished_shard_leaves_no_file() {
     let dir = ScratchDir::new();
     let mut writer = ShardWriter::create(dir.path(), "val", 0).unwrap();
     writer.add(0, "jpg", b"first", 7, (2, 3)).unwrap();
@@ -122,7 +122,7 @@ fn archive(members: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn what_other_programs_write_is_understood() {
+fn archives_of_other_programs_are_read() {
     let dir = ScratchDir::new();
     let long = "deep/".repeat(30) + "000.JPG";
     let time = pax("mtime", "1700000000.25");
@@ -152,7 +152,7 @@ fn what_other_programs_write_is_understood() {
 }
 
 #[test]
-fn archives_that_cannot_be_right() {
+fn contradictory_archives_are_rejected() {
     let dir = ScratchDir::new();
     let good = archive(&[member("a.jpg", b'0', &[1; 600]), member("a.cls", b'0', b"1")]);
     let said = |bytes: &[u8]| {
@@ -175,7 +175,7 @@ fn archives_that_cannot_be_right() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn no_archive_makes_the_walk_panic(
+    fn no_archive_causes_a_panic(
         edits in prop::collection::vec((0usize..3584, any::<u8>()), 1..8),
     ) {
         let dir = ScratchDir::new();

@@ -71,7 +71,7 @@ fn large_white_images_do_not_overflow() {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bit() {
+fn results_are_bit_identical_for_any_number_of_threads() {
     let source = Shapes::train(5, 16, 200);
     let alone = of(&source, 1);
     for threads in [2, 3, 8, 0] {
@@ -102,7 +102,7 @@ fn images_that_cannot_be_read_are_left_out() {
 }
 
 #[test]
-fn where_no_image_can_be_read_the_first_is_named() {
+fn without_a_readable_image_the_error_names_the_first() {
     let source = Faulty::new(40, (4, 4)).with_bad(0..40);
     for threads in [1, 2, 8] {
         let error = Statistics::of(&source, threads, None, &|_| ()).unwrap_err().to_string();
@@ -123,7 +123,7 @@ fn progress_counts_all_images_read_or_not() {
 }
 
 #[test]
-fn a_disk_that_does_not_answer_is_told_and_need_not_be_waited_for() {
+fn a_stalled_read_is_reported_and_can_be_stopped() {
     crate::watch::tests::check(
         |source, timeouts, watch| {
             let mut watch = |_: usize, stalled: Option<&StalledRead>| watch(stalled);
@@ -164,7 +164,7 @@ fn eigenvectors_of_a_diagonal_are_the_axes() {
 const TURNED: Matrix = [[1.0, 4.0, 8.0], [4.0, 7.0, -4.0], [8.0, -4.0, 1.0]];
 
 #[test]
-fn eigenvectors_of_a_turned_matrix_are_turned() {
+fn eigenvectors_of_a_rotated_matrix_are_rotated() {
     let axes = TURNED.map(|row| row.map(|part| part / 9.0));
     assert!(is_orthonormal(axes));
     // The last is no covariance, but symmetric all the same.
@@ -176,7 +176,7 @@ fn eigenvectors_of_a_turned_matrix_are_turned() {
 }
 
 #[test]
-fn equal_eigenvalues_leave_a_plane() {
+fn equal_eigenvalues_have_orthogonal_eigenvectors() {
     let axes = TURNED.map(|row| row.map(|part| part / 9.0));
     for wanted in [[7.0, 2.0, 2.0], [81.0, 0.0, 0.0], [5.0, 5.0, 1.0]] {
         let matrix = composed(wanted, axes);

@@ -60,7 +60,7 @@ fn problem(archive: &[u8]) -> TarProblem {
 }
 
 #[test]
-fn plain_members_lie_where_they_lie() {
+fn offsets_of_plain_members_are_those_of_their_bytes() {
     let archive = [
         member(b"a", b'0', b"first"),
         member(b"folder/", b'5', b""),
@@ -128,7 +128,7 @@ fn long_names_come_from_gnu_pax_or_a_prefix() {
 }
 
 #[test]
-fn what_is_no_plain_file_is_counted_and_never_followed() {
+fn members_that_are_not_plain_files_are_counted_and_never_followed() {
     let mut sparse = header(b"holes", b'S', 512);
     sparse[482] = 1;
     let mut more = vec![0; 512];
@@ -172,7 +172,7 @@ fn what_is_no_plain_file_is_counted_and_never_followed() {
 
 /// The tricks that make two programs see different members: each is refused.
 #[test]
-fn what_programs_read_in_different_ways_is_refused() {
+fn ambiguous_headers_are_rejected() {
     let hidden = member(b"hidden", b'0', b"");
     let ambiguous = |parts: &[Vec<u8>]| {
         let archive = [parts.concat(), end()].concat();
@@ -238,7 +238,7 @@ fn members_larger_than_octal_digits_reach() {
 }
 
 #[test]
-fn sizes_that_overflow_or_are_none() {
+fn sizes_that_overflow_or_are_not_numbers_are_errors() {
     let sized = |field: &[u8; 12]| {
         let mut block = header(b"a", b'0', 0);
         block[124..136].copy_from_slice(field);
@@ -260,7 +260,7 @@ fn sizes_that_overflow_or_are_none() {
 }
 
 #[test]
-fn limits_hold() {
+fn limits_are_enforced() {
     let name = |len: usize| [member(b"l", b'L', &vec![b'n'; len]), member(b"a", b'0', b""), end()];
     assert_eq!(names(&name(4096).concat())[0].len(), 4096);
     assert_eq!(walk(&name(4097).concat()).unwrap().1.count(UnusableKind::Name), 1);
@@ -315,7 +315,7 @@ fn checksums_are_compared() {
 }
 
 #[test]
-fn an_archive_cut_anywhere_says_where() {
+fn an_archive_truncated_anywhere_is_an_error_with_its_position() {
     let archive = [
         member(b"a", b'0', b"first"),
         pax(&[("path", "some/longer/name")]),
@@ -343,7 +343,7 @@ fn an_archive_cut_anywhere_says_where() {
 }
 
 #[test]
-fn nothing_comes_after_an_end_or_an_error() {
+fn no_member_follows_an_end_or_an_error() {
     let dangling = [pax(&[("path", "b")]), end()].concat();
     assert_eq!(problem(&dangling), TarProblem::NothingExtended);
     let mut members = TarMembers::new(&dangling[..], 0..dangling.len() as u64);
@@ -359,7 +359,7 @@ fn nothing_comes_after_an_end_or_an_error() {
 }
 
 #[test]
-fn a_stream_is_read_forward_and_not_without_end() {
+fn a_stream_is_read_forward_up_to_a_limit() {
     let archive = [member(b"a", b'0', &[1; 20_000]), member(b"b", b'0', b"two"), end()].concat();
     let stream = ForwardReader::new(&archive[..], 1 << 20);
     let mut members = TarMembers::new(&stream, 0..u64::MAX);
@@ -415,7 +415,7 @@ fn archives_of_gnu_tar() {
 proptest! {
     /// Archives of the `tar` crate: names of any length, contents of any size.
     #[test]
-    fn members_are_what_was_put_in(
+    fn written_members_are_read_back(
         files in prop::collection::vec(
             ("[a-zé ]{1,90}(/[a-z.]{1,9}x){0,30}", prop::collection::vec(any::<u8>(), 0..1500)),
             0..6,

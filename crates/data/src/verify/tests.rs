@@ -104,7 +104,7 @@ fn every_kind_is_found_and_nothing_else_in_the_order_of_the_paths() {
 }
 
 #[test]
-fn a_folder_may_be_named_from_where_one_is() {
+fn a_folder_may_be_named_by_a_relative_path() {
     let folder = ScratchDir::new();
     folder.png("a/1.png", (4, 4), [1, 2, 3]);
     let here = std::env::current_dir().unwrap();
@@ -128,7 +128,7 @@ fn progress_counts_every_file_once() {
 }
 
 #[test]
-fn what_is_no_file_is_a_finding_and_never_waited_for() {
+fn pipes_and_broken_links_are_findings_and_are_not_opened() {
     let folder = ScratchDir::new();
     folder.png("a/good.png", (4, 4), [1, 2, 3]);
     let nowhere = folder.path().join("a/nowhere.jpg");

@@ -400,7 +400,7 @@ fn chunks(add: Add) {
 
 /// What changes no pixel must change none.
 #[test]
-fn oddities_that_decode_are_the_plain_picture() {
+fn unusual_files_decode_to_the_plain_picture() {
     let decoded = |bytes: &[u8]| {
         let mut image = augment::Image::default();
         alexnet_data::decode::decode(bytes, &mut image).map(|()| image)

@@ -41,7 +41,7 @@ fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
 }
 
 #[test]
-fn what_is_no_file_is_passed_over() {
+fn folders_pipes_and_broken_links_are_skipped() {
     let scratch = Scratch::new("no-files");
     let a = scratch.0.join("a");
     fs::create_dir(a.join("folder.jpg")).unwrap();
@@ -65,7 +65,7 @@ fn what_is_no_file_is_passed_over() {
 }
 
 #[test]
-fn links_to_files_and_names_in_no_alphabet_are_read() {
+fn links_and_names_that_are_not_utf8_are_read() {
     let scratch = Scratch::new("names");
     let (a, strange) = (scratch.0.join("a"), OsStr::from_bytes(b"\xFF\xFE \n\x1B[2J.png"));
     picture(&a.join(strange));
@@ -79,7 +79,7 @@ fn links_to_files_and_names_in_no_alphabet_are_read() {
 }
 
 #[test]
-fn a_file_that_vanishes_or_may_not_be_read_is_named() {
+fn the_error_names_a_file_that_vanished_or_may_not_be_read() {
     let scratch = Scratch::new("vanishing");
     let folder = Folder::open(&scratch.0, 16).unwrap();
     let (gone, closed) = (scratch.0.join("a/1.png"), scratch.0.join("b/1.png"));

@@ -104,7 +104,7 @@ fn fnv(bytes: &[u8], start: u64) -> u64 {
 /// Of a thousand damaged files at least 95 % of what djpeg complains of is found, of each kind, and
 /// in sequential and progressive files alike.
 #[test]
-fn what_djpeg_complains_of_is_found() {
+fn damage_that_djpeg_reports_is_found() {
     let files = files();
     assert!(files.len() >= 1000, "{}", files.len());
     let hash = files.iter().fold(0, |hash, (_, _, bytes)| fnv(bytes, hash));
@@ -138,7 +138,7 @@ fn what_djpeg_complains_of_is_found() {
 }
 
 #[test]
-fn sound_files_raise_no_alarm() {
+fn intact_files_are_not_reported() {
     for (_, name, bytes) in sources() {
         assert!(decoded(&bytes).is_ok(), "{name}");
     }

@@ -86,7 +86,7 @@ fn stored_and_deflated_entries_are_read_in_any_order() {
 }
 
 #[test]
-fn what_is_no_plain_file_of_a_usable_name_is_passed_over_and_named() {
+fn entries_that_are_not_plain_files_or_have_unusable_names_are_skipped_and_named() {
     let mut bytes = Vec::new();
     let mut archive = ZipArchiveWriter::new(&mut bytes);
     let mut file = |name: &[u8], mode| {
@@ -133,7 +133,7 @@ fn word(bytes: &mut [u8], at: usize, value: u32) {
 }
 
 #[test]
-fn bombs_and_lies_are_refused() {
+fn decompression_bombs_and_false_sizes_are_rejected() {
     let zeros = vec![0; 100_000];
     let good = zipped(&[("a.jpg", &zeros, true), ("b.jpg", b"stored", false)]);
     let [a, b] = records(&good)[..] else { panic!("two entries") };

@@ -63,7 +63,7 @@ fn every_kind_of_file_has_pillows_pixels() {
 }
 
 #[test]
-fn headers_tell_colours_and_bits() {
+fn headers_give_colours_and_bits() {
     use crate::inspect::Color;
     let facts = |name: &str| {
         let case = cases().into_iter().find(|case| case.name == name).unwrap();
@@ -95,7 +95,7 @@ fn headers_tell_colours_and_bits() {
 /// Cut anywhere, a file is refused or, where only what follows the pixels is missing, whole; and no
 /// decoder panics or takes long, whatever byte is changed.
 #[test]
-fn no_cut_and_no_changed_byte_does_harm() {
+fn truncated_and_changed_files_are_images_or_errors() {
     let mut image = Image::default();
     for case in cases().iter().filter(|case| case.upright.is_none()) {
         let bytes = bytes_of(&case.file);
@@ -140,7 +140,7 @@ fn orientations_of_every_format_are_applied_or_ignored() {
 }
 
 #[test]
-fn giants_are_refused_before_anything_is_reserved() {
+fn huge_images_are_rejected_before_memory_is_allocated() {
     let mut image = Image::default();
     // Headers that promise 16,000 x 8,000 pixels, of four channels of 16 bits each.
     let gif = [b"GIF89a", &16_000u16.to_le_bytes()[..], &17_000u16.to_le_bytes(), &[0; 3]].concat();

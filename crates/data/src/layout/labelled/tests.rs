@@ -60,7 +60,7 @@ fn tables_beside_images_are_found() {
 }
 
 #[test]
-fn test_images_without_labels_are_left_alone() {
+fn test_images_without_labels_are_not_used() {
     // Kaggle's dog breeds, and its CIFAR-10, whose names begin anew in `test`.
     for (name, table) in [
         ("labels.csv", "id,breed\n1,pug\n2,boxer\n"),
@@ -75,7 +75,7 @@ fn test_images_without_labels_are_left_alone() {
 }
 
 #[test]
-fn tables_and_columns_may_tell_what_is_for_testing() {
+fn tables_and_columns_may_select_test_images() {
     let images = ["train/a.jpg", "train/b.jpg", "test/c.jpg", "test/d.jpg"];
     let folder = made(&images, ("Training_set.csv", "filename,label\na.jpg,x\nb.jpg,y\n"));
     folder.write("Testing_set.csv", b"filename\nc.jpg\nd.jpg\n");
@@ -99,7 +99,7 @@ fn tables_and_columns_may_tell_what_is_for_testing() {
 }
 
 #[test]
-fn what_is_missing_doubled_or_unlabelled_is_counted() {
+fn missing_duplicate_and_unlabelled_images_are_counted() {
     let table = "id,label\na,x\nb,y\nb,y\nc,\ngone,x\nlost,y\n";
     let folder = made(&["a.jpg", "b.jpg", "c.jpg", "d.jpg"], ("labels.csv", table));
     let arranged = found(&folder);
@@ -155,7 +155,7 @@ fn a_table_can_be_named_and_its_columns() {
 }
 
 #[test]
-fn numbers_are_in_their_own_order() {
+fn numeric_labels_are_sorted_as_numbers() {
     let table = "id,label\na,10\nb,9\nc,0\nd,1\n";
     let arranged = found(&made(&["a.jpg", "b.jpg", "c.jpg", "d.jpg"], ("labels.csv", table)));
     let ids: Vec<&str> = arranged.classes.iter().map(|class| &class.id[..]).collect();

@@ -159,7 +159,7 @@ fn two_images_in_one_sample_are_refused() {
 }
 
 #[test]
-fn labels_that_differ_or_are_none_are_refused() {
+fn missing_and_contradictory_labels_are_rejected() {
     let json = |cls: Option<&[u8]>, json: &[u8]| {
         let mut members = vec![("0.jpg", &b"x"[..])];
         members.extend(cls.map(|cls| ("0.cls", cls)));
@@ -192,7 +192,7 @@ fn labels_that_differ_or_are_none_are_refused() {
 }
 
 #[test]
-fn a_key_may_not_come_again() {
+fn a_repeated_key_is_rejected() {
     let said = refused(&[
         ("a.jpg", b"x"),
         ("a.cls", b"0"),
@@ -205,7 +205,7 @@ fn a_key_may_not_come_again() {
 }
 
 #[test]
-fn members_of_macos_are_no_samples() {
+fn files_of_macos_are_not_samples() {
     let scan = scanned(&[
         ("./._0.jpg", b"attributes"),
         ("./0.jpg", b"x"),
@@ -335,7 +335,7 @@ fn labels_must_be_dense() {
 }
 
 #[test]
-fn one_image_may_not_be_in_two_shards() {
+fn an_image_in_two_shards_is_rejected() {
     let dir = ScratchDir::new();
     dir.write("train-0.tar", &shard(0, 6, |at| at.to_string()));
     dir.write("train-1.tar", &shard(3, 6, |at| (at - 3).to_string())); // keys begin anew
