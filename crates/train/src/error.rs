@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 /// A run that fails.
+///
+/// The program gives each variant an exit code; a new variant has the code of a failure at run
+/// time, 1, until the program lists it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,4 +1,4 @@
-//! A run's folder: what was asked for, where it ran, what it measured, what it learned.
+//! A run's folder: settings, environment, measurements, checkpoints and weights.
 
 mod lock;
 
@@ -18,24 +18,23 @@ use std::time::SystemTime;
 
 /// The folder of one run.
 ///
-/// | file | what it holds |
+/// | file | content |
 /// |---|---|
 /// | `config.toml` | every setting, with defaults filled in; `--config` reads it back |
 /// | `model.toml` | the network's rows |
 /// | `env.json` | program, machine, data |
-/// | `run.json` | how the run stands: [`Status`] |
+/// | `run.json` | the state of the run: [`Status`] |
 /// | `metrics.jsonl` | a [`Record`] a line, written as it happens |
 /// | `metrics.csv`, `events.out.tfevents` | its numbers for spreadsheets and for TensorBoard |
-/// | `checkpoints/` | all that is needed to [go on](crate::checkpoint) |
-/// | `weights.safetensors` | what was learned |
+/// | `checkpoints/` | the state from which a run [resumes](crate::checkpoint) |
+/// | `weights.safetensors` | the trained parameters |
 /// | `lock` | locked while a process trains here |
 ///
-/// `run.json` is written after the files above it: a folder without it is one of a run that never
-/// began.
+/// `run.json` is written after the files above it: in a folder without it no run has begun.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Absent where nothing is kept.
+    /// `None` if nothing is written.
     kept: Option<Kept>,
 }
 
@@ -45,17 +44,17 @@ struct Kept {
     _locks: Vec<File>,
 }
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
-    /// Steps are being made, or the program died without a word.
+    /// Training is in progress, or the program was killed.
     Running,
-    /// All that was asked for is done.
+    /// All steps are done.
     Finished,
-    /// A signal ended it after the step in hand.
+    /// A signal ended it after the current step.
     Interrupted,
-    /// Whoever watched it had seen enough.
+    /// The observer ended it.
     StoppedEarly,
     /// An error ended it.
     Failed,
@@ -64,7 +63,7 @@ pub enum RunState {
 /// `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// How it stands.
+    /// The state.
     pub status: RunState,
     /// When it began, UTC.
     pub started: String,
@@ -81,13 +80,13 @@ pub struct Status {
     /// How often it has been resumed.
     #[serde(default)]
     pub resumed: u32,
-    /// The step of a checkpoint that has been written: not of the last, but if there is one at all.
+    /// The step of a written checkpoint, not necessarily the last; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<u64>,
 }
 
 impl Status {
-    /// A run that begins now.
+    /// The status of a run that begins now.
     pub fn begun() -> Status {
         Status {
             status: RunState::Running,
@@ -120,8 +119,8 @@ impl RunFolder {
         Self::create(&runs.join(name))
     }
 
-    /// The folder that the user named: made if need be, and refused if it holds anything but the
-    /// traces of a run that never began.
+    /// The folder that the user named. It is created if it does not exist, and must contain nothing
+    /// but files of a run that has not begun.
     ///
     /// # Errors
     /// As [`check`](Self::check), and [`Error::File`].
@@ -132,17 +131,18 @@ impl RunFolder {
         Self::enter(path)
     }
 
-    /// The folder of a run that is to be resumed. Its logs are as they were left: see
+    /// The folder of a run that is to be resumed. Its logs are not truncated: see
     /// [`cut_back`](Self::cut_back).
     ///
     /// # Errors
-    /// [`Error::RunFolder`] if it is none, or if another process trains there; [`Error::File`].
+    /// [`Error::RunFolder`] if no run has begun there, or another process trains there;
+    /// [`Error::File`].
     pub fn open(path: &Path) -> Result<RunFolder> {
         Self::check_begun(path)?;
         Self::enter(path)
     }
 
-    /// Whether there is a run to be resumed.
+    /// Checks that there is a run to resume.
     ///
     /// # Errors
     /// [`Error::RunFolder`] if there is none.
@@ -159,7 +159,7 @@ impl RunFolder {
         }
     }
 
-    /// No folder: nothing that is written is kept. For a process whose run another writes down.
+    /// No folder: nothing is written. For processes other than the one that writes the run's files.
     pub fn nowhere() -> RunFolder {
         RunFolder { path: PathBuf::new(), kept: None }
     }
@@ -177,10 +177,10 @@ impl RunFolder {
         Ok(RunFolder { path: path.into(), kept: Some(kept) })
     }
 
-    /// Whether [`create`](Self::create) would refuse the folder, before anything slow is done.
+    /// Checks that [`create`](Self::create) would accept the folder, before anything slow is done.
     ///
     /// # Errors
-    /// [`Error::RunFolder`] if it is not empty or no folder.
+    /// [`Error::RunFolder`] if it is not empty or not a folder.
     pub fn check(path: &Path) -> Result<()> {
         let found = RealDisk.list(path).and_then(|found| {
             let mut late = found.iter().map(|entry| is_before_the_beginning(entry).map(|is| !is));
@@ -202,12 +202,12 @@ impl RunFolder {
         }
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes one of its files, whole or not at all.
+    /// Replaces one of its files atomically.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -243,8 +243,8 @@ impl RunFolder {
         status.map_err(|reason| Error::RunFolder { path, reason })
     }
 
-    /// Appends a line to `metrics.jsonl` and its kin: one write each, so that a line is there or is
-    /// not.
+    /// Appends a line to `metrics.jsonl` and the other logs, with one write each, so that lines are
+    /// complete or missing.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -252,7 +252,7 @@ impl RunFolder {
         self.kept.as_mut().map_or(Ok(()), |kept| kept.log.record(record))
     }
 
-    /// Takes out of the logs what was written after a checkpoint: those steps will be made again.
+    /// Truncates the logs to their `lengths` at a checkpoint: later steps will be repeated.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -263,7 +263,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Nothing where nothing is kept.
+    /// `None` if nothing is written.
     pub(crate) fn log(&self) -> Option<&Log> {
         self.kept.as_ref().map(|kept| &kept.log)
     }
@@ -273,7 +273,7 @@ fn refuse<T>(path: &Path, reason: &str) -> Result<T> {
     Err(Error::RunFolder { path: path.into(), reason: reason.to_string() })
 }
 
-/// Whether a file is one of those that are written before a run has begun.
+/// Whether a file is one of those written before the run begins.
 fn is_before_the_beginning(path: &Path) -> std::io::Result<bool> {
     const EARLY: [&str; 4] = ["lock", "config.toml", "model.toml", "env.json"];
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -1,8 +1,8 @@
-//! What a run writes down as it happens: three files of the same lines.
+//! The logs of a run: three files with the same records.
 //!
 //! `metrics.jsonl` is the record, a [`Record`] a line. `metrics.csv` has its numbers for
-//! spreadsheets, `events.out.tfevents` for TensorBoard. Each line is one write: it is there or it
-//! is not. A run that is resumed cuts all three back to where its checkpoint found them.
+//! spreadsheets, `events.out.tfevents` for TensorBoard. Each line is one write, so lines are
+//! complete or missing. A resumed run truncates all three to their lengths at its checkpoint.
 
 mod csv;
 mod events;
@@ -24,13 +24,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Record {
     /// Training steps since the last such line.
     Train {
-        /// The last of them, counted from one.
+        /// The last of these steps, counted from one.
         step: u64,
         /// Its epoch, counted from one.
         epoch: u32,
         /// Mean loss.
         loss: f64,
-        /// Share of images not recognised, as the network was when it saw them.
+        /// Share of misclassified images, each with the weights of its own step.
         top1_error: f64,
         /// The recipe's learning rate times the schedule's factor.
         rate: f64,
@@ -45,38 +45,38 @@ pub enum Record {
         step: u64,
         /// Epochs done.
         epoch: u32,
-        /// Its means.
+        /// The mean loss and errors.
         #[serde(flatten)]
         score: Score,
         /// Seconds since training began.
         seconds: f64,
     },
-    /// How each layer fares, every so many steps.
+    /// Statistics of each layer, at the first step and then at regular intervals.
     Layers {
         /// The step, counted from one.
         step: u64,
         /// Its epoch, counted from one.
         epoch: u32,
-        /// In the network's order.
+        /// The layers, in the network's order.
         layers: Vec<LayerNumbers>,
     },
     /// Something is probably wrong.
     Warning {
         /// The step, counted from one.
         step: u64,
-        /// What, and what to do.
+        /// The problem and its remedy.
         text: String,
     },
 }
 
-/// How a layer's weights fare in one step. Norms are Euclidean.
+/// Statistics of a layer in one step. Norms are Euclidean.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerNumbers {
-    /// `conv1`.
+    /// The layer's name, such as `conv1`.
     pub name: String,
-    /// Of its weights, after the step.
+    /// The norm of its weights after the step.
     pub weight_norm: f64,
-    /// Of their gradient.
+    /// The norm of the gradient of its weights.
     pub gradient_norm: f64,
     /// The norm of what was added to the weights over that of the weights. About 0.001 is usual;
     /// above 0.01 a layer is being overwritten, below 0.00001 it stands still.
@@ -95,7 +95,7 @@ pub(crate) struct Log {
     events: Lines,
 }
 
-/// A file that grows.
+/// A file to which lines are appended.
 #[derive(Debug)]
 struct Lines {
     name: &'static str,
@@ -107,8 +107,8 @@ struct Lines {
 impl Log {
     pub(crate) const NAMES: [&str; 3] = ["metrics.jsonl", "metrics.csv", "events.out.tfevents"];
 
-    /// Opens the files of a run's folder, or makes them, and cuts each back to the length it had;
-    /// one that is not named had none.
+    /// Opens or creates the files of a run's folder and truncates each to its length in `lengths`,
+    /// 0 if it is not listed.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -128,7 +128,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Writes a line into each.
+    /// Appends a line to each file.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -144,13 +144,13 @@ impl Log {
         Ok(())
     }
 
-    /// How long each file is.
+    /// The length of each file in bytes.
     pub(crate) fn lengths(&self) -> BTreeMap<String, u64> {
         let files = [&self.jsonl, &self.csv, &self.events];
         files.map(|lines| (lines.name.to_string(), lines.bytes)).into()
     }
 
-    /// The files again, for another thread to make them durable.
+    /// Handles of the files, with which another thread syncs them to disk.
     ///
     /// # Errors
     /// [`Error::File`].

@@ -1,4 +1,4 @@
-//! From gradients to new parameters: the paper's SGD with momentum, and Adam.
+//! The parameter updates: the paper's SGD with momentum, and Adam.
 
 mod adam;
 
@@ -8,24 +8,24 @@ use kernels::sgd::{self, Segment};
 use layers::{Network, Parameter, Role, TrainableNetwork};
 use tensor::{DType, Device, Planner, Shape, Slot};
 
-/// How parameters are updated, with the memory that it takes.
+/// The optimizer of a network, with its memory.
 #[derive(Debug)]
 pub struct Optimizer {
     /// Rate, momentum and decay of each parameter.
     table: Slot,
-    /// What of each parameter is updated on this device.
+    /// The part of each parameter that is updated on this device.
     segments: Vec<Segment>,
     method: Method,
 }
 
 #[derive(Debug)]
 enum Method {
-    /// Velocities are a block of the network's.
+    /// The velocities are a block of the network's memory.
     Sgd,
     Adam(Adam),
 }
 
-/// Of every parameter, the part that a device updates.
+/// The part of every parameter that a device updates.
 pub type Segments = Vec<Segment>;
 
 impl Optimizer {
@@ -55,7 +55,7 @@ impl Optimizer {
         Ok(device.upload(self.table, rates.as_flattened())?)
     }
 
-    /// Before step number `step`, with the rates that hold in it.
+    /// Prepares step number `step` with its rates.
     pub(crate) fn begin_step(
         &self,
         device: &mut Device,
@@ -69,7 +69,7 @@ impl Optimizer {
         adam.begin_step(device, beta_1, step)
     }
 
-    /// Gradients to new parameters.
+    /// Updates the parameters from the gradients.
     ///
     /// # Errors
     /// If the device fails.
@@ -89,13 +89,13 @@ impl Optimizer {
         }
     }
 
-    /// What of parameter `idx` is updated on this device.
+    /// The part of parameter `idx` that is updated on this device.
     pub(crate) fn segment(&self, idx: usize) -> Segment {
         self.segments[idx]
     }
 
-    /// The norm of the last update of parameter `idx`, looked at through `room`, where it is not
-    /// its velocity's.
+    /// The norm of the last update of parameter `idx`, computed with the buffer `room`; `None` if
+    /// it is the norm of the velocity.
     pub(crate) fn update_norm(
         &self,
         device: &Device,
@@ -112,12 +112,12 @@ impl Optimizer {
     }
 }
 
-/// Room for the rates of a network's parameters.
+/// Claims memory for the rates of a network's parameters.
 pub fn table(network: &Network, planner: &mut Planner) -> Slot {
     planner.claim(DType::F32, Shape::from([network.parameters.entries.len(), 3]))
 }
 
-/// All of every parameter.
+/// The whole of every parameter.
 fn segments(network: &Network) -> Segments {
     let entries = network.parameters.entries.iter();
     entries.map(|entry| Segment { start: entry.start, len: entry.len() }).collect()

@@ -1,4 +1,4 @@
-//! How far a run has come: all that it must remember to go on as if nothing had happened.
+//! The progress of a run: with the parameters, the state from which it resumes bit-identically.
 
 use crate::recent::Recent;
 use crate::schedule;
@@ -7,48 +7,48 @@ use evaluate::{Score, Tally};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How far a run has come. Random draws need nothing more: each is named by seed, epoch or step,
+/// The progress of a run. Random draws need no further state: each is named by seed, epoch or step,
 /// and image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
     /// Steps done.
     pub step: u64,
-    /// The epoch that is under way, counted from one.
+    /// The current epoch, counted from one.
     pub epoch: u32,
-    /// Its batches that have been learned.
+    /// The batches of this epoch that are done.
     pub batches: usize,
-    /// What the schedule remembers.
+    /// The state of the schedule.
     pub schedule: schedule::ScheduleState,
-    /// The last validation, and after which step it was.
+    /// The last validation: its step and score.
     pub validation: Option<(u64, Score)>,
     /// The validation with the lowest top-1 error: its step and that error.
     pub best: Option<(u64, f64)>,
-    /// Since the last line of metrics.
+    /// Sums since the last line of metrics.
     pub unrecorded: Sums,
-    /// Since the last validation.
+    /// Training losses and errors since the last validation.
     pub unvalidated: Tally,
-    /// Whether the training error has been what the recipe waits for.
+    /// Whether the training error has reached the recipe's `until`.
     #[serde(default)]
     pub reached: bool,
-    /// The last steps, as they are shown.
+    /// Means of the last steps, for display.
     pub recent: Recent,
-    /// Steps spent at chance.
+    /// Steps with a loss at chance level.
     pub stuck: Stuck,
     /// Seconds of training so far.
     pub seconds: f64,
-    /// How long each log was; what stands behind was written by steps that will be made again.
+    /// The length of each log in bytes; a resumed run truncates them to it.
     pub logs: BTreeMap<String, u64>,
 }
 
-/// What a number of steps come to.
+/// Sums over several steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     /// Losses and errors.
     pub tally: Tally,
-    /// Seconds they took.
+    /// Their time in seconds.
     pub seconds: f64,
-    /// Of these, seconds waiting for images.
+    /// Seconds of these spent waiting for images.
     pub wait: f64,
 }
 
@@ -69,17 +69,17 @@ impl Sums {
 }
 
 impl Progress {
-    /// Before the first step.
+    /// The progress before the first step.
     pub fn begin() -> Progress {
         Progress { epoch: 1, ..Progress::default() }
     }
 
-    /// Step, epoch and batches: what tells two checkpoints of a run apart.
+    /// Step, epoch and batches, which identify a checkpoint of a run.
     pub(crate) fn position(&self) -> (u64, u32, usize) {
         (self.step, self.epoch, self.batches)
     }
 
-    /// Whether the network as it is has been validated.
+    /// Whether the current weights have been validated.
     pub fn is_validated(&self) -> bool {
         self.validation.is_some_and(|(step, _)| step == self.step)
     }

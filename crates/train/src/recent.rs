@@ -1,9 +1,9 @@
-//! How the last steps went.
+//! Running means over the last steps.
 
 use evaluate::{Score, Tally};
 use serde::{Deserialize, Serialize};
 
-/// Sums in which a step weighs less with every step that follows it.
+/// Exponentially decaying sums over steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recent {
     tally: Tally,

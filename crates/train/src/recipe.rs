@@ -1,4 +1,4 @@
-//! How a network is trained: one value, readable as a page and writable as TOML.
+//! The hyper-parameters of training, in one value that can be read and written as TOML.
 
 pub mod ranges;
 mod variation;
@@ -20,42 +20,42 @@ use std::collections::BTreeMap;
 pub struct Recipe {
     /// The built-in recipe it started from.
     pub base: String,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
-    /// Micro-shards that a batch is cut into, whose gradients are added up pairwise: a power of
-    /// two. Devices that train in parallel share them; one makes one after the other.
+    /// The number of micro-shards of a batch, a power of two. Their gradients are summed pairwise.
+    /// Parallel devices share them; a single device processes them in sequence.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards: usize,
-    /// How micro-shards' gradients are rounded before they are added up.
+    /// The precision to which gradients of micro-shards are rounded before they are summed.
     #[serde(default, skip_serializing_if = "Wire::is_f32")]
     pub wire: Wire,
     /// Passes over the training set.
     pub epochs: u32,
-    /// End after the first validation before which the training error was at most this, if that is
-    /// sooner: the share of images not recognised since the validation before, each as the network
-    /// was when it saw it.
+    /// Ends training early, after the first validation at which the training error is at most this:
+    /// the share of images misclassified since the previous validation, each with the weights of
+    /// its own step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<f64>,
     /// The learning rate that the schedule multiplies.
     pub rate: f64,
-    /// How gradients become new weights.
+    /// The update rule.
     #[serde(default, skip_serializing_if = "Optimizer::is_sgd")]
     pub optimizer: Optimizer,
-    /// How much of the last update goes into the next; Adam's beta1.
+    /// Momentum; Adam's beta1.
     pub momentum: f64,
-    /// Weight decay of layers that name none of their own. Slopes, and scales and shifts of
-    /// normalisations, have none but what a name that fits their row says.
+    /// Weight decay of layers without their own. Slopes, and scales and shifts of normalisations,
+    /// have only the decay of an entry in `layers`.
     pub decay: f64,
-    /// How biases differ from weights.
+    /// The rate and decay of biases.
     pub bias: Bias,
-    /// What the image looks like when it enters the network.
+    /// The preprocessing of input images.
     pub input: Input,
-    /// How training images are varied.
+    /// The augmentation of training images.
     pub augment: Augment,
-    /// How the rate changes from epoch to epoch.
+    /// The learning-rate schedule.
     pub schedule: Schedule,
-    /// What layers differ in, by name; `*` stands for any run of letters. Where several names fit a
-    /// layer, the one with more letters decides, field by field.
+    /// Exceptions by layer name; `*` matches any letters. If several patterns match a layer, the
+    /// one with most letters takes precedence, field by field.
     pub layers: BTreeMap<String, Layer>,
 }
 
@@ -67,17 +67,16 @@ fn is_one(shards: &usize) -> bool {
     *shards == 1
 }
 
-/// What gradients travel as, from device to device. Sums, weights, velocities and what moves
-/// running statistics are f32 in any case.
+/// The precision of gradients sent between devices. Sums, weights, velocities and updates of
+/// running statistics are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wire {
-    /// As they are.
+    /// 32-bit floats, unchanged.
     #[default]
     F32,
-    /// Rounded to bfloat16, which is half of the bytes. Every sum of two shards' gradients is of
-    /// rounded ones, whether they were on one device or on two: so the bits do not depend on the
-    /// number of devices.
+    /// Rounded to bfloat16, with half of the bytes. Every sum of two shards' gradients takes
+    /// rounded values, on one device or on two, so results do not depend on the number of devices.
     Bf16,
 }
 
@@ -87,7 +86,7 @@ impl Wire {
     }
 }
 
-/// How gradients become new weights.
+/// The update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimizer {
@@ -105,7 +104,7 @@ impl Optimizer {
     }
 }
 
-/// How biases differ from weights.
+/// The rate and decay of biases.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bias {
@@ -117,7 +116,7 @@ pub struct Bias {
     pub scheduled: bool,
 }
 
-/// What one layer, or all whose names fit a pattern, differ in.
+/// Exceptions for the layers that match a name or pattern.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
@@ -135,12 +134,12 @@ pub struct Layer {
     pub decay: Option<f64>,
 }
 
-/// Where parameters start. In TOML: `"constant 1"`, `"normal 0.01"`, `"scaled-normal 1.4"`,
-/// `"fan-in-uniform"`.
+/// The initial values of parameters. In TOML: `"constant 1"`, `"normal 0.01"`,
+/// `"scaled-normal 1.4"`, `"fan-in-uniform"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Initializer {
-    /// All the same.
+    /// One value for all.
     Constant(f64),
     /// N(0, std), by its standard deviation.
     Normal(f64),
@@ -184,9 +183,9 @@ impl TryFrom<String> for Initializer {
 /// A parameter's part of a recipe, with every default filled in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ParameterRule {
-    /// Where it starts.
+    /// Its initial values.
     pub init: Initializer,
-    /// Multiples of the recipe's learning rate.
+    /// The learning rate, in multiples of the recipe's.
     pub rate: f64,
     /// Weight decay.
     pub decay: f64,
@@ -225,7 +224,7 @@ impl Recipe {
         )
     }
 
-    /// What the recipe says about a parameter, named as `conv1.weight` or `conv1.bias`.
+    /// The rule for a parameter, named as `conv1.weight` or `conv1.bias`.
     pub fn rule(&self, parameter: &str) -> ParameterRule {
         let (layer, role) = split(parameter);
         let rule = self.layer(layer);
@@ -277,7 +276,7 @@ impl Recipe {
         }
     }
 
-    /// The same recipe without chance in the images: centre crops as they are.
+    /// The same recipe without augmentation: unmirrored centre crops.
     pub fn without_augmentation(mut self) -> Recipe {
         self.augment = Augment { form: self.augment.form, ..Augment::NONE };
         self
@@ -288,7 +287,7 @@ impl Recipe {
     pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
         let (layer, role) = split(parameter);
         if role.is_statistic() {
-            return [1.0, 0.0, 0.0]; // its momentum is its row's
+            return [1.0, 0.0, 0.0]; // the momentum is a setting of its row
         }
         let rule = self.rule(parameter);
         let factor = match setting.factor(layer) {
@@ -298,7 +297,7 @@ impl Recipe {
         [(self.rate * rule.rate * factor) as f32, self.momentum as f32, rule.decay as f32]
     }
 
-    /// The names under `layers` that fit none of a network's layers.
+    /// The patterns in `layers` that match none of a network's layers.
     pub fn idle_layers<'a>(&'a self, layers: &[&str]) -> Vec<&'a str> {
         let idle = |pattern: &&String| !layers.iter().any(|layer| fits(pattern, layer));
         self.layers.keys().filter(idle).map(String::as_str).collect()
@@ -316,13 +315,13 @@ impl Recipe {
     }
 }
 
-/// A parameter's layer, and what it does there.
+/// A parameter's layer and role.
 fn split(parameter: &str) -> (&str, Role) {
     let layer = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
     (layer, Role::of(parameter))
 }
 
-/// How exact a pattern is: an exact name beats any pattern that fits it.
+/// The precedence of a pattern: exact names have precedence over all patterns.
 fn letters(pattern: &str) -> (bool, usize) {
     (!pattern.contains('*'), pattern.chars().filter(|&letter| letter != '*').count())
 }

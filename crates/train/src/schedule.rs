@@ -4,44 +4,44 @@ use crate::pattern::fits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How the learning rate changes. Epochs are counted from one.
+/// A learning-rate schedule. Epochs are counted from one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
-    /// It does not.
+    /// A constant learning rate.
     Constant {},
     /// Multiplied by `factor` once each of these epochs is over.
     Steps {
-        /// The epochs after which it is multiplied.
+        /// The epochs after which the rate is multiplied.
         after: Vec<u32>,
-        /// By what.
+        /// The factor of each drop.
         factor: f64,
     },
     /// Multiplied by `factor` when the validation error stops improving, `drops` times at most: "we
     /// divided the learning rate by 10 when the validation error rate stopped improving [..]
     /// reduced three times prior to termination" (section 5 of the paper).
     Plateau {
-        /// By what.
+        /// The factor of each drop.
         factor: f64,
-        /// How often.
+        /// The maximum number of drops.
         drops: u32,
-        /// Epochs without improvement before it happens.
+        /// Epochs without improvement before a drop.
         patience: u32,
         /// An error this much lower is an improvement; errors lie between 0 and 1.
         threshold: f64,
     },
     /// Set by hand, epoch by epoch, as the 2012 runs were.
     Phases {
-        /// In order; the last that has begun holds.
+        /// In order of epochs; the last one that has begun applies.
         phases: Vec<Phase>,
     },
 }
 
-/// What holds from an epoch on.
+/// The setting from an epoch on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// The epoch it begins with.
+    /// Its first epoch.
     pub from: u32,
     /// Multiples of the recipe's rate.
     pub rate: f64,
@@ -57,7 +57,7 @@ fn yes() -> bool {
     true
 }
 
-/// What a schedule remembers between epochs.
+/// The state of a schedule between epochs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleState {
     /// How often the rate has been lowered.
@@ -68,7 +68,7 @@ pub struct ScheduleState {
     pub stale: u32,
 }
 
-/// What a schedule says about one epoch.
+/// The setting of one epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting<'a> {
     /// Multiples of the recipe's rate.
@@ -87,7 +87,7 @@ impl Setting<'_> {
 }
 
 impl Schedule {
-    /// What holds in an epoch, counted from one.
+    /// The setting of an epoch, counted from one.
     pub fn setting(&self, state: &ScheduleState, epoch: u32) -> Setting<'_> {
         let everywhere = |rate| Setting { rate, color: true, layers: None };
         match self {
@@ -106,7 +106,7 @@ impl Schedule {
         }
     }
 
-    /// What is remembered after an epoch's validation error (a share between 0 and 1).
+    /// The state after an epoch with this validation error (a share between 0 and 1).
     pub fn remember(&self, state: ScheduleState, error: f64) -> ScheduleState {
         let (patience, most, threshold) = match self {
             Schedule::Plateau { patience, drops, threshold, .. } => (*patience, *drops, *threshold),

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Counts the steps that the loss has spent at chance.
+/// Counts the steps with a loss at chance level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stuck {
-    /// Consecutive steps.
+    /// Consecutive steps at chance level.
     steps: u64,
-    /// Whether the user was warned; once is enough.
+    /// Whether the user has been warned, which happens once.
     said: bool,
 }
 
@@ -15,7 +15,7 @@ impl Stuck {
     /// A mean loss of twenty steps within this distance of ln(classes) is at chance.
     const NEAR: f64 = 0.02;
 
-    /// Steps at chance after which a run of `steps` steps warns.
+    /// The steps at chance level after which a run of `steps` steps warns.
     ///
     /// The paper's recipe leaves chance late, and later with more classes; a short run warns early.
     pub(crate) fn patience(steps: u64) -> u64 {
@@ -44,7 +44,7 @@ impl Stuck {
 mod tests {
     use super::*;
 
-    /// The first step, of 1000, at which it speaks.
+    /// The first of 1000 steps at which it warns.
     fn spoken(loss: impl Fn(u64) -> f64) -> Option<u64> {
         let mut stuck = Stuck::default();
         let spoken: Vec<u64> =
