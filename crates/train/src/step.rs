@@ -18,7 +18,10 @@ use tensor::{Device, Recording};
 #[derive(Debug)]
 pub struct SingleDevice {
     net: DeviceNetwork,
-    passes: Passes,
+    /// On a GPU, recordings of the passes of a step.
+    forward: Recording,
+    backward: Recording,
+    test: Recording,
 }
 
 impl SingleDevice {
@@ -37,12 +40,14 @@ impl SingleDevice {
         let StepRequest { step, control, mut stats } = request;
         self.net.load(batch)?;
         self.net.begin_step(step, &batch.labels)?;
-        self.passes.forward(&mut self.net)?;
+        self.net.replay(&mut self.forward, SingleDevicePlan::forward)?;
+        // The next images may be uploaded from here on: later passes do not read them.
+        self.net.device.mark_read()?;
         let tally = self.net.finite_tally(step)?;
         if let Some(stats) = &mut stats {
             stats.after_loss(&self.net.device)?;
         }
-        self.passes.backward_and_update(&mut self.net)?;
+        self.net.replay(&mut self.backward, SingleDevicePlan::backward)?;
         if let Some(stats) = &mut stats {
             stats.after_update(&self.net.device, &self.net.plan)?;
         }
@@ -56,7 +61,7 @@ impl SingleDevice {
     /// [`Error::Device`].
     pub fn test_on(&mut self, batch: &Batch) -> Result<Tally> {
         self.net.load(batch)?;
-        self.passes.test(&mut self.net)?;
+        self.net.replay(&mut self.test, SingleDevicePlan::test)?;
         Ok(self.net.plan.frame.tally(&self.net.device)?)
     }
 
@@ -96,7 +101,8 @@ impl SingleDevicePlan {
     pub fn open(self, device: Device, start: &Start) -> Result<SingleDevice> {
         let mut net = DeviceNetwork::open(self, device)?;
         net.start(start, &whole)?;
-        Ok(SingleDevice { net, passes: Passes::default() })
+        let [forward, backward, test] = [(); 3].map(|()| Recording::default());
+        Ok(SingleDevice { net, forward, backward, test })
     }
 
     /// As [`open`](Self::open), for a [`Session`](crate::run::Session).
@@ -105,33 +111,6 @@ impl SingleDevicePlan {
     /// As there.
     pub fn open_boxed(self, device: Device, start: &Start) -> Result<Box<dyn Executor>> {
         Ok(Box::new(self.open(device, start)?))
-    }
-}
-
-/// The passes of a step; on a GPU, recordings of them.
-#[derive(Debug, Default)]
-struct Passes {
-    forward: Recording,
-    backward: Recording,
-    test: Recording,
-}
-
-impl Passes {
-    /// Images to loss, its gradient and the tally.
-    fn forward(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        net.replay(&mut self.forward, SingleDevicePlan::forward)?;
-        // The next images may come beside what follows: it reads none of these.
-        Ok(net.device.mark_read()?)
-    }
-
-    /// The loss's gradient to new parameters.
-    fn backward_and_update(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        net.replay(&mut self.backward, SingleDevicePlan::backward)
-    }
-
-    /// Images to probabilities and the tally.
-    fn test(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        net.replay(&mut self.test, SingleDevicePlan::test)
     }
 }
 

@@ -134,7 +134,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) pending: &'a mut Pending,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
     /// Lists of handles with enough capacity for every step.
     pub(crate) fn pending(boundaries: &Boundaries) -> Pending {
         let world = boundaries.sharding.world;
@@ -150,10 +150,7 @@ impl Exchange<'_> {
         own: Slot,
         whole: Slot,
     ) -> Result<()> {
-        let Boundaries { sharding: Sharding { rank, world, .. }, boundaries, inbox, .. } =
-            self.boundaries;
-        let (rank, boundary) = (*rank, &boundaries[at.boundary]);
-        let [producers, consumers] = boundary.ranks(at.pass, *world);
+        let (rank, boundary, [producers, consumers]) = self.ranks(at);
         if producers.contains(&rank) {
             for to in consumers.clone() {
                 if to == rank {
@@ -164,7 +161,7 @@ impl Exchange<'_> {
             }
         }
         for from in producers.filter(|&from| from != rank && consumers.contains(&rank)) {
-            let columns = self.columns_of(boundary, inbox[at.pass], from);
+            let columns = self.columns_of(boundary, self.boundaries.inbox[at.pass], from);
             self.receive(device, at.pass, columns, from)?;
         }
         Ok(())
@@ -178,13 +175,10 @@ impl Exchange<'_> {
         whole: Slot,
     ) -> Result<()> {
         self.wait(device, at.pass)?;
-        let Boundaries { sharding: Sharding { rank, world, .. }, boundaries, inbox, .. } =
-            self.boundaries;
-        let boundary = &boundaries[at.boundary];
-        let [producers, consumers] = boundary.ranks(at.pass, *world);
-        if consumers.contains(rank) {
-            for from in producers.filter(|from| from != rank) {
-                let received = self.columns_of(boundary, inbox[at.pass], from);
+        let (rank, boundary, [producers, consumers]) = self.ranks(at);
+        if consumers.contains(&rank) {
+            for from in producers.filter(|&from| from != rank) {
+                let received = self.columns_of(boundary, self.boundaries.inbox[at.pass], from);
                 self.insert(device, boundary, from, received, whole)?;
             }
         }
@@ -199,16 +193,13 @@ impl Exchange<'_> {
         at: Crossing,
         gradient: Slot,
     ) -> Result<()> {
-        let Boundaries { sharding: Sharding { rank, world, .. }, boundaries, outbox, .. } =
-            self.boundaries;
-        let (rank, boundary) = (*rank, &boundaries[at.boundary]);
-        let [producers, consumers] = boundary.ranks(at.pass, *world);
+        let (rank, boundary, [producers, consumers]) = self.ranks(at);
         if consumers.contains(&rank) {
             for to in producers.clone() {
                 let part = if to == rank {
                     self.gradient_from(boundary, at.pass, rank)
                 } else {
-                    self.columns_of(boundary, outbox[at.pass], to)
+                    self.columns_of(boundary, self.boundaries.outbox[at.pass], to)
                 };
                 columns::copy(device, &self.extraction(boundary, to), gradient, part)?;
                 if to != rank {
@@ -231,10 +222,8 @@ impl Exchange<'_> {
         gradient: Slot,
     ) -> Result<()> {
         self.wait(device, at.pass)?;
-        let Boundaries { sharding: Sharding { rank, world, .. }, boundaries, .. } = self.boundaries;
-        let boundary = &boundaries[at.boundary];
-        let [producers, consumers] = boundary.ranks(at.pass, *world);
-        if !producers.contains(rank) {
+        let (rank, boundary, [producers, consumers]) = self.ranks(at);
+        if !producers.contains(&rank) {
             return Ok(());
         }
         let all = Geometry::vector(gradient.len());
@@ -247,6 +236,13 @@ impl Exchange<'_> {
         }
         let sum = self.gradient_from(boundary, at.pass, consumers.start);
         Ok(columns::copy(device, &all, sum, gradient)?)
+    }
+
+    /// This rank, a boundary, and its producers and consumers in a pass.
+    fn ranks(&self, at: Crossing) -> (usize, &'a Boundary, [Range<usize>; 2]) {
+        let Boundaries { sharding: Sharding { rank, world, .. }, boundaries, .. } = self.boundaries;
+        let boundary = &boundaries[at.boundary];
+        (*rank, boundary, boundary.ranks(at.pass, *world))
     }
 
     fn send(&mut self, device: &mut Device, pass: usize, x: Slot, to: usize) -> Result<()> {
