@@ -10,8 +10,10 @@ mod cifar;
 
 pub use cifar::{cifar_11pct, cifar_13pct, cifar_18pct, cifar_19pct, cifar_80sec};
 
-/// Every built-in recipe: its name, the function that returns it, and what it is.
-const ALL: [(&str, fn() -> Recipe, &str); 11] = [
+/// A recipe's name, the function that returns it, and what it is.
+type BuiltIn = (&'static str, fn() -> Recipe, &'static str);
+
+const ALL: [BuiltIn; 11] = [
     ("paper", paper, "section 5 of the paper: rate 0.01, divided by ten on plateaus, 90 epochs"),
     ("source", source, "the 2012 source's net 145: biases at twice the rate, phases set by hand"),
     ("caffe", caffe, "BVLC's bvlc_alexnet: batch 256, divided by ten every 20 epochs"),
