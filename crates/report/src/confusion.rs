@@ -84,17 +84,7 @@ impl Confusion {
         for (class, name) in self.classes.iter().enumerate() {
             let name = escape(&name.chars().take(18).collect::<String>());
             let middle = CELL * (class as f64 + 0.5);
-            let (x, y) = (names + middle, top + middle);
-            let _ = write!(
-                svg,
-                "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>\
-                 <text class=\"name\" transform=\"translate({:.1} {:.1}) rotate(-50)\">{name}\
-                 </text>",
-                names - 6.0,
-                y + 4.0,
-                x,
-                top - 6.0,
-            );
+            label(&name, middle, (names, top), &mut svg);
             for predicted in 0..n {
                 self.cell(class, predicted, (names, top), &mut svg);
             }
@@ -172,6 +162,20 @@ impl Confusion {
         }
         text
     }
+}
+
+/// Writes a class's name, escaped, left of its row and above its column: both are `middle` from the
+/// matrix's left top corner.
+fn label(name: &str, middle: f64, (left, top): (f64, f64), svg: &mut String) {
+    let _ = write!(
+        svg,
+        "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>\
+         <text class=\"name\" transform=\"translate({:.1} {:.1}) rotate(-50)\">{name}</text>",
+        left - 6.0,
+        top + middle + 4.0,
+        left + middle,
+        top - 6.0,
+    );
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub struct Rows {
 enum Sink {
     /// Text, shown at the end so that it does not interfere with a progress bar; with the images if
     /// they are to be drawn.
-    Text { json: bool, text: String, drawn: Option<Vec<Predicted>> },
+    Text { json: bool, text: String, rows: Option<Vec<Predicted>> },
     /// A CSV file.
     Csv(Output),
     /// A file with one line of JSON per image.
@@ -58,13 +58,13 @@ pub enum Finished {
 impl Rows {
     /// Text with bars or, with `json`, one line of JSON per image.
     pub fn text(json: bool) -> Rows {
-        Rows { sink: Sink::Text { json, text: String::new(), drawn: None }, images: 0 }
+        Rows { sink: Sink::Text { json, text: String::new(), rows: None }, images: 0 }
     }
 
-    /// As [`text`](Self::text), and keeps the images to draw them.
-    pub fn drawn(json: bool) -> Rows {
-        let (text, drawn) = (String::new(), Some(Vec::new()));
-        Rows { sink: Sink::Text { json, text, drawn }, images: 0 }
+    /// As [`text`](Self::text), and returns the rows at the end so that they can be drawn.
+    pub fn text_and_rows(json: bool) -> Rows {
+        let (text, rows) = (String::new(), Some(Vec::new()));
+        Rows { sink: Sink::Text { json, text, rows }, images: 0 }
     }
 
     /// A CSV file with `classes` classes per image.
@@ -88,10 +88,10 @@ impl Rows {
     pub fn push(&mut self, row: Predicted) -> Result<()> {
         self.images += 1;
         match &mut self.sink {
-            Sink::Text { json, text, drawn } => {
+            Sink::Text { json, text, rows } => {
                 *text += &if *json { as_json(&row) } else { bars(&row) };
-                if let Some(drawn) = drawn {
-                    drawn.push(row);
+                if let Some(rows) = rows {
+                    rows.push(row);
                 }
                 Ok(())
             }
@@ -106,7 +106,7 @@ impl Rows {
     /// As [`csv`](Self::csv).
     pub fn finish(self) -> Result<Finished> {
         match self.sink {
-            Sink::Text { text, drawn, .. } => Ok(Finished::Text(text, drawn.unwrap_or_default())),
+            Sink::Text { text, rows, .. } => Ok(Finished::Text(text, rows.unwrap_or_default())),
             Sink::Csv(file) | Sink::Jsonl(file) => {
                 file.finish()?;
                 Ok(Finished::File(self.images))
@@ -193,7 +193,9 @@ mod tests {
         assert_eq!((text.lines().count(), drawn.len()), (2, 0));
         let json: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(json["top"][1]["name"], "a dog");
-        let Finished::Text(_, drawn) = finished(Rows::drawn(false)) else { panic!("a file") };
+        let Finished::Text(_, drawn) = finished(Rows::text_and_rows(false)) else {
+            panic!("a file")
+        };
         assert_eq!(drawn.len(), 2);
         let path = std::env::temp_dir().join(format!("predicted-{}.csv", std::process::id()));
         let rows = Rows::csv(Output::create(&path).unwrap(), 2).unwrap();

@@ -14,36 +14,21 @@ pub enum Measure {
 
 /// A plot of several runs' progress, one colour per run, with learning-rate drops marked.
 pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
+    let value = |loss, error| if measure == Measure::Loss { loss } else { error };
+    let series = |points, color, stroke| Series { points, color, stroke, ..Series::default() };
     let mut lines = Vec::new();
     for (color, run) in runs.iter().enumerate() {
-        let train = run.curves.train.iter();
-        let points = train.map(|at| match measure {
-            Measure::Loss => (at.step, at.loss),
-            Measure::Error => (at.step, at.top1_error),
-        });
-        lines.push(Series {
-            points: points.collect(),
-            color,
-            stroke: Stroke::Faint,
-            ..Series::default()
-        });
+        let points = run.curves.train.iter().map(|at| (at.step, value(at.loss, at.top1_error)));
+        lines.push(series(points.collect(), color, Stroke::Faint));
     }
     for (color, run) in runs.iter().enumerate() {
-        let validation = || run.curves.validation.iter();
+        let validation = run.curves.validation.iter();
         if measure == Measure::Error {
-            let points = validation().map(|at| (at.step, at.top5_error)).collect();
-            lines.push(Series { points, color, stroke: Stroke::Dashed, ..Series::default() });
+            let points = validation.clone().map(|at| (at.step, at.top5_error));
+            lines.push(series(points.collect(), color, Stroke::Dashed));
         }
-        let points = validation().map(|at| match measure {
-            Measure::Loss => (at.step, at.loss),
-            Measure::Error => (at.step, at.top1_error),
-        });
-        lines.push(Series {
-            points: points.collect(),
-            color,
-            stroke: Stroke::Plain,
-            ..Series::default()
-        });
+        let points = validation.map(|at| (at.step, value(at.loss, at.top1_error)));
+        lines.push(series(points.collect(), color, Stroke::Plain));
     }
     let drops = runs.iter().flat_map(|run| run.curves.drops());
     let marks = drops.map(|drop| (drop.step, format!("rate {}", drop.rate))).collect();

@@ -93,7 +93,7 @@ fn begin(args: &PredictArgs, form: &str, classes: usize) -> Result<Rows> {
     Ok(match (&args.out, form) {
         (Some(path), "csv") => Rows::csv(output::create(path)?, args.top.clamp(1, classes))?,
         (Some(path), "jsonl") => Rows::jsonl(output::create(path)?),
-        (Some(_), _) => Rows::drawn(args.json),
+        (Some(_), _) => Rows::text_and_rows(args.json),
         (None, _) => Rows::text(args.json),
     })
 }

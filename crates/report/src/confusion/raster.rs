@@ -1,6 +1,6 @@
 //! Matrices of many classes: pixels, embedded in an SVG with class names.
 
-use super::Confusion;
+use super::{Confusion, label};
 use crate::markup::escape;
 use crate::palette;
 use crate::picture::png_uri;
@@ -89,21 +89,12 @@ impl Confusion {
     }
 
     /// Writes a class's number and name at both sides.
-    fn tick(&self, class: usize, (left, top): (f64, f64), svg: &mut String) {
+    fn tick(&self, class: usize, corner: (f64, f64), svg: &mut String) {
         let middle = SIDE * (class as f64 + 0.5) / self.classes.len() as f64;
         let name = escape(&shortened(&self.classes[class], LETTERS));
         let number = class.to_string();
         let text = if name == number { name } else { format!("{number} {name}") };
-        let (x, y) = (left + middle, top + middle);
-        let _ = write!(
-            svg,
-            "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>\
-             <text class=\"name\" transform=\"translate({:.1} {:.1}) rotate(-50)\">{text}</text>",
-            left - 6.0,
-            y + 4.0,
-            x,
-            top - 6.0,
-        );
+        label(&text, middle, corner, svg);
     }
 }
 
