@@ -112,14 +112,13 @@ impl Upload {
         } else {
             vec![Sent { name: None, bytes: self.bytes }]
         };
-        if !images.is_empty() {
-            Ok(images)
-        } else {
-            Err(bad(
+        if images.is_empty() {
+            return Err(bad(
                 "there is no image: the body of the request is to be an image file, or a form \
              with such files",
-            ))
+            ));
         }
+        Ok(images)
     }
 }
 
