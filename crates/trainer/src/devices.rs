@@ -23,7 +23,7 @@ pub struct Devices {
     /// This process's devices.
     pub own: parallel::Devices,
     /// How devices share the work.
-    parallel: Option<Parallel>,
+    mode: Mode,
     exchange: Exchange,
     /// All processes, if there are several; filled by [`meet`](Self::meet).
     processes: Vec<ProcessInfo>,
@@ -187,8 +187,8 @@ impl Devices {
     }
 
     fn of(own: parallel::Devices, settings: &Settings) -> Devices {
-        let &Settings { parallel, exchange, .. } = settings;
-        Devices { own, parallel, exchange, processes: Vec::new() }
+        let (mode, exchange) = (mode_of_several(settings), settings.exchange);
+        Devices { own, mode, exchange, processes: Vec::new() }
     }
 
     /// Opens this process's device and plans its part, where each of several processes has one
@@ -244,7 +244,7 @@ impl Devices {
             return one.clone();
         }
         let each = each.iter().enumerate().map(|(rank, device)| format!("{rank}: {device}"));
-        let mode = self.parallel.map_or(Mode::Data, Mode::from).name();
+        let mode = self.mode.name();
         format!("{} ({mode})", each.collect::<Vec<_>>().join("; "))
     }
 
@@ -320,4 +320,26 @@ fn what_to_do(identity: &Identity, settings: &Settings) -> Identity {
     let steps = settings.max_steps.map_or("all".to_string(), |steps| steps.to_string());
     compared.insert("max_steps", steps);
     compared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::TrainArgs;
+    use crate::describe::find_model;
+
+    #[test]
+    fn several_devices_are_described_with_the_mode_of_their_plans() {
+        for parallel in [None, Some(Parallel::Towers)] {
+            let typed = TrainArgs { parallel, ..TrainArgs::default() };
+            let settings = Settings::resolve(&typed).unwrap();
+            let spec = towers::on_one_device(&find_model(&settings.model).unwrap(), 2).unwrap();
+            let (recipe, [height, width, _]) = (&settings.recipe, spec.input);
+            let job = Blueprint { spec: &spec, recipe, stored: [recipe.side(height, width); 2] };
+            let devices = Devices::open(&[Choice::Cpu; 2], &settings, &job, &mut |_| ()).unwrap();
+            let is_tower = |plan: &DevicePlan| matches!(plan, DevicePlan::Tower(_));
+            assert!(devices.own.planned().iter().all(|(_, plan)| is_tower(plan)));
+            assert!(devices.describe().ends_with(" (towers)"), "{}", devices.describe());
+        }
+    }
 }
