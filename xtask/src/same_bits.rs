@@ -21,6 +21,8 @@ cargo xtask same-bits OLD [NEW] [--only TEXT]
 /// Arguments that several cases share.
 const SHAPES: &str = "--model alexnet-64 --max-steps 200 --batch-size 32";
 const CIFAR: &str = "--model cifar-18pct --data shapes --max-steps 50 --batch-size 64";
+/// The run of the old build that both resume.
+const UNFINISHED: &str = "--model alexnet-64 --max-steps 100 --batch-size 32";
 const TOWERS: &str = "--model TWO_TOWERS --fake-data 64 --batch-size 8 --max-steps 50";
 
 /// A small network of two towers; its path replaces `TWO_TOWERS` in the arguments.
@@ -185,18 +187,11 @@ fn run_both(
     for (name, program) in [("old", old), ("new", new)] {
         let run = scratch.join(name);
         if case.needs == Needs::UnfinishedRun {
-            train(
-                old,
-                "",
-                "--model alexnet-64 --max-steps 100 --batch-size 32",
-                &["--run"],
-                &run,
-                None,
-            )?;
+            train(old, "", UNFINISHED, "--run", &run, None)?;
         }
         let flag = if case.needs == Needs::UnfinishedRun { "--resume" } else { "--run" };
         let driver = driver.as_deref().filter(|_| case.needs == Needs::CudaOnCpu);
-        match train(program, case.launcher, &arguments, &[flag], &run, driver) {
+        match train(program, case.launcher, &arguments, flag, &run, driver) {
             Ok(()) => outcomes.push(outcome(&run)?),
             Err(why) if matches!(case.needs, Needs::Bf16 | Needs::Mpi) => return Ok(Err(why)),
             Err(why) => return Err(format!("{}: {}: {why}", case.name, program.display())),
@@ -210,7 +205,7 @@ fn train(
     program: &Path,
     launcher: &str,
     arguments: &str,
-    flags: &[&str],
+    flag: &str,
     run: &Path,
     driver: Option<&Path>,
 ) -> Result<(), String> {
@@ -224,7 +219,7 @@ fn train(
             command
         }
     };
-    command.arg("train").args(arguments.split_whitespace()).args(flags).arg(run);
+    command.arg("train").args(arguments.split_whitespace()).arg(flag).arg(run);
     command.args(["--progress", "none"]).stdin(Stdio::null());
     if let Some(driver) = driver {
         command.env("LD_LIBRARY_PATH", driver);

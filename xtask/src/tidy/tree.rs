@@ -29,10 +29,10 @@ impl Tree {
     /// If a file cannot be read.
     pub fn read(root: &Path) -> io::Result<Self> {
         let mut tree = Tree { files: Vec::new() };
-        tree.visit(root, "")?;
+        tree.visit(root, "", false)?;
         for folder in FOLDERS {
             if root.join(folder).is_dir() {
-                tree.descend(root, folder)?;
+                tree.visit(root, folder, true)?;
             }
         }
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -63,34 +63,25 @@ impl Tree {
         manifests.filter_map(File::crate_name).collect()
     }
 
-    /// Reads the files of one folder.
-    fn visit(&mut self, root: &Path, folder: &str) -> io::Result<()> {
+    /// Reads the files of a folder, and of its subfolders if `is_deep`.
+    fn visit(&mut self, root: &Path, folder: &str, is_deep: bool) -> io::Result<()> {
         for entry in fs::read_dir(root.join(folder))? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !entry.file_type()?.is_file() || name == ".git" {
-                continue;
-            }
-            let kind = Path::new(&name).extension().map(|kind| kind.to_string_lossy().into_owned());
+            let ending = Path::new(&name).extension().map(|end| end.to_string_lossy().into_owned());
+            let built = ["target", "runs", "__pycache__"].contains(&name.as_str());
+            let is_git = name == ".git"; // a file in other worktrees
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if kind.is_none_or(|kind| EXTENSIONS.contains(&kind.as_str())) {
+            let kind = entry.file_type()?;
+            if kind.is_dir() && is_deep && !built {
+                self.visit(root, &path, true)?;
+            } else if kind.is_file()
+                && !is_git
+                && ending.is_none_or(|ending| EXTENSIONS.contains(&ending.as_str()))
+            {
                 let text = fs::read(entry.path()).map_err(|error| named(&path, &error))?;
                 let text = String::from_utf8_lossy(&text).into_owned();
                 self.files.push(File::new(path, text));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the files of a folder and its subfolders.
-    fn descend(&mut self, root: &Path, folder: &str) -> io::Result<()> {
-        self.visit(root, folder)?;
-        for entry in fs::read_dir(root.join(folder))? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let built = ["target", "runs", "__pycache__"].contains(&name.as_str());
-            if entry.file_type()?.is_dir() && !built {
-                self.descend(root, &format!("{folder}/{name}"))?;
             }
         }
         Ok(())
