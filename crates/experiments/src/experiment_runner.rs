@@ -73,7 +73,11 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
                     None => self.tested(measured, last.0, last.1, observer),
                 };
             }
-            match self.trained(&task, folder, observer)? {
+            let ended = match existing_run::is_finished(folder)? {
+                true => Ended::Finished,
+                false => runner.train(folder, &task, observer)?,
+            };
+            match ended {
                 Ended::Finished => {}
                 Ended::Stopped => return Ok(None),
                 Ended::Diverged(why) => {
@@ -87,20 +91,6 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
         }
         self.forget_together(arm)?;
         self.tested(Measured::of(arm, seed, &folders, page)?, last.0, last.1, observer)
-    }
-
-    /// Trains or resumes a run, unless it is finished.
-    fn trained(
-        &self,
-        task: &RunRequest,
-        run: &Path,
-        observer: &mut dyn Observer,
-    ) -> std::result::Result<Ended, R::Error> {
-        if existing_run::is_finished(run)? {
-            Ok(Ended::Finished)
-        } else {
-            self.runner.train(run, task, observer)
-        }
     }
 
     /// Runs the protocol's tests that are not yet measured (another protocol that shares the run

@@ -27,7 +27,7 @@ pub struct Recipe {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards: usize,
     /// The precision to which gradients of micro-shards are rounded before they are summed.
-    #[serde(default, skip_serializing_if = "Wire::is_f32")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub wire: Wire,
     /// Passes over the training set.
     pub epochs: u32,
@@ -39,7 +39,7 @@ pub struct Recipe {
     /// The learning rate that the schedule multiplies.
     pub rate: f64,
     /// The update rule.
-    #[serde(default, skip_serializing_if = "Optimizer::is_sgd")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub optimizer: Optimizer,
     /// Momentum; Adam's beta1.
     pub momentum: f64,
@@ -63,6 +63,10 @@ fn one() -> usize {
     1
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn is_one(shards: &usize) -> bool {
     *shards == 1
 }
@@ -80,12 +84,6 @@ pub enum Wire {
     Bf16,
 }
 
-impl Wire {
-    fn is_f32(&self) -> bool {
-        *self == Wire::F32
-    }
-}
-
 /// The update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,12 +94,6 @@ pub enum Optimizer {
     /// Adam, its beta2 0.999 and decay in the gradient: [`kernels::adam`]. On one device, with
     /// whole batches.
     Adam,
-}
-
-impl Optimizer {
-    fn is_sgd(&self) -> bool {
-        *self == Optimizer::Sgd
-    }
 }
 
 /// The rate and decay of biases.

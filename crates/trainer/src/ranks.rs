@@ -47,11 +47,6 @@ impl Ranks {
         self.place().0
     }
 
-    /// Whether this is rank 0, which writes and prints.
-    pub fn is_first(&self) -> bool {
-        self.rank() == 0
-    }
-
     /// The number of processes.
     pub fn world(&self) -> usize {
         self.place().1

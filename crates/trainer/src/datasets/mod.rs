@@ -8,7 +8,7 @@ mod verify;
 use crate::cli::ExifArg;
 use crate::cli::{DataArgs, DataCommand};
 use crate::fault::Result;
-use data::ExifMode;
+use data::{DatasetOptions, ExifMode, Labelling};
 
 /// Runs the command.
 ///
@@ -29,4 +29,10 @@ fn exif_of(data: &str, typed: Option<ExifArg>) -> Result<ExifMode> {
         Some(typed) => Ok(typed.into()),
         None => Ok(data::stored_exif(data)?.unwrap_or_default()),
     }
+}
+
+/// Options to open images of `side` x `side` pixels without reading them into memory.
+fn unread(side: usize, threads: usize, exif: ExifMode, labelling: Labelling) -> DatasetOptions {
+    let options = DatasetOptions::with_side(side);
+    DatasetOptions { threads, memory_limit: 0, exif, labelling, ..options }
 }

@@ -1,11 +1,12 @@
 //! `alexnet data show`: a sheet of what a network sees while it learns.
 
+use super::unread;
 use crate::cli::{ShowArgs, TrainArgs};
 use crate::console;
 use crate::describe::find_model;
 use crate::fault::{Fault, Result};
 use crate::settings::Settings;
-use data::{DatasetOptions, IGNORED, Loader};
+use data::{IGNORED, Loader};
 use report::sheet::{self, Labelled, StoredMean};
 use std::fs;
 use terminal::progress::Reading;
@@ -44,9 +45,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         Some(_) => recipe.input.exif,
         None => data::stored_exif(&settings.data)?.unwrap_or(recipe.input.exif),
     };
-    let labelling = settings.labelling.clone();
-    let options =
-        DatasetOptions { memory_limit: 0, exif, labelling, ..DatasetOptions::with_side(side) };
+    let options = unread(side, 0, exif, settings.labelling.clone());
     let set = data::open(&settings.data, &options, &|_, _| ())?;
     set.notes.iter().for_each(console::note);
     let shifts = recipe.augment.color > 0.0;

@@ -1,10 +1,9 @@
 //! `alexnet data stats`: how many images of each class, how large, in which colours.
 
-use super::exif_of;
+use super::{exif_of, unread};
 use crate::cli::StatsArgs;
 use crate::console;
 use crate::fault::Result;
-use data::DatasetOptions;
 use report::DatasetSummary;
 use std::path::Path;
 use terminal::progress::Reading;
@@ -23,13 +22,7 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
     let side = args.side.map(|side| side as usize).or(own).unwrap_or(SIDE);
     let exif = exif_of(&args.data, args.exif)?;
     let labelling = args.labelling.to_labelling()?;
-    let options = DatasetOptions {
-        threads,
-        memory_limit: 0,
-        exif,
-        labelling,
-        ..DatasetOptions::with_side(side)
-    };
+    let options = unread(side, threads, exif, labelling);
     let mut set = data::open(&args.data, &options, &|_, _| ())?;
     let sizes = match own {
         Some(side) => vec![(side, side)],

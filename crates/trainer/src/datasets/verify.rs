@@ -1,12 +1,12 @@
 //! `alexnet data verify`: the data set opened as for training, every file decoded, and what is
 //! wrong.
 
-use super::exif_of;
+use super::{exif_of, unread};
 use crate::cli::VerifyArgs;
 use crate::console;
 use crate::fault::Result;
 use data::verify::{self, Finding, FindingKind, VerifyReport};
-use data::{Dataset, DatasetOptions, Labelling};
+use data::{Dataset, Labelling};
 use files::escape::on_one_line;
 use report::grouped;
 use serde_json::json;
@@ -39,13 +39,7 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(VerifyReport, Vec
     let own = data::stored_side(&args.data);
     let side = own.clone().ok().flatten().unwrap_or(SIDE);
     let exif = exif_of(&args.data, args.exif).unwrap_or_default(); // opening reports the error
-    let opening = DatasetOptions {
-        threads,
-        memory_limit: 0,
-        exif,
-        labelling,
-        ..DatasetOptions::with_side(side)
-    };
+    let opening = unread(side, threads, exif, labelling);
     let opened = data::open(&args.data, &opening, &|_, _| ());
     if let Err(error @ data::Error::NotFound { .. }) = opened {
         return Err(error.into());

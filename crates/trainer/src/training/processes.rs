@@ -41,7 +41,7 @@ pub(super) fn train(args: &TrainArgs, ranks: Ranks) -> Result<u8> {
 
 fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let rank = ranks.rank();
-    let (resumed, is_first) = (args.resume.as_deref(), ranks.is_first());
+    let (resumed, is_first) = (args.resume.as_deref(), rank == 0);
     let here = resumed.filter(|_| is_first); // the others may not have access to the run folder
     here.map_or(Ok(()), RunFolder::check_begun)?;
     ranks.check_resumed(resumed.is_some())?;
