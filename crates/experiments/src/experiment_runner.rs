@@ -73,9 +73,11 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
                     None => self.tested(measured, last.0, last.1, observer),
                 };
             }
-            let ended = match existing_run::is_finished(folder)? {
-                true => Ended::Finished,
-                false => runner.train(folder, &task, observer)?,
+            let is_finished = existing_run::is_finished(folder)?;
+            let ended = if is_finished {
+                Ended::Finished
+            } else {
+                runner.train(folder, &task, observer)?
             };
             match ended {
                 Ended::Finished => {}
