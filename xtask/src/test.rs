@@ -45,10 +45,13 @@ const MPI_TESTS: &str =
 /// Kills ten processes at different moments.
 const MPI_LONG: &[Check] = &[long("mpi long", MPI_TESTS)];
 /// The ordinary tests take a sample of these: every resume point, a hundred kills, disks full at
-/// sixteen sizes. Each test prints its count.
+/// sixteen sizes, alexnet-64 on a GPU as it is, every protocol. Each test prints its count.
 const LONG: &[Check] = &[
     long("resume", "test -p alexnet-train --locked -- --nocapture"),
-    long("program", "test -p alexnet-trainer --test resume --locked -- --nocapture"),
+    long(
+        "program",
+        "test -p alexnet-trainer --test resume --test reproduce --locked -- --nocapture",
+    ),
 ];
 
 /// Runs the checks, cheapest first, and stops at the first failure; `--long` adds the long tests.

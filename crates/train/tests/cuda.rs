@@ -1,5 +1,8 @@
 //! Whole steps on a GPU, or its stand-in: they are the CPU's but for rounding, replayed as they
 //! are done, and say what failed.
+//!
+//! `ALEXNET_LONG=1` (`cargo xtask test --long`): alexnet-64 as it is, every launch that may fail,
+//! more steps; otherwise alexnet-64 with fewer filters, a few launches and steps.
 
 mod fixtures;
 
@@ -14,7 +17,7 @@ use data::Batch;
 use evaluate::Evaluate;
 use fixtures::{Learn, every_row, scaled};
 use inference::{InferencePlan, Predictor};
-use layers::Spec;
+use layers::{Row, Spec};
 use random::{Purpose, Stream};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -27,6 +30,24 @@ fn recipe(images: usize) -> Recipe {
     recipe.input =
         Input { mean: Mean::Image, scale: 1.0 / 64.0, side: None, exif: Default::default() };
     scaled(recipe)
+}
+
+fn is_long() -> bool {
+    std::env::var_os("ALEXNET_LONG").is_some()
+}
+
+/// alexnet-64 for ten classes; with half the filters and a quarter of the hidden units unless all
+/// tests are run in full.
+fn alexnet_64() -> Spec {
+    let mut spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
+    for row in spec.rows.iter_mut().filter(|_| !is_long()) {
+        match row {
+            Row::Conv(conv) => conv.filters /= 2,
+            Row::Linear(linear) if linear.outputs > 10 => linear.outputs /= 4,
+            _ => {}
+        }
+    }
+    spec
 }
 
 /// Noise, of which each step has its own.
@@ -137,7 +158,7 @@ fn steps_of_every_row_equal_the_cpus() {
 
 #[test]
 fn steps_of_alexnet_64_equal_the_cpus() {
-    let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
+    let spec = alexnet_64();
     close(&spec, (1, 2), &[Precision::F32], own_gpu);
     close(&spec, (1, 1), &[Precision::Tf32, Precision::Bf16], own_gpu);
 }
@@ -148,7 +169,7 @@ fn steps_with_amx_are_near_those_in_f32() {
     if let Err(why) = tensor::amx() {
         return eprintln!("SKIPPED: {why}");
     }
-    let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
+    let spec = alexnet_64();
     close(&spec, (2, 1), &[Precision::Bf16], || Some(Device::cpu(2)));
     close(&every_row(15, 4), (5, 1), &[Precision::Bf16], || Some(Device::cpu(2)));
 }
@@ -167,7 +188,7 @@ fn gpu_with_cudnn() -> Option<Device> {
 
 #[test]
 fn steps_through_cudnn_equal_the_cpus_and_are_replayed() {
-    let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
+    let spec = alexnet_64();
     close(&spec, (1, 1), &[Precision::Tf32], gpu_with_cudnn);
     let spec = every_row(15, 4);
     close(&spec, (5, 3), &[Precision::F32], gpu_with_cudnn);
@@ -183,6 +204,7 @@ fn steps_through_cudnn_equal_the_cpus_and_are_replayed() {
 #[test]
 fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
     let spec = every_row(15, 4);
+    let steps = if is_long() { 6 } else { 3 }; // the first is recorded, the others are replays
     for precision in Precision::ALL {
         let gpu = |eager| {
             let mut gpu = own_gpu()?;
@@ -193,13 +215,13 @@ fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
             Some(gpu)
         };
         let Some(eager) = gpu(true) else { return };
-        let eager = train(&spec, 5, 6, eager).unwrap();
+        let eager = train(&spec, 5, steps, eager).unwrap();
         for early_copies in [false, true] {
             let Some(gpu) = gpu(false) else { return };
             if let Some(stand_in) = stand_in_in_use() {
                 stand_in.behave(Behaviour { early_copies, ..Behaviour::default() });
             }
-            assert_eq!(train(&spec, 5, 6, gpu).unwrap(), eager, "{precision}");
+            assert_eq!(train(&spec, 5, steps, gpu).unwrap(), eager, "{precision}");
         }
     }
 }
@@ -264,7 +286,9 @@ fn a_failure_names_its_step() {
 
     // As they are asked for: whichever launch it is, its kernel has a name.
     let all = launches(2, true) - launches(0, true);
-    for launch in 1..=all {
+    let few = vec![1, 2, all / 2, all / 2 + 1, all];
+    let launches = if is_long() { (1..=all).collect() } else { few };
+    for launch in launches {
         let eager = gpu(true);
         failing(launch);
         let said = train(&spec, 1, 2, eager).unwrap_err().to_string();

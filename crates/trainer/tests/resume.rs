@@ -5,7 +5,7 @@
 
 mod program;
 
-use program::{Scratch, alexnet, expect, last_line, read_json};
+use program::{Scratch, alexnet, expect, is_long, last_line, read_json};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -27,10 +27,6 @@ rows = [
   { linear = { name = "fc3", outputs = 10 } },
 ]
 "#;
-
-fn is_long() -> bool {
-    std::env::var_os("ALEXNET_LONG").is_some()
-}
 
 /// A folder with a small network's file in it.
 fn scratch(name: &str) -> Scratch {
