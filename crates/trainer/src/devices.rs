@@ -326,14 +326,20 @@ fn what_to_do(identity: &Identity, settings: &Settings) -> Identity {
 mod tests {
     use super::*;
     use crate::cli::TrainArgs;
-    use crate::describe::find_model;
+    use layers::window;
 
     #[test]
     fn several_devices_are_described_with_the_mode_of_their_plans() {
         for parallel in [None, Some(Parallel::Towers)] {
             let typed = TrainArgs { parallel, ..TrainArgs::default() };
             let settings = Settings::resolve(&typed).unwrap();
-            let spec = towers::on_one_device(&find_model(&settings.model).unwrap(), 2).unwrap();
+            let spec = Spec::image("two-towers", 32, 32, 3)
+                .conv("conv1", 16, window(5).stride(2))
+                .relu()
+                .conv("conv2", 16, window(3).groups(2))
+                .relu()
+                .linear("fc3", 10);
+            let spec = towers::on_one_device(&spec, 2).unwrap();
             let (recipe, [height, width, _]) = (&settings.recipe, spec.input);
             let job = Blueprint { spec: &spec, recipe, stored: [recipe.side(height, width); 2] };
             let devices = Devices::open(&[Choice::Cpu; 2], &settings, &job, &mut |_| ()).unwrap();
