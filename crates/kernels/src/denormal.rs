@@ -22,9 +22,8 @@ use tensor::{Device, Result, Slot};
 /// # Panics
 /// If the slot has another length than `values`.
 pub fn upload(device: &mut Device, slot: Slot, values: &[f32]) -> Result<()> {
-    let any_denormal = vectorized(
-        #[inline(always)]
-        || values.iter().fold(false, |any, x| any | (flushed(*x).to_bits() != x.to_bits())),
+    let any_denormal = vectorized!(
+        values.iter().fold(false, |any, x| any | (flushed(*x).to_bits() != x.to_bits()))
     );
     if any_denormal {
         device.upload(slot, &values.iter().map(|x| flushed(*x)).collect::<Vec<_>>())

@@ -50,32 +50,29 @@ pub(crate) fn sums<const K: usize>(
     let partials = &mut partials[..scratch(K, rows, channels)];
     pool.chunks(partials, 2 * K * channels, |block, partials| {
         let rows = block * block_rows..rows.min((block + 1) * block_rows);
-        vectorized(
-            #[inline(always)]
-            || {
-                for first in (0..channels).step_by(STRIP) {
-                    let width = STRIP.min(channels - first);
-                    let mut sums = [[0.0; STRIP]; K];
-                    for row in rows.clone() {
-                        let at = row * channels + first;
-                        let (a, b) = (&a[at..at + width], &b[at..at + width]);
-                        match (a.first_chunk::<STRIP>(), b.first_chunk::<STRIP>()) {
-                            (Some(a), Some(b)) => add(&mut sums, row, a, b, &terms),
-                            _ => add(&mut sums, row, a, b, &terms),
-                        }
-                    }
-                    for (sum, planes) in sums.iter().zip(partials.chunks_exact_mut(2 * channels)) {
-                        let (high, low) = planes.split_at_mut(channels);
-                        let high = &mut high[first..first + width];
-                        let low = &mut low[first..first + width];
-                        for ((&sum, high), low) in sum.iter().zip(high).zip(low) {
-                            *high = sum as f32;
-                            *low = (sum - f64::from(*high)) as f32;
-                        }
+        vectorized!({
+            for first in (0..channels).step_by(STRIP) {
+                let width = STRIP.min(channels - first);
+                let mut sums = [[0.0; STRIP]; K];
+                for row in rows.clone() {
+                    let at = row * channels + first;
+                    let (a, b) = (&a[at..at + width], &b[at..at + width]);
+                    match (a.first_chunk::<STRIP>(), b.first_chunk::<STRIP>()) {
+                        (Some(a), Some(b)) => add(&mut sums, row, a, b, &terms),
+                        _ => add(&mut sums, row, a, b, &terms),
                     }
                 }
-            },
-        );
+                for (sum, planes) in sums.iter().zip(partials.chunks_exact_mut(2 * channels)) {
+                    let (high, low) = planes.split_at_mut(channels);
+                    let high = &mut high[first..first + width];
+                    let low = &mut low[first..first + width];
+                    for ((&sum, high), low) in sum.iter().zip(high).zip(low) {
+                        *high = sum as f32;
+                        *low = (sum - f64::from(*high)) as f32;
+                    }
+                }
+            }
+        });
     });
     for first in (0..channels).step_by(STRIP) {
         let width = STRIP.min(channels - first);
@@ -101,20 +98,17 @@ const HALF: usize = RUN / 2;
 /// `first`: in f64, from the first row to the last.
 pub(crate) fn sum_columns(rows: &[f32], width: usize, first: usize, sums: &mut [f32]) {
     let rows = || rows.chunks_exact(width).map(|row| &row[first..]);
-    vectorized(
-        #[inline(always)]
-        || match sums.len() {
-            RUN => sum_fixed::<RUN>(rows(), sums),
-            HALF => sum_fixed::<HALF>(rows(), sums),
-            _ => {
-                let mut exact = [0.0f64; RUN];
-                for row in rows() {
-                    add_run(&mut exact, &row[..sums.len()]);
-                }
-                sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = flushed(exact as f32));
+    vectorized!(match sums.len() {
+        RUN => sum_fixed::<RUN>(rows(), sums),
+        HALF => sum_fixed::<HALF>(rows(), sums),
+        _ => {
+            let mut exact = [0.0f64; RUN];
+            for row in rows() {
+                add_run(&mut exact, &row[..sums.len()]);
             }
-        },
-    );
+            sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = flushed(exact as f32));
+        }
+    });
 }
 
 /// [`sum_columns`] for a number of columns known at compile time: the sums stay in registers.

@@ -2,15 +2,20 @@
 
 use tensor::Vectors;
 
-/// Runs `work` compiled for the widest vectors of this processor. The compiler never fuses a
-/// product and a sum by itself, so results are bit-identical on every processor.
+/// Evaluates an expression compiled for the widest vectors of this processor. The compiler never
+/// fuses a product and a sum by itself, so results are bit-identical on every processor.
 ///
-/// `work` and what it calls must be marked `#[inline(always)]`: a closure that is not inlined is
-/// compiled for the baseline instruction set.
-#[inline(always)]
-pub(crate) fn vectorized<T>(work: impl FnOnce() -> T) -> T {
-    arch().dispatch(work)
+/// Functions that the expression calls must be marked `#[inline(always)]`: one that is not inlined
+/// is compiled for the baseline instruction set.
+macro_rules! vectorized {
+    ($work:expr) => {
+        $crate::simd::arch().dispatch(
+            #[inline(always)]
+            || $work,
+        )
+    };
 }
+pub(crate) use vectorized;
 
 /// The widest vectors that the processor has and that `ALEXNET_VECTORS` allows.
 #[inline(always)]

@@ -35,8 +35,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     }
     for file in tree.rust().filter(|file| file.path.starts_with(OPS)) {
         // Without the attribute the closure is compiled without vector instructions.
-        for (line, _) in file.code_lines().filter(|(_, code)| code.contains("vectorized(|")) {
-            let message = "mark the closure: `vectorized(#[inline(always)] || ...)`";
+        for (line, _) in file.code_lines().filter(|(_, code)| code.contains("dispatch(|")) {
+            let message = "use `vectorized!`, which marks the closure";
             findings.push(Finding::new(&file.path, line, message));
         }
     }
@@ -64,9 +64,9 @@ mod tests {
     #[test]
     fn vectorized_closures_are_marked() {
         let path = "crates/kernels/src/simd.rs";
-        let marked = (path, "vectorized(#[inline(always)] || y.fill(0.0));\n");
+        let marked = (path, "vectorized!(y.fill(0.0));\n");
         assert_eq!(check(&Tree::of(&[marked])), []);
-        let bare = (path, "\nvectorized(|| y.fill(0.0));\n");
+        let bare = (path, "\narch().dispatch(|| y.fill(0.0));\n");
         assert_eq!(check(&Tree::of(&[bare]))[0].line, 2);
     }
 

@@ -22,9 +22,9 @@ pub(super) fn forward(cpu: &mut Cpu, kind: Activation, x: Slot, y: Slot) -> Resu
     Ok(())
 }
 
-/// `y` is the saved slot, which holds x for `Gelu`.
-pub(super) fn backward(cpu: &mut Cpu, kind: Activation, y: Slot, dy: Slot, dx: Slot) -> Result<()> {
-    let ([y, dy, dx], pool) = cpu.floats_with_pool([y, dy, dx]);
+/// `slots` are the saved slot, which holds x for `Gelu`, dy and dx.
+pub(super) fn backward(cpu: &mut Cpu, kind: Activation, slots: [Slot; 3]) -> Result<()> {
+    let ([y, dy, dx], pool) = cpu.floats_with_pool(slots);
     match kind {
         Activation::Relu => map2(pool, y, dy, dx, masked),
         Activation::Tanh { outer, inner } => {
@@ -44,14 +44,11 @@ pub(super) fn mask_by_relu(cpu: &mut Cpu, y: Slot, dy: Slot) -> Result<()> {
     let y = &*y;
     pool.chunks(dy, CHUNK, |index, dy| {
         let y = &y[index * CHUNK..][..dy.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (dy, &y) in dy.iter_mut().zip(y) {
-                    *dy = flushed(masked(y, *dy));
-                }
-            },
-        );
+        vectorized!({
+            for (dy, &y) in dy.iter_mut().zip(y) {
+                *dy = flushed(masked(y, *dy));
+            }
+        });
     });
     Ok(())
 }
@@ -125,14 +122,11 @@ fn normal(x: f32) -> (f32, f32) {
 fn map(pool: &Pool, x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync + Send) {
     pool.chunks(y, CHUNK, |index, y| {
         let x = &x[index * CHUNK..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = flushed(f(x));
-                }
-            },
-        );
+        vectorized!({
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = flushed(f(x));
+            }
+        });
     });
 }
 
@@ -146,13 +140,10 @@ fn map2(
     pool.chunks(y, CHUNK, |index, y| {
         let a = &a[index * CHUNK..][..y.len()];
         let b = &b[index * CHUNK..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                    *y = flushed(f(a, b));
-                }
-            },
-        );
+        vectorized!({
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                *y = flushed(f(a, b));
+            }
+        });
     });
 }

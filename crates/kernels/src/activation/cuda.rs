@@ -27,16 +27,11 @@ pub(super) fn forward(cuda: &mut Cuda, kind: Activation, x: Slot, y: Slot) -> Re
     }
 }
 
-/// `y` is the saved slot; `dx` may be `dy`.
-pub(super) fn backward(
-    cuda: &mut Cuda,
-    kind: Activation,
-    y: Slot,
-    dy: Slot,
-    dx: Slot,
-) -> Result<()> {
-    let (n, grid) = (y.len() as u64, Grid::over(y.len().div_ceil(4)));
-    let [y, dy, dx] = cuda.addresses([y, dy, dx]);
+/// `slots` are the saved slot, dy and dx, which may be dy.
+pub(super) fn backward(cuda: &mut Cuda, kind: Activation, slots: [Slot; 3]) -> Result<()> {
+    let n = slots[0].len();
+    let (n, grid) = (n as u64, Grid::over(n.div_ceil(4)));
+    let [y, dy, dx] = cuda.addresses(slots);
     // SAFETY: each kernel's parameters in their order; the slots hold n floats each.
     unsafe {
         match kind {

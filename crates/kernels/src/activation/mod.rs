@@ -82,8 +82,8 @@ pub fn backward(
 ) -> Result<()> {
     check(kind, &[saved, dy, dx]);
     match device {
-        Device::Cpu(cpu) => cpu::backward(cpu, kind, saved, dy, dx),
-        Device::Cuda(cuda) => cuda::backward(cuda, kind, saved, dy, dx),
+        Device::Cpu(cpu) => cpu::backward(cpu, kind, [saved, dy, dx]),
+        Device::Cuda(cuda) => cuda::backward(cuda, kind, [saved, dy, dx]),
     }
 }
 
@@ -96,7 +96,7 @@ pub fn mask_by_relu(device: &mut Device, y: Slot, dy: Slot) -> Result<()> {
     check(Activation::Relu, &[y, dy]);
     match device {
         Device::Cpu(cpu) => cpu::mask_by_relu(cpu, y, dy),
-        Device::Cuda(cuda) => cuda::backward(cuda, Activation::Relu, y, dy, dy),
+        Device::Cuda(cuda) => cuda::backward(cuda, Activation::Relu, [y, dy, dy]),
     }
 }
 

@@ -1,6 +1,6 @@
 //! On a GPU: one launch per segment, four parameters per thread. Rates are read on the device.
 
-use super::{BETA_2, EPSILON, Hyperparameters, Moments};
+use super::{BETA_2, EPSILON, Hyperparameters};
 use crate::sgd::Segment;
 use tensor::{Argument, Cuda, Grid, Image, Result, Shape, Slot};
 
@@ -10,9 +10,7 @@ pub(super) fn step(
     cuda: &mut Cuda,
     segments: &[Segment],
     Hyperparameters { table, corrections }: Hyperparameters,
-    dw: Slot,
-    w: Slot,
-    Moments { first, second }: Moments,
+    blocks: [Slot; 4],
 ) -> Result<()> {
     let constants = [BETA_2 as f32, (1.0 - BETA_2) as f32, EPSILON];
     let corrections = cuda.address(corrections);
@@ -20,7 +18,7 @@ pub(super) fn step(
     for (idx, segment) in segments.filter(|(_, segment)| segment.len > 0) {
         let rates = cuda.address(table.part(3 * idx, Shape::from([3])));
         let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
-        let [dw, w, m, s] = cuda.addresses([dw, w, first, second].map(part));
+        let [dw, w, m, s] = cuda.addresses(blocks.map(part));
         let n = segment.len as u64;
         let grid = Grid::over(segment.len.div_ceil(4));
         let arguments = [&constants as &dyn Argument, &rates, &corrections, &dw, &w, &m, &s, &n];

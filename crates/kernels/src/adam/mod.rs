@@ -18,7 +18,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::sgd::Segment;
+use crate::sgd::{self, Segment};
 use tensor::{Device, Result, Slot};
 
 /// beta2: the decay rate of the second moment.
@@ -68,16 +68,11 @@ pub fn step(
     w: Slot,
     moments: Moments,
 ) -> Result<()> {
-    let Moments { first, second } = moments;
-    let same = [dw, first, second].iter().all(|block| block.len() == w.len());
-    assert!(same, "blocks of different lengths");
-    assert_eq!(hyperparameters.table.len(), 3 * segments.len(), "three values per segment");
+    let blocks = [dw, w, moments.first, moments.second];
+    sgd::check(segments, hyperparameters.table, blocks);
     assert_eq!(hyperparameters.corrections.len(), 2, "one divisor per moment");
-    for segment in segments {
-        assert!(segment.start + segment.len <= w.len(), "{segment:?} of {} floats", w.len());
-    }
     match device {
-        Device::Cpu(cpu) => cpu::step(cpu, segments, hyperparameters, dw, w, moments),
-        Device::Cuda(cuda) => cuda::step(cuda, segments, hyperparameters, dw, w, moments),
+        Device::Cpu(cpu) => cpu::step(cpu, segments, hyperparameters, blocks),
+        Device::Cuda(cuda) => cuda::step(cuda, segments, hyperparameters, blocks),
     }
 }

@@ -66,17 +66,14 @@ fn apply(pool: &Pool, x: &[f32], [mean, factor, shift]: [&[f32]; 3], y: &mut [f3
     let run = CHUNK.div_ceil(channels) * channels;
     pool.chunks(y, run, |idx, y| {
         let x = &x[idx * run..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    let vectors = mean.iter().zip(factor).zip(shift);
-                    for ((y, &x), ((mean, factor), shift)) in y.iter_mut().zip(x).zip(vectors) {
-                        *y = flushed((x - mean) * factor + shift);
-                    }
+        vectorized!({
+            for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                let vectors = mean.iter().zip(factor).zip(shift);
+                for ((y, &x), ((mean, factor), shift)) in y.iter_mut().zip(x).zip(vectors) {
+                    *y = flushed((x - mean) * factor + shift);
                 }
-            },
-        );
+            }
+        });
     });
 }
 
@@ -144,28 +141,23 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
         let (x, dy) = (&x[idx * run..][..dx.len()], &dy[idx * run..][..dx.len()]);
         // Rows that do not count are not part of mean and variance.
         let counting = own.saturating_sub(idx * run).min(dx.len());
-        vectorized(
-            #[inline(always)]
-            || {
-                let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
-                let (dx, others) = dx.split_at_mut(counting);
-                for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
-                    let vectors = factors.iter().zip(slopes).zip(constants).zip(means);
-                    let elements = dx.iter_mut().zip(x).zip(dy);
-                    for (((dx, x), dy), (((factor, slope), constant), mean)) in
-                        elements.zip(vectors)
-                    {
-                        *dx = flushed(factor * dy + (slope * (x - mean) + constant));
-                    }
+        vectorized!({
+            let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+            let (dx, others) = dx.split_at_mut(counting);
+            for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
+                let vectors = factors.iter().zip(slopes).zip(constants).zip(means);
+                let elements = dx.iter_mut().zip(x).zip(dy);
+                for (((dx, x), dy), (((factor, slope), constant), mean)) in elements.zip(vectors) {
+                    *dx = flushed(factor * dy + (slope * (x - mean) + constant));
                 }
-                let rows = dy[counting..].chunks_exact(channels);
-                for (dx, dy) in others.chunks_exact_mut(channels).zip(rows) {
-                    for ((dx, dy), factor) in dx.iter_mut().zip(dy).zip(factors) {
-                        *dx = flushed(factor * dy);
-                    }
+            }
+            let rows = dy[counting..].chunks_exact(channels);
+            for (dx, dy) in others.chunks_exact_mut(channels).zip(rows) {
+                for ((dx, dy), factor) in dx.iter_mut().zip(dy).zip(factors) {
+                    *dx = flushed(factor * dy);
                 }
-            },
-        );
+            }
+        });
     });
     Ok(())
 }

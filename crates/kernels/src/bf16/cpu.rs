@@ -28,18 +28,15 @@ pub(super) fn pack(cpu: &mut Cpu, x: Slot, y: Slot) -> Result<()> {
     pool.chunks(y, CHUNK, |idx, y| {
         let from = 2 * idx * CHUNK;
         let x = &x[from..x.len().min(from + 2 * y.len())];
-        vectorized(
-            #[inline(always)]
-            || {
-                let (pairs, last) = x.as_chunks::<2>();
-                for (y, [a, b]) in y.iter_mut().zip(pairs) {
-                    *y = f32::from_bits(rounded(*a) >> 16 | rounded(*b));
-                }
-                for (y, a) in y[pairs.len()..].iter_mut().zip(last) {
-                    *y = f32::from_bits(rounded(*a) >> 16);
-                }
-            },
-        );
+        vectorized!({
+            let (pairs, last) = x.as_chunks::<2>();
+            for (y, [a, b]) in y.iter_mut().zip(pairs) {
+                *y = f32::from_bits(rounded(*a) >> 16 | rounded(*b));
+            }
+            for (y, a) in y[pairs.len()..].iter_mut().zip(last) {
+                *y = f32::from_bits(rounded(*a) >> 16);
+            }
+        });
     });
     Ok(())
 }
@@ -49,20 +46,17 @@ pub(super) fn add_packed(cpu: &mut Cpu, x: Slot, y: Slot) -> Result<()> {
     let x = &*x;
     pool.chunks(y, 2 * CHUNK, |idx, y| {
         let x = &x[idx * CHUNK..];
-        vectorized(
-            #[inline(always)]
-            || {
-                let (pairs, last) = y.as_chunks_mut::<2>();
-                for ([a, b], x) in pairs.iter_mut().zip(x) {
-                    let word = x.to_bits();
-                    *a = flushed(f32::from_bits(word << 16) + round(*a));
-                    *b = flushed(f32::from_bits(word & HIGH) + round(*b));
-                }
-                for (a, x) in last.iter_mut().zip(&x[pairs.len()..]) {
-                    *a = flushed(f32::from_bits(x.to_bits() << 16) + round(*a));
-                }
-            },
-        );
+        vectorized!({
+            let (pairs, last) = y.as_chunks_mut::<2>();
+            for ([a, b], x) in pairs.iter_mut().zip(x) {
+                let word = x.to_bits();
+                *a = flushed(f32::from_bits(word << 16) + round(*a));
+                *b = flushed(f32::from_bits(word & HIGH) + round(*b));
+            }
+            for (a, x) in last.iter_mut().zip(&x[pairs.len()..]) {
+                *a = flushed(f32::from_bits(x.to_bits() << 16) + round(*a));
+            }
+        });
     });
     Ok(())
 }
@@ -72,10 +66,7 @@ pub(super) fn add_rounded(cpu: &mut Cpu, x: Slot, y: Slot) -> Result<()> {
     let x = &*x;
     pool.chunks(y, CHUNK, |idx, y| {
         let x = &x[idx * CHUNK..];
-        vectorized(
-            #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(round(*x) + round(*y))),
-        );
+        vectorized!(y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(round(*x) + round(*y))));
     });
     Ok(())
 }

@@ -13,10 +13,7 @@ pub(super) fn copy(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> 
 
 pub(super) fn add(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     each_row(cpu, g, x, y, |x, y| {
-        vectorized(
-            #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(*y + x)),
-        );
+        vectorized!(y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(*y + x)));
     });
     Ok(())
 }

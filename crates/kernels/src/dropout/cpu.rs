@@ -35,10 +35,7 @@ pub(super) fn mask(cpu: &mut Cpu, g: &Geometry, clock: Slot, x: Slot, y: Slot) -
             let run = g.run(unit).min(y.len() - done);
             let (x, y) = (&x[unit..unit + run], &mut y[done..done + run]);
             let block = (g.number(unit) / 4) as u32;
-            vectorized(
-                #[inline(always)]
-                || draws.mask(block, drop, scale, x, y),
-            );
+            vectorized!(draws.mask(block, drop, scale, x, y));
             done += run;
         }
     });
@@ -90,10 +87,7 @@ pub(super) fn scale(cpu: &mut Cpu, scale: f32, x: Slot, y: Slot) -> Result<()> {
     let x = &*x;
     pool.chunks(y, CHUNK, |idx, y| {
         let x = &x[idx * CHUNK..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(scale * x)),
-        );
+        vectorized!(y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(scale * x)));
     });
     Ok(())
 }

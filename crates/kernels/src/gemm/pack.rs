@@ -60,14 +60,8 @@ impl<'a> SharedFloats<'a> {
 /// zeros to `width`.
 pub(crate) fn copy_rows(b: &[f32], row: usize, columns: usize, width: usize, panel: &mut [f32]) {
     match (width, columns == width) {
-        (32, true) => simd::vectorized(
-            #[inline(always)]
-            || copy_whole_rows::<32>(b, row, panel),
-        ),
-        (16, true) => simd::vectorized(
-            #[inline(always)]
-            || copy_whole_rows::<16>(b, row, panel),
-        ),
+        (32, true) => simd::vectorized!(copy_whole_rows::<32>(b, row, panel)),
+        (16, true) => simd::vectorized!(copy_whole_rows::<16>(b, row, panel)),
         _ => {
             for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
                 let (some, rest) = packed.split_at_mut(columns);

@@ -10,31 +10,22 @@ use tensor::{Cpu, Result, Slot};
 /// Partial sums of a row, so that they form vectors; their order is fixed.
 const LANES: usize = 16;
 
-pub(super) fn forward(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    x: Slot,
-    scale: Slot,
-    shift: Slot,
-    y: Slot,
-) -> Result<()> {
-    let ([x, scale, shift, y], pool) = cpu.floats_with_pool([x, scale, shift, y]);
+/// `slots` are x, scale, shift and y.
+pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let ([x, scale, shift, y], pool) = cpu.floats_with_pool(slots);
     let (x, scale, shift) = (&*x, &*scale, &*shift);
     let (channels, epsilon) = (g.channels, g.epsilon);
     let run = CHUNK.div_ceil(channels) * channels;
     pool.chunks(y, run, |idx, y| {
         let x = &x[idx * run..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    let [mean, inverse] = statistics(x, epsilon);
-                    for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
-                        *y = flushed((x - mean) * inverse * scale + shift);
-                    }
+        vectorized!({
+            for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                let [mean, inverse] = statistics(x, epsilon);
+                for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                    *y = flushed((x - mean) * inverse * scale + shift);
                 }
-            },
-        );
+            }
+        });
     });
     Ok(())
 }
@@ -47,14 +38,11 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
     let x = &*x;
     pool.chunks(rows, 2 * (run / channels), |idx, rows| {
         let x = &x[idx * run..][..rows.len() / 2 * channels];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (row, x) in rows.chunks_exact_mut(2).zip(x.chunks_exact(channels)) {
-                    row.copy_from_slice(&statistics(x, epsilon));
-                }
-            },
-        );
+        vectorized!({
+            for (row, x) in rows.chunks_exact_mut(2).zip(x.chunks_exact(channels)) {
+                row.copy_from_slice(&statistics(x, epsilon));
+            }
+        });
     });
     let [rows, ..] = g.parts(scratch);
     let slots = [b.x, b.dy, rows, partials, b.d_scale, b.d_shift];
@@ -82,29 +70,26 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
     pool.chunks(dx, run, |idx, dx| {
         let (x, dy) = (&x[idx * run..][..dx.len()], &dy[idx * run..][..dx.len()]);
         let first = idx * run / channels;
-        vectorized(
-            #[inline(always)]
-            || {
-                let matrices = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
-                let matrices = matrices.zip(rows[2 * first..].chunks_exact(2));
-                for (dx, ((x, dy), row)) in dx.chunks_exact_mut(channels).zip(matrices) {
-                    let (mean, inverse) = (row[0], row[1]);
-                    for ((dx, &dy), &scale) in dx.iter_mut().zip(dy).zip(scale) {
-                        *dx = dy * scale;
-                    }
-                    let [sum, product] = row_sums(dx, x, |dh, x| {
-                        let h = (x - mean) * inverse;
-                        [f64::from(dh), f64::from(dh) * f64::from(h)]
-                    });
-                    let n = channels as f64;
-                    let (constant, slope) = ((sum / n) as f32, (product / n) as f32);
-                    for (dx, &x) in dx.iter_mut().zip(x) {
-                        let h = (x - mean) * inverse;
-                        *dx = flushed((*dx - constant - h * slope) * inverse);
-                    }
+        vectorized!({
+            let matrices = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+            let matrices = matrices.zip(rows[2 * first..].chunks_exact(2));
+            for (dx, ((x, dy), row)) in dx.chunks_exact_mut(channels).zip(matrices) {
+                let (mean, inverse) = (row[0], row[1]);
+                for ((dx, &dy), &scale) in dx.iter_mut().zip(dy).zip(scale) {
+                    *dx = dy * scale;
                 }
-            },
-        );
+                let [sum, product] = row_sums(dx, x, |dh, x| {
+                    let h = (x - mean) * inverse;
+                    [f64::from(dh), f64::from(dh) * f64::from(h)]
+                });
+                let n = channels as f64;
+                let (constant, slope) = ((sum / n) as f32, (product / n) as f32);
+                for (dx, &x) in dx.iter_mut().zip(x) {
+                    let h = (x - mean) * inverse;
+                    *dx = flushed((*dx - constant - h * slope) * inverse);
+                }
+            }
+        });
     });
     Ok(())
 }

@@ -10,16 +10,10 @@ static IMAGE: Image = Image { op: "layer_norm", bytes: include_bytes!("layer_nor
 /// Rows per block: one per warp.
 const ROWS: usize = Grid::THREADS as usize / 32;
 
-pub(super) fn forward(
-    cuda: &mut Cuda,
-    g: &Geometry,
-    x: Slot,
-    scale: Slot,
-    shift: Slot,
-    y: Slot,
-) -> Result<()> {
+/// `slots` are x, scale, shift and y.
+pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     let (rows, channels) = (g.rows as u64, g.channels as u32);
-    let [x, scale, shift, y] = cuda.addresses([x, scale, shift, y]);
+    let [x, scale, shift, y] = cuda.addresses(slots);
     let arguments = [&rows as &dyn Argument, &channels, &g.epsilon, &x, &scale, &shift, &y];
     let grid = Grid::of(g.rows.div_ceil(ROWS), Grid::THREADS);
     // SAFETY: the kernel's parameters in their order; `check` compared the slots with the sizes.

@@ -70,8 +70,8 @@ pub fn forward(
 ) -> Result<()> {
     g.check(&[x, y], &[scale, shift]);
     match device {
-        Device::Cpu(cpu) => cpu::forward(cpu, g, x, scale, shift, y),
-        Device::Cuda(cuda) => cuda::forward(cuda, g, x, scale, shift, y),
+        Device::Cpu(cpu) => cpu::forward(cpu, g, [x, scale, shift, y]),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [x, scale, shift, y]),
     }
 }
 

@@ -33,13 +33,10 @@ fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [
     let task = task(g);
     pool.chunks(y, task, |index, y| {
         let x = &x[index * task..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || match g.region {
-                Region::AcrossChannels { .. } => across::forward(g, power, x, y),
-                Region::WithinChannel => within::forward(g, power, x, y),
-            },
-        );
+        vectorized!(match g.region {
+            Region::AcrossChannels { .. } => across::forward(g, power, x, y),
+            Region::WithinChannel => within::forward(g, power, x, y),
+        });
     });
 }
 
@@ -55,13 +52,10 @@ fn backward_by(
     pool.chunks(dx, task, |index, dx| {
         let x = &x[index * task..][..dx.len()];
         let dy = &dy[index * task..][..dx.len()];
-        vectorized(
-            #[inline(always)]
-            || match g.region {
-                Region::AcrossChannels { .. } => across::backward(g, power, x, dy, dx),
-                Region::WithinChannel => within::backward(g, power, x, dy, dx),
-            },
-        );
+        vectorized!(match g.region {
+            Region::AcrossChannels { .. } => across::backward(g, power, x, dy, dx),
+            Region::WithinChannel => within::backward(g, power, x, dy, dx),
+        });
     });
 }
 

@@ -34,14 +34,9 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<(
     Ok(())
 }
 
-pub(super) fn backward_in_place(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    y: Slot,
-    dy: Slot,
-    x: Slot,
-) -> Result<()> {
-    let ([y, dy, x], pool) = cpu.floats_with_pool([y, dy, x]);
+/// `slots` are y, dy and x.
+pub(super) fn backward_in_place(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 3]) -> Result<()> {
+    let ([y, dy, x], pool) = cpu.floats_with_pool(slots);
     match g.lrn.beta {
         0.75 => backward_by(pool, g, ThreeQuarters, y, dy, x),
         0.5 => backward_by(pool, g, Half, y, dy, x),
@@ -56,22 +51,19 @@ fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [
     let (row_len, in_len) = (g.pool.out_width() * g.lrn.channels, g.lrn.height * g.row_len());
     let task_rows = rows_per_task(g, rows);
     pool.chunks(y, task_rows * row_len, |task, y| {
-        vectorized(
-            #[inline(always)]
-            || {
-                let mut buffers = ForwardBuffers { squares: [0.0; ROOM], normal: [0.0; WIDE] };
-                let mut row = task * task_rows;
-                let mut rest = y;
-                while !rest.is_empty() {
-                    let (image, first) = (row / rows, row % rows);
-                    let n = (rows - first).min(rest.len() / row_len);
-                    let (y, later) = rest.split_at_mut(n * row_len);
-                    let x = &x[image * in_len..][..in_len];
-                    forward_rows(g, power, x, first..first + n, y, &mut buffers);
-                    (row, rest) = (row + n, later);
-                }
-            },
-        );
+        vectorized!({
+            let mut buffers = ForwardBuffers { squares: [0.0; ROOM], normal: [0.0; WIDE] };
+            let mut row = task * task_rows;
+            let mut rest = y;
+            while !rest.is_empty() {
+                let (image, first) = (row / rows, row % rows);
+                let n = (rows - first).min(rest.len() / row_len);
+                let (y, later) = rest.split_at_mut(n * row_len);
+                let x = &x[image * in_len..][..in_len];
+                forward_rows(g, power, x, first..first + n, y, &mut buffers);
+                (row, rest) = (row + n, later);
+            }
+        });
     });
 }
 
@@ -159,17 +151,14 @@ fn backward_by(pool: &Pool, g: &Geometry, power: impl Power, y: &[f32], dy: &[f3
     let out_len = g.pool.out_height() * g.pool.out_width() * g.lrn.channels;
     let task_rows = rows_per_task(g, g.lrn.height);
     pool.chunks(x, task_rows * g.row_len(), |task, x| {
-        vectorized(
-            #[inline(always)]
-            || {
-                let mut buffers = Buffers::new(g);
-                for (row, x) in (task * task_rows..).zip(x.chunks_exact_mut(g.row_len())) {
-                    let image = row / g.lrn.height * out_len;
-                    let [y, dy] = [y, dy].map(|all| &all[image..][..out_len]);
-                    backward_row(g, power, row % g.lrn.height, y, dy, x, &mut buffers);
-                }
-            },
-        );
+        vectorized!({
+            let mut buffers = Buffers::new(g);
+            for (row, x) in (task * task_rows..).zip(x.chunks_exact_mut(g.row_len())) {
+                let image = row / g.lrn.height * out_len;
+                let [y, dy] = [y, dy].map(|all| &all[image..][..out_len]);
+                backward_row(g, power, row % g.lrn.height, y, dy, x, &mut buffers);
+            }
+        });
     });
 }
 

@@ -32,13 +32,8 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, x: Slot, y: Slot) -> Result
     unsafe { cuda.launch(&IMAGE, "lrn_pool_forward", grid, &arguments) }
 }
 
-pub(super) fn backward_in_place(
-    cuda: &mut Cuda,
-    g: &Geometry,
-    y: Slot,
-    dy: Slot,
-    x: Slot,
-) -> Result<()> {
+/// `slots` are y, dy and x.
+pub(super) fn backward_in_place(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 3]) -> Result<()> {
     let all = g.pool.images * g.pool.height * g.pool.width * g.towers();
     // A pixel has at most Geometry::ROOM floats, so a tower has no more groups than a block
     // threads.
@@ -47,7 +42,7 @@ pub(super) fn backward_in_place(
     let all = count(all, "towers");
     let (formula, (towers, n), pool) = (formula(&g.lrn), towers(g), geometry(&g.pool));
     let relu = u32::from(g.relu);
-    let [y, dy, x]: [Address; 3] = cuda.addresses([y, dy, x]);
+    let [y, dy, x]: [Address; 3] = cuda.addresses(slots);
     let arguments: [&dyn Argument; 9] = [&formula, &towers, &n, &all, &pool, &relu, &y, &dy, &x];
     // SAFETY: lrn_pool_backward's parameters in their order; the operands have the geometry's
     // shapes, and a block that writes over x has read all of it it needs.

@@ -107,7 +107,7 @@ pub fn backward_in_place(
 ) -> Result<()> {
     g.check(x, &[y, dy]);
     match device {
-        Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, y, dy, x),
-        Device::Cuda(cuda) => cuda::backward_in_place(cuda, g, y, dy, x),
+        Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, [y, dy, x]),
+        Device::Cuda(cuda) => cuda::backward_in_place(cuda, g, [y, dy, x]),
     }
 }

@@ -18,86 +18,70 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<(
     let in_len = g.height * g.width * g.channels;
     let rows_per_task = (CHUNK / row_len.max(1)).max(1);
     pool.chunks(y, rows_per_task * row_len, |task, y| {
-        vectorized(
-            #[inline(always)]
-            || {
-                for (idx, y) in y.chunks_exact_mut(row_len).enumerate() {
-                    let row = task * rows_per_task + idx;
-                    let image = image(x, in_len, row / rows);
-                    pool_row(g, image, row % rows, y);
-                }
-            },
-        );
+        vectorized!({
+            for (idx, y) in y.chunks_exact_mut(row_len).enumerate() {
+                let row = task * rows_per_task + idx;
+                let image = image(x, in_len, row / rows);
+                pool_row(g, image, row % rows, y);
+            }
+        });
     });
     Ok(())
 }
 
-pub(super) fn backward(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    x: Slot,
-    y: Slot,
-    dy: Slot,
-    dx: Slot,
-) -> Result<()> {
-    let ([x, y, dy, dx], pool) = cpu.floats_with_pool([x, y, dy, dx]);
+/// `slots` are x, y, dy and dx.
+pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let ([x, y, dy, dx], pool) = cpu.floats_with_pool(slots);
     let (x, y, dy, row_len) = (&*x, &*y, &*dy, g.width * g.channels);
     let in_len = g.height * row_len;
     let out_len = g.out_height() * g.out_width() * g.channels;
     let rows_per_task = (CHUNK / row_len.max(1)).max(1);
     pool.chunks(dx, rows_per_task * row_len, |task, dx| {
-        vectorized(
-            #[inline(always)]
-            || {
-                for (idx, dx) in dx.chunks_exact_mut(row_len).enumerate() {
-                    let row = task * rows_per_task + idx;
-                    let number = row / g.height;
-                    let x = image(x, in_len, number);
-                    let [y, dy] = [y, dy].map(|all| image(all, out_len, number));
-                    match g.reduction {
-                        Reduction::Max { ties: Ties::All } => {
-                            max_backward_all(g, row % g.height, x, y, dy, dx)
-                        }
-                        Reduction::Max { ties: Ties::First } => {
-                            max_backward_first(g, row % g.height, x, y, dy, dx)
-                        }
-                        Reduction::Average => {
-                            let mut windows = Covering::of_row(g, row % g.height);
-                            for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
-                                windows.move_to(g, column);
-                                average_gradient(g, &windows, 0, dy, dx);
-                            }
+        vectorized!({
+            for (idx, dx) in dx.chunks_exact_mut(row_len).enumerate() {
+                let row = task * rows_per_task + idx;
+                let number = row / g.height;
+                let x = image(x, in_len, number);
+                let [y, dy] = [y, dy].map(|all| image(all, out_len, number));
+                match g.reduction {
+                    Reduction::Max { ties: Ties::All } => {
+                        max_backward_all(g, row % g.height, x, y, dy, dx)
+                    }
+                    Reduction::Max { ties: Ties::First } => {
+                        max_backward_first(g, row % g.height, x, y, dy, dx)
+                    }
+                    Reduction::Average => {
+                        let mut windows = Covering::of_row(g, row % g.height);
+                        for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
+                            windows.move_to(g, column);
+                            average_gradient(g, &windows, 0, dy, dx);
                         }
                     }
                 }
-            },
-        );
+            }
+        });
     });
     Ok(())
 }
 
+/// `slots` are y, dy and x.
 pub(super) fn backward_in_place(
     cpu: &mut Cpu,
     g: &Geometry,
     relu: bool,
-    y: Slot,
-    dy: Slot,
-    x: Slot,
+    slots: [Slot; 3],
 ) -> Result<()> {
-    let ([y, dy, x], pool) = cpu.floats_with_pool([y, dy, x]);
+    let ([y, dy, x], pool) = cpu.floats_with_pool(slots);
     let (y, dy, row_len) = (&*y, &*dy, g.width * g.channels);
     let out_len = g.out_height() * g.out_width() * g.channels;
     let rows_per_task = (CHUNK / row_len.max(1)).max(1);
     pool.chunks(x, rows_per_task * row_len, |task, x| {
-        vectorized(
-            #[inline(always)]
-            || {
-                for (row, x) in (task * rows_per_task..).zip(x.chunks_exact_mut(row_len)) {
-                    let [y, dy] = [y, dy].map(|all| image(all, out_len, row / g.height));
-                    backward_row_in_place(g, row % g.height, relu, y, dy, x);
-                }
-            },
-        );
+        vectorized!({
+            for (row, x) in (task * rows_per_task..).zip(x.chunks_exact_mut(row_len)) {
+                let [y, dy] = [y, dy].map(|all| image(all, out_len, row / g.height));
+                backward_row_in_place(g, row % g.height, relu, y, dy, x);
+            }
+        });
     });
     Ok(())
 }

@@ -34,30 +34,9 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, x: Slot, y: Slot) -> Result
     unsafe { cuda.launch(&IMAGE, kernel, grid, &[&extents, &x, &y, &n]) }
 }
 
-pub(super) fn backward(
-    cuda: &mut Cuda,
-    g: &Geometry,
-    x: Slot,
-    y: Slot,
-    dy: Slot,
-    dx: Slot,
-) -> Result<()> {
-    launch_backward(cuda, g, false, [x, y, dy, dx])
-}
-
-pub(super) fn backward_in_place(
-    cuda: &mut Cuda,
-    g: &Geometry,
-    relu: bool,
-    y: Slot,
-    dy: Slot,
-    x: Slot,
-) -> Result<()> {
-    launch_backward(cuda, g, relu, [x, y, dy, x])
-}
-
-/// `slots` are x, y, dy and dx; dx may be x if the reduction fits in place.
-fn launch_backward(cuda: &mut Cuda, g: &Geometry, relu: bool, slots: [Slot; 4]) -> Result<()> {
+/// `slots` are x, y, dy and dx; dx may be x if the reduction fits in place. With
+/// `relu`, the mask of the ReLU whose output is x is applied.
+pub(super) fn backward(cuda: &mut Cuda, g: &Geometry, relu: bool, slots: [Slot; 4]) -> Result<()> {
     let threads = g.images * g.height * g.width * g.channels.div_ceil(4);
     let (n, grid, extents) = (count(threads, GROUPS), Grid::over(threads), geometry(g));
     let [x, y, dy, dx] = cuda.addresses(slots);

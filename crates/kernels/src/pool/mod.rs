@@ -160,8 +160,8 @@ pub fn backward(
 ) -> Result<()> {
     g.check(&[x, dx], &[y, dy]);
     match device {
-        Device::Cpu(cpu) => cpu::backward(cpu, g, x, y, dy, dx),
-        Device::Cuda(cuda) => cuda::backward(cuda, g, x, y, dy, dx),
+        Device::Cpu(cpu) => cpu::backward(cpu, g, [x, y, dy, dx]),
+        Device::Cuda(cuda) => cuda::backward(cuda, g, false, [x, y, dy, dx]),
     }
 }
 
@@ -192,7 +192,7 @@ pub fn backward_in_place(
     g.check(&[x], &[y, dy]);
     assert!(fits_in_place(g.reduction), "{:?} needs x at other pixels", g.reduction);
     match device {
-        Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, relu, y, dy, x),
-        Device::Cuda(cuda) => cuda::backward_in_place(cuda, g, relu, y, dy, x),
+        Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, relu, [y, dy, x]),
+        Device::Cuda(cuda) => cuda::backward(cuda, g, relu, [x, y, dy, x]),
     }
 }

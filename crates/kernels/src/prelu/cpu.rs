@@ -7,63 +7,46 @@ use crate::per_channel::sums;
 use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
-pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, a: Slot, y: Slot) -> Result<()> {
-    let ([x, a, y], pool) = cpu.floats_with_pool([x, a, y]);
+/// `slots` are x, a and y.
+pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 3]) -> Result<()> {
+    let ([x, a, y], pool) = cpu.floats_with_pool(slots);
     let (x, a, channels) = (&*x, &*a, g.channels);
     let run = CHUNK.div_ceil(channels) * channels;
     pool.chunks(y, run, |idx, y| {
         let x = &x[idx * run..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    for ((y, &x), &a) in y.iter_mut().zip(x).zip(a) {
-                        *y = flushed(if x <= 0.0 { a * x } else { x });
-                    }
+        vectorized!({
+            for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                for ((y, &x), &a) in y.iter_mut().zip(x).zip(a) {
+                    *y = flushed(if x <= 0.0 { a * x } else { x });
                 }
-            },
-        );
+            }
+        });
     });
     Ok(())
 }
 
-pub(super) fn backward_input(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    x: Slot,
-    a: Slot,
-    dy: Slot,
-    dx: Slot,
-) -> Result<()> {
-    let ([x, a, dy, dx], pool) = cpu.floats_with_pool([x, a, dy, dx]);
+/// `slots` are x, a, dy and dx.
+pub(super) fn backward_input(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let ([x, a, dy, dx], pool) = cpu.floats_with_pool(slots);
     let (x, a, dy, channels) = (&*x, &*a, &*dy, g.channels);
     let run = CHUNK.div_ceil(channels) * channels;
     pool.chunks(dx, run, |idx, dx| {
         let (x, dy) = (&x[idx * run..][..dx.len()], &dy[idx * run..][..dx.len()]);
-        vectorized(
-            #[inline(always)]
-            || {
-                let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
-                for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
-                    for (((dx, &x), &dy), &a) in dx.iter_mut().zip(x).zip(dy).zip(a) {
-                        *dx = flushed(if x <= 0.0 { a * dy } else { dy });
-                    }
+        vectorized!({
+            let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+            for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
+                for (((dx, &x), &dy), &a) in dx.iter_mut().zip(x).zip(dy).zip(a) {
+                    *dx = flushed(if x <= 0.0 { a * dy } else { dy });
                 }
-            },
-        );
+            }
+        });
     });
     Ok(())
 }
 
-pub(super) fn backward_slopes(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    x: Slot,
-    dy: Slot,
-    da: Slot,
-    scratch: Slot,
-) -> Result<()> {
-    let ([x, dy, da, scratch], pool) = cpu.floats_with_pool([x, dy, da, scratch]);
+/// `slots` are x, dy, da and scratch memory.
+pub(super) fn backward_slopes(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let ([x, dy, da, scratch], pool) = cpu.floats_with_pool(slots);
     sums(
         pool,
         g.channels,

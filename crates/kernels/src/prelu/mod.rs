@@ -52,8 +52,8 @@ impl Geometry {
 pub fn forward(device: &mut Device, g: &Geometry, x: Slot, a: Slot, y: Slot) -> Result<()> {
     g.check(&[x, y], a);
     match device {
-        Device::Cpu(cpu) => cpu::forward(cpu, g, x, a, y),
-        Device::Cuda(cuda) => cuda::forward(cuda, g, x, a, y),
+        Device::Cpu(cpu) => cpu::forward(cpu, g, [x, a, y]),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [x, a, y]),
     }
 }
 
@@ -71,8 +71,8 @@ pub fn backward_input(
 ) -> Result<()> {
     g.check(&[x, dy, dx], a);
     match device {
-        Device::Cpu(cpu) => cpu::backward_input(cpu, g, x, a, dy, dx),
-        Device::Cuda(cuda) => cuda::backward_input(cuda, g, x, a, dy, dx),
+        Device::Cpu(cpu) => cpu::backward_input(cpu, g, [x, a, dy, dx]),
+        Device::Cuda(cuda) => cuda::backward_input(cuda, g, [x, a, dy, dx]),
     }
 }
 
@@ -94,7 +94,7 @@ pub fn backward_slopes(
     g.check(&[x, dy], da);
     assert!(scratch.len() >= g.scratch(), "{} floats of scratch", scratch.len());
     match device {
-        Device::Cpu(cpu) => cpu::backward_slopes(cpu, g, x, dy, da, scratch),
-        Device::Cuda(cuda) => cuda::backward_slopes(cuda, g, x, dy, da, scratch),
+        Device::Cpu(cpu) => cpu::backward_slopes(cpu, g, [x, dy, da, scratch]),
+        Device::Cuda(cuda) => cuda::backward_slopes(cuda, g, [x, dy, da, scratch]),
     }
 }

@@ -25,22 +25,19 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<(
         }
         let pixels = &pixels[n * g.height * row..][..g.height * row];
         let tint = &tints[4 * n..4 * n + 4];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (i, (pixels, x)) in
-                    pixels.chunks_exact(row).zip(x.chunks_exact_mut(row)).enumerate()
-                {
-                    let mean = match g.mean {
-                        Mean::Image { width, .. } => {
-                            &mean[((top + i) * width + left) * CHANNELS..][..row]
-                        }
-                        Mean::Color => mean,
-                    };
-                    one_row(pixels, mean, tint, mirror != 0, x);
-                }
-            },
-        );
+        vectorized!({
+            for (i, (pixels, x)) in
+                pixels.chunks_exact(row).zip(x.chunks_exact_mut(row)).enumerate()
+            {
+                let mean = match g.mean {
+                    Mean::Image { width, .. } => {
+                        &mean[((top + i) * width + left) * CHANNELS..][..row]
+                    }
+                    Mean::Color => mean,
+                };
+                one_row(pixels, mean, tint, mirror != 0, x);
+            }
+        });
     });
     Ok(())
 }

@@ -9,15 +9,13 @@ pub(super) fn step(
     cuda: &mut Cuda,
     segments: &[Segment],
     table: Slot,
-    dw: Slot,
-    w: Slot,
-    v: Slot,
+    blocks: [Slot; 3],
 ) -> Result<()> {
     let segments = segments.iter().enumerate();
     for (idx, segment) in segments.filter(|(_, segment)| segment.len > 0) {
         let rates = cuda.address(table.part(3 * idx, Shape::from([3])));
         let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
-        let [dw, w, v] = cuda.addresses([dw, w, v].map(part));
+        let [dw, w, v] = cuda.addresses(blocks.map(part));
         let n = segment.len as u64;
         let grid = Grid::over(segment.len.div_ceil(4));
         // SAFETY: sgd_step's parameters in their order; each part holds n floats, the rates three.

@@ -16,6 +16,8 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cpu::updated;
+
 use tensor::{Device, Result, Slot};
 
 /// The elements of one parameter in the block; they share a row of the table.
@@ -45,13 +47,20 @@ pub fn step(
     w: Slot,
     v: Slot,
 ) -> Result<()> {
-    assert!(dw.len() == w.len() && v.len() == w.len(), "blocks of different lengths");
+    check(segments, table, [dw, w, v]);
+    match device {
+        Device::Cpu(cpu) => cpu::step(cpu, segments, table, [dw, w, v]),
+        Device::Cuda(cuda) => cuda::step(cuda, segments, table, [dw, w, v]),
+    }
+}
+
+/// # Panics
+/// As [`step`].
+pub(crate) fn check<const N: usize>(segments: &[Segment], table: Slot, blocks: [Slot; N]) {
+    let len = blocks[0].len();
+    assert!(blocks.iter().all(|block| block.len() == len), "blocks of different lengths");
     assert_eq!(table.len(), 3 * segments.len(), "three values per segment");
     for segment in segments {
-        assert!(segment.start + segment.len <= w.len(), "{segment:?} of {} floats", w.len());
-    }
-    match device {
-        Device::Cpu(cpu) => cpu::step(cpu, segments, table, dw, w, v),
-        Device::Cuda(cuda) => cuda::step(cuda, segments, table, dw, w, v),
+        assert!(segment.start + segment.len <= len, "{segment:?} of {len} floats");
     }
 }

@@ -9,42 +9,26 @@ use tensor::{Cpu, Result, Slot};
 /// Partial maxima and sums per row.
 const LANES: usize = 16;
 
-pub(super) fn forward_backward(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    logits: Slot,
-    labels: Slot,
-    dlogits: Slot,
-    tally: Slot,
-) -> Result<()> {
-    let labels_counted = cpu.slice::<u32>(labels).iter().filter(|&&l| l != IGNORED).count();
+/// `slots` are logits, labels, gradient and tally.
+pub(super) fn forward_backward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let labels_counted = cpu.slice::<u32>(slots[1]).iter().filter(|&&l| l != IGNORED).count();
     let share = 1.0 / labels_counted.max(1) as f64;
-    rows(cpu, g, [logits, labels, dlogits, tally], |exps, label, sum| {
+    rows(cpu, g, slots, |exps, label, sum| {
         let Some(label) = label else { return exps.fill(0.0) };
         // In f64, because one minus a probability near one has few bits left in f32.
         let own = (f64::from(exps[label]) / sum - 1.0) * share;
         let scale = share / sum;
-        vectorized(
-            #[inline(always)]
-            || exps.iter_mut().for_each(|exp| *exp = flushed((f64::from(*exp) * scale) as f32)),
+        vectorized!(
+            exps.iter_mut().for_each(|exp| *exp = flushed((f64::from(*exp) * scale) as f32))
         );
         exps[label] = flushed(own as f32);
     })
 }
 
-pub(super) fn forward(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    logits: Slot,
-    labels: Slot,
-    probabilities: Slot,
-    tally: Slot,
-) -> Result<()> {
-    rows(cpu, g, [logits, labels, probabilities, tally], |exps, _, sum| {
-        vectorized(
-            #[inline(always)]
-            || exps.iter_mut().for_each(|exp| *exp = flushed((f64::from(*exp) / sum) as f32)),
-        );
+/// `slots` are logits, labels, probabilities and tally.
+pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    rows(cpu, g, slots, |exps, _, sum| {
+        vectorized!(exps.iter_mut().for_each(|exp| *exp = flushed((f64::from(*exp) / sum) as f32)));
     })
 }
 
@@ -68,17 +52,11 @@ fn rows(
     {
         let label = (label != IGNORED).then_some(label as usize);
         assert!(label.is_none_or(|l| l < g.classes), "label {label:?} of {} classes", g.classes);
-        let (max, sum) = vectorized(
-            #[inline(always)]
-            || exponentials(logits, written),
-        );
+        let (max, sum) = vectorized!(exponentials(logits, written));
         let mut entry = [0.0; 4];
         if let Some(label) = label {
             let loss = sum.ln() - f64::from(logits[label] - max);
-            let rank = vectorized(
-                #[inline(always)]
-                || LabelRank::of(logits, label),
-            );
+            let rank = vectorized!(LabelRank::of(logits, label));
             entry = [loss, rank.error(1), rank.error(5), 1.0];
         }
         for ((total, tally), entry) in totals.iter_mut().zip(tally).zip(entry) {

@@ -68,7 +68,7 @@ pub fn forward_backward(
 ) -> Result<()> {
     g.check([logits, dlogits], labels, tally);
     match device {
-        Device::Cpu(cpu) => cpu::forward_backward(cpu, g, logits, labels, dlogits, tally),
+        Device::Cpu(cpu) => cpu::forward_backward(cpu, g, [logits, labels, dlogits, tally]),
         Device::Cuda(cuda) => cuda::forward_backward(cuda, g, [logits, labels, dlogits, tally]),
     }
 }
@@ -90,7 +90,7 @@ pub fn forward(
 ) -> Result<()> {
     g.check([logits, probabilities], labels, tally);
     match device {
-        Device::Cpu(cpu) => cpu::forward(cpu, g, logits, labels, probabilities, tally),
+        Device::Cpu(cpu) => cpu::forward(cpu, g, [logits, labels, probabilities, tally]),
         Device::Cuda(cuda) => cuda::forward(cuda, g, [logits, labels, probabilities, tally]),
     }
 }

@@ -357,20 +357,17 @@ impl TilePass<'_> {
     ) {
         let &Direct { target, relu, .. } = self.plan.direct;
         let sums = sums.as_chunks::<SIDE>().0;
-        simd::vectorized(
-            #[inline(always)]
-            || {
-                for (position, [i, j], count) in runs {
-                    let at = at + i * target.row + j * target.column;
-                    for (n, sums) in sums[position..position + count].iter().enumerate() {
-                        let at = at + n * target.column;
-                        // SAFETY: a chunk has its own images and rows of the output, or its own
-                        // pairs of panels, that is, channels; here each tile has its own pixels.
-                        let y = unsafe { self.target.part(at..at + columns) };
-                        rectify(y, sums, relu);
-                    }
+        simd::vectorized!({
+            for (position, [i, j], count) in runs {
+                let at = at + i * target.row + j * target.column;
+                for (n, sums) in sums[position..position + count].iter().enumerate() {
+                    let at = at + n * target.column;
+                    // SAFETY: a chunk has its own images and rows of the output, or its own
+                    // pairs of panels, that is, channels; here each tile has its own pixels.
+                    let y = unsafe { self.target.part(at..at + columns) };
+                    rectify(y, sums, relu);
                 }
-            },
-        );
+            }
+        });
     }
 }

@@ -205,13 +205,10 @@ pub(super) fn add_biases(parts: &[f32], db: &mut [f32]) {
 /// Sums a panel of dy over its pixels.
 pub(super) fn add_pixels(panel: &[f32], width: usize, bias: &mut [f32]) {
     let mut sums = [0.0f64; 32];
-    simd::vectorized(
-        #[inline(always)]
-        || match width {
-            32 => add_rows::<32>(panel, &mut sums),
-            _ => add_rows::<16>(panel, &mut sums),
-        },
-    );
+    simd::vectorized!(match width {
+        32 => add_rows::<32>(panel, &mut sums),
+        _ => add_rows::<16>(panel, &mut sums),
+    });
     bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
 }
 

@@ -7,10 +7,7 @@ use crate::simd::{self, flushed};
 pub(super) fn multiply(block: &Block<'_>, sums: &mut BlockSums) {
     begin(block.start, sums);
     // Compiled for processors with fused multiply-adds: without them each would be a call.
-    simd::vectorized(
-        #[inline(always)]
-        || all_tiles(block, sums),
-    );
+    simd::vectorized!(all_tiles(block, sums));
 }
 
 #[inline(always)]

@@ -221,17 +221,14 @@ impl WinogradPlan {
 /// Sums a band over its pixels, in f64.
 fn add_pixels(band: &[f32], sums: &mut [f32]) {
     let pixel = sums.len();
-    simd::vectorized(
-        #[inline(always)]
-        || {
-            for (run, sums) in sums.chunks_mut(VECTOR).enumerate() {
-                let mut total = [0.0f64; VECTOR];
-                for floats in band[run * VECTOR..].chunks(pixel) {
-                    let pairs = total.iter_mut().zip(&floats[..sums.len()]);
-                    pairs.for_each(|(total, &value)| *total += f64::from(value));
-                }
-                sums.iter_mut().zip(total).for_each(|(sum, total)| *sum = total as f32);
+    simd::vectorized!({
+        for (run, sums) in sums.chunks_mut(VECTOR).enumerate() {
+            let mut total = [0.0f64; VECTOR];
+            for floats in band[run * VECTOR..].chunks(pixel) {
+                let pairs = total.iter_mut().zip(&floats[..sums.len()]);
+                pairs.for_each(|(total, &value)| *total += f64::from(value));
             }
-        },
-    );
+            sums.iter_mut().zip(total).for_each(|(sum, total)| *sum = total as f32);
+        }
+    });
 }
