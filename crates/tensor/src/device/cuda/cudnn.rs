@@ -96,7 +96,7 @@ impl Cuda {
         self.cudnn = None;
         self.reservation = number_of_reservation();
         let f = &library.functions;
-        let handle = created(library, "its start", f.destroy, |raw| {
+        let handle = library.create("its start", f.destroy, |raw| {
             // SAFETY: writes a handle for the GPU whose context is bound.
             unsafe { (f.create)(raw) }
         })?;
@@ -267,33 +267,35 @@ impl Engine {
     }
 
     fn tensor(&self, [n, c, h, w]: [c_int; 4]) -> Result<Handle> {
-        let (library, f) = (self.library, &self.library.functions);
-        let tensor = created(library, "a tensor", f.destroy_tensor, |raw| {
-            // SAFETY: writes a descriptor.
-            unsafe { (f.create_tensor)(raw) }
-        })?;
+        let f = &self.library.functions;
+        let tensor = self.descriptor("a tensor", f.create_tensor, f.destroy_tensor)?;
         // SAFETY: the descriptor is alive.
         let status = unsafe { (f.set_tensor)(tensor.raw, NHWC, FLOAT, n, c, h, w) };
-        library.check(status, "a tensor").and(Ok(tensor))
+        self.library.check(status, "a tensor").and(Ok(tensor))
     }
 
     fn filter(&self, [k, c, h, w]: [c_int; 4]) -> Result<Handle> {
-        let (library, f) = (self.library, &self.library.functions);
-        let filter = created(library, "a filter", f.destroy_filter, |raw| {
-            // SAFETY: writes a descriptor.
-            unsafe { (f.create_filter)(raw) }
-        })?;
+        let f = &self.library.functions;
+        let filter = self.descriptor("a filter", f.create_filter, f.destroy_filter)?;
         // SAFETY: the descriptor is alive.
         let status = unsafe { (f.set_filter)(filter.raw, FLOAT, NHWC, k, c, h, w) };
-        library.check(status, "a filter").and(Ok(filter))
+        self.library.check(status, "a filter").and(Ok(filter))
+    }
+
+    fn descriptor(
+        &self,
+        what: &str,
+        create: unsafe extern "C" fn(*mut Raw) -> Status,
+        destroy: unsafe extern "C" fn(Raw) -> Status,
+    ) -> Result<Handle> {
+        // SAFETY: writes a descriptor.
+        self.library.create(what, destroy, |raw| unsafe { create(raw) })
     }
 
     fn convolution(&self, key: &Key) -> Result<Handle> {
         let (library, f) = (self.library, &self.library.functions);
-        let convolution = created(library, "a convolution", f.destroy_convolution, |raw| {
-            // SAFETY: writes a descriptor.
-            unsafe { (f.create_convolution)(raw) }
-        })?;
+        let (create, destroy) = (f.create_convolution, f.destroy_convolution);
+        let convolution = self.descriptor("a convolution", create, destroy)?;
         let ([top, left], stride) = (key.convolution.pad.map(whole), whole(key.convolution.stride));
         // SAFETY: the descriptor is alive; the windows have no holes.
         let status = unsafe {
@@ -382,15 +384,6 @@ impl Engine {
             )
         }
     }
-}
-
-fn created(
-    library: &Cudnn,
-    what: &str,
-    destroy: unsafe extern "C" fn(Raw) -> Status,
-    create: impl FnOnce(*mut Raw) -> Status,
-) -> Result<Handle> {
-    Handle::new(destroy, create).map_err(|status| library.failed(status, what))
 }
 
 /// A number of a convolution whose tensors have fewer elements than [`MOST_ELEMENTS`].

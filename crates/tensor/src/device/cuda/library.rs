@@ -26,20 +26,6 @@ pub(super) struct Handle {
 // SAFETY: handles and descriptors are not tied to a thread, and are used by one thread at a time.
 unsafe impl Send for Handle {}
 
-impl Handle {
-    /// The handle that `create` writes, or the status that it returns.
-    pub fn new(
-        destroy: unsafe extern "C" fn(Raw) -> Status,
-        create: impl FnOnce(*mut Raw) -> Status,
-    ) -> Result<Handle, Status> {
-        let mut raw = ptr::null_mut();
-        match create(&mut raw) {
-            SUCCESS => Ok(Handle { raw, destroy }),
-            status => Err(status),
-        }
-    }
-}
-
 impl Drop for Handle {
     fn drop(&mut self) {
         // SAFETY: created once, destroyed once. An error could not be handled any more.
@@ -47,8 +33,13 @@ impl Drop for Handle {
     }
 }
 
-/// Defines `Functions`, a record of a library's functions with their types from its header, and
-/// `Functions::of`, which looks them up or returns the name of a missing one.
+/// A record of a library's functions, defined by [`functions`].
+pub trait Table: Sized + Send + Sync + 'static {
+    /// Looks the functions up; an `Err` is the name of a missing one.
+    fn of(library: &Library) -> Result<Self, &'static str>;
+}
+
+/// Defines `Functions`, a record of a library's functions with their types from its header.
 macro_rules! functions {
     ($($field:ident = $name:literal: fn($($argument:ty),*) -> $result:ty;)*) => {
         /// The library's functions, with their types from its header.
@@ -56,8 +47,10 @@ macro_rules! functions {
             $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> $result,)*
         }
 
-        impl Functions {
-            fn of(library: &Library) -> std::result::Result<Functions, &'static str> {
+        impl $crate::device::cuda::library::Table for Functions {
+            fn of(
+                library: &libloading::os::unix::Library,
+            ) -> std::result::Result<Functions, &'static str> {
                 Ok(Functions {
                     $($field: {
                         // SAFETY: the header declares the function with this type in every version
@@ -87,10 +80,7 @@ pub trait Vendor: Sized + 'static {
     /// The same for people.
     const LEAST_TEXT: &'static str;
     /// The functions of the library that are used.
-    type Functions: Send + Sync;
-
-    /// Looks the functions up; an `Err` is the name of a missing one.
-    fn functions(library: &Library) -> Result<Self::Functions, &'static str>;
+    type Functions: Table;
 
     /// The library's version, as it encodes it; an `Err` is the reason why it returns none.
     fn version(functions: &Self::Functions) -> Result<usize, String>;
@@ -101,9 +91,15 @@ pub trait Vendor: Sized + 'static {
     /// The error for a library that cannot be used.
     fn error(reason: String) -> Error;
 
+    /// The error of `what`, which ended with `status`.
+    fn failed(functions: &Self::Functions, status: Status, what: &str) -> Error;
+
     /// Where the result of [`VendorLibrary::find`] is kept.
-    fn found() -> &'static OnceLock<Result<&'static VendorLibrary<Self>, String>>;
+    fn found() -> &'static FoundLibrary<Self>;
 }
+
+/// The result of [`VendorLibrary::find`].
+pub type FoundLibrary<V> = OnceLock<Result<&'static VendorLibrary<V>, String>>;
 
 /// A library that was loaded at run time. It stays loaded as long as the process runs, since its
 /// own threads may use it until then.
@@ -151,7 +147,7 @@ impl<V: Vendor> VendorLibrary<V> {
     fn of(library: Library, name: &str) -> Result<&'static Self, String> {
         let old = |reason| format!("{name} {reason}: update it to {} or newer", V::LEAST_TEXT);
         let functions =
-            V::functions(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
+            V::Functions::of(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
         let version = V::version(&functions)
             .map_err(|reason| format!("{name} does not report its version: {reason}"))?;
         if version >= V::LEAST {
@@ -164,6 +160,23 @@ impl<V: Vendor> VendorLibrary<V> {
     /// The library's version: `12.9.1`.
     pub fn version(&self) -> String {
         V::dotted(self.version)
+    }
+
+    /// An error if `what` has failed.
+    pub(super) fn check(&self, status: Status, what: &str) -> crate::Result<()> {
+        if status == SUCCESS { Ok(()) } else { Err(V::failed(&self.functions, status, what)) }
+    }
+
+    /// A handle or descriptor for `what`, which `create` writes.
+    pub(super) fn create(
+        &self,
+        what: &str,
+        destroy: unsafe extern "C" fn(Raw) -> Status,
+        create: impl FnOnce(*mut Raw) -> Status,
+    ) -> crate::Result<Handle> {
+        let mut raw = ptr::null_mut();
+        self.check(create(&mut raw), what)?;
+        Ok(Handle { raw, destroy })
     }
 }
 

@@ -226,11 +226,10 @@ impl Shared {
     }
 
     fn check(&self, status: Status, what: &str) -> Result<()> {
-        if matches!(status, SUCCESS | IN_PROGRESS) {
+        if status == IN_PROGRESS {
             return Ok(());
         }
-        let reason = format!("it reports {}", self.nccl.functions.reason(status));
-        Err(Error::Gpu { what: format!("NCCL's {what}"), reason })
+        self.nccl.check(status, what)
     }
 
     fn unanswered(&self) -> Error {

@@ -6,7 +6,7 @@ use super::library::{
     NOT_SUPPORTED, PREFER_ALIGNMENT, PREFER_REDUCTION, PREFER_WORKSPACE, R_32F,
     REDUCE_IN_WORKSPACE, TRANSPOSED,
 };
-use crate::device::cuda::library::{Handle, Raw, SUCCESS, Status};
+use crate::device::cuda::library::{Handle, SUCCESS};
 use crate::{Precision, Result};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -64,7 +64,7 @@ impl Engine {
     /// One for the GPU whose context is bound.
     pub fn start(library: &'static CublasLt, is_offered: bool) -> Result<Engine> {
         let f = &library.functions;
-        let handle = created(library, "start", f.destroy, |raw| {
+        let handle = library.create("start", f.destroy, |raw| {
             // SAFETY: writes a handle for the GPU whose context is bound.
             unsafe { (f.create)(raw) }
         })?;
@@ -117,7 +117,7 @@ impl Engine {
             Precision::Tf32 => COMPUTE_TF32,
             Precision::Bf16 => COMPUTE_BF16,
         };
-        let product = created(library, "product", f.destroy_product, |raw| {
+        let product = library.create("product", f.destroy_product, |raw| {
             // SAFETY: writes a descriptor.
             unsafe { (f.create_product)(raw, compute, R_32F) }
         })?;
@@ -138,7 +138,7 @@ impl Engine {
     fn layout(&self, [rows, columns]: [usize; 2], transposed: bool) -> Result<Descriptor> {
         let f = &self.library.functions;
         let [rows, columns] = if transposed { [columns, rows] } else { [rows, columns] };
-        created(self.library, "layout", f.destroy_layout, |raw| {
+        self.library.create("layout", f.destroy_layout, |raw| {
             // SAFETY: writes a descriptor.
             unsafe { (f.create_layout)(raw, R_32F, rows as u64, columns as u64, rows as i64) }
         })
@@ -146,7 +146,7 @@ impl Engine {
 
     fn preference(&self, key: &Key) -> Result<Descriptor> {
         let (library, f) = (self.library, &self.library.functions);
-        let preference = created(library, "preference", f.destroy_preference, |raw| {
+        let preference = library.create("preference", f.destroy_preference, |raw| {
             // SAFETY: writes a descriptor.
             unsafe { (f.create_preference)(raw) }
         })?;
@@ -209,13 +209,4 @@ impl Engine {
         };
         self.library.check(status, "product")
     }
-}
-
-fn created(
-    library: &CublasLt,
-    what: &str,
-    destroy: unsafe extern "C" fn(Raw) -> Status,
-    create: impl FnOnce(*mut Raw) -> Status,
-) -> Result<Handle> {
-    Handle::new(destroy, create).map_err(|status| library.failed(status, what))
 }

@@ -1,10 +1,10 @@
 //! cuBLASLt's functions and constants.
 
-use crate::device::cuda::library::{Raw, SUCCESS, Status, Vendor, VendorLibrary, functions, text};
-use crate::{Error, Result};
-use libloading::os::unix::Library;
+use crate::Error;
+use crate::device::cuda::library::{
+    FoundLibrary, Raw, Status, Vendor, VendorLibrary, functions, text,
+};
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::OnceLock;
 
 /// cuBLASLt, loaded at run time.
 pub type CublasLt = VendorLibrary<Api>;
@@ -84,10 +84,6 @@ impl Vendor for Api {
     const LEAST_TEXT: &'static str = "12";
     type Functions = Functions;
 
-    fn functions(library: &Library) -> std::result::Result<Functions, &'static str> {
-        Functions::of(library)
-    }
-
     fn version(functions: &Functions) -> std::result::Result<usize, String> {
         // SAFETY: has no parameters.
         Ok(unsafe { (functions.version)() })
@@ -101,22 +97,14 @@ impl Vendor for Api {
         Error::CublasLt(reason)
     }
 
-    fn found() -> &'static OnceLock<std::result::Result<&'static CublasLt, String>> {
-        static FOUND: OnceLock<std::result::Result<&'static CublasLt, String>> = OnceLock::new();
-        &FOUND
-    }
-}
-
-impl CublasLt {
-    /// An error if `what` has failed.
-    pub(super) fn check(&self, status: Status, what: &str) -> Result<()> {
-        if status == SUCCESS { Ok(()) } else { Err(self.failed(status, what)) }
-    }
-
-    /// The error of `what`, which ended with `status`.
-    pub(super) fn failed(&self, status: Status, what: &str) -> Error {
+    fn failed(functions: &Functions, status: Status, what: &str) -> Error {
         // SAFETY: returns a constant text for any number.
-        let name = text(unsafe { (self.functions.name_of)(status) });
+        let name = text(unsafe { (functions.name_of)(status) });
         Error::Gpu { what: format!("cuBLASLt's {what}"), reason: format!("it reports {name}") }
+    }
+
+    fn found() -> &'static FoundLibrary<Api> {
+        static FOUND: FoundLibrary<Api> = FoundLibrary::new();
+        &FOUND
     }
 }

@@ -1,12 +1,10 @@
 //! NCCL's functions and constants.
 
+use crate::device::cuda::library::{FoundLibrary, Vendor, VendorLibrary, functions, text};
 pub(super) use crate::device::cuda::library::{Raw, SUCCESS, Status};
-use crate::device::cuda::library::{Vendor, VendorLibrary, functions, text};
 use crate::{Error, Result};
-use libloading::os::unix::Library;
 use std::ffi::{c_char, c_int, c_void};
 use std::fmt;
-use std::sync::OnceLock;
 
 /// NCCL, loaded at run time.
 pub type Nccl = VendorLibrary<Api>;
@@ -112,10 +110,6 @@ impl Vendor for Api {
     const LEAST_TEXT: &'static str = "2.18";
     type Functions = Functions;
 
-    fn functions(library: &Library) -> std::result::Result<Functions, &'static str> {
-        Functions::of(library)
-    }
-
     fn version(functions: &Functions) -> std::result::Result<usize, String> {
         let mut version = 0;
         // SAFETY: writes one integer.
@@ -137,8 +131,13 @@ impl Vendor for Api {
         Error::Nccl(reason)
     }
 
-    fn found() -> &'static OnceLock<std::result::Result<&'static Nccl, String>> {
-        static FOUND: OnceLock<std::result::Result<&'static Nccl, String>> = OnceLock::new();
+    fn failed(functions: &Functions, status: Status, what: &str) -> Error {
+        let reason = format!("it reports {}", functions.reason(status));
+        Error::Gpu { what: format!("NCCL's {what}"), reason }
+    }
+
+    fn found() -> &'static FoundLibrary<Api> {
+        static FOUND: FoundLibrary<Api> = FoundLibrary::new();
         &FOUND
     }
 }
