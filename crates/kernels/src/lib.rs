@@ -66,3 +66,4 @@ mod simd;
 pub mod softmax_loss;
 #[cfg(test)]
 mod tests;
+mod windows;

@@ -231,7 +231,7 @@ fn products(run: &mut Run<'_>) {
         run.add_floats("conv 3x3 stride 2 groups bf16", conv::tests::by_the_twin(&g));
     }
 
-    let g = local::Geometry {
+    let windows = conv::Geometry {
         images: 3,
         height: 6,
         width: 7,
@@ -242,7 +242,9 @@ fn products(run: &mut Run<'_>) {
         pad: Pad::same(1),
         groups: 2,
         relu: true,
+        algorithm: Algorithm::Direct,
     };
+    let g = local::Geometry { windows };
     let mut op = run.op();
     let (x, w) = (op.operand(g.in_shape()), op.operand(g.filter_shape()));
     let (b, dy) = (op.operand(g.bias_shape()), op.operand(g.out_shape()));

@@ -15,10 +15,15 @@ mod pool;
 mod prelu;
 
 use crate::parameters::{Parameter, Role};
-use crate::rows::{Exchange, Row};
+use crate::rows::{Exchange, Row, Tanh};
 pub use exchange::Transfer;
+use kernels::activation::Activation;
+use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot, Target};
+
+/// A planned layer or its sizes; an `Err` states why the row does not fit its input.
+pub(crate) type Planned<T> = std::result::Result<T, String>;
 
 /// What a pass is for. Dropout and batch normalisation depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +82,27 @@ impl LayerSlots {
         self.clock.part(3, Shape::from([2]))
     }
 
-    /// The parameters of a layer with a weight and a bias.
-    fn weight_and_bias(&self) -> [Slot; 2] {
-        self.parameters[..].try_into().expect("a weight and a bias")
+    /// The operands of a layer with a weight and a bias.
+    fn operands(&self) -> Forward {
+        let ([w, b], &LayerSlots { x, y, scratch, .. }) = (two(&self.parameters), self);
+        Forward { x, w, b, y, scratch }
     }
 }
 
 impl Gradients {
-    /// The parameters of a layer with a weight and a bias.
-    fn weight_and_bias(&self) -> [Slot; 2] {
-        self.parameters[..].try_into().expect("a weight and a bias")
+    /// The operands of the backward passes of a layer with a weight and a bias: for the gradients
+    /// of the parameters, and of the input if needed.
+    fn operands(&self, slots: &LayerSlots) -> (BackwardWeights, Option<BackwardInput>) {
+        let Forward { x, w, .. } = slots.operands();
+        let ([dw, db], &Gradients { dy, dx, scratch, .. }) = (two(&self.parameters), self);
+        let input = dx.map(|dx| BackwardInput { dy, w, dx, scratch });
+        (BackwardWeights { x, dy, dw, db, scratch }, input)
     }
+}
+
+/// The slots of a layer with two parameters.
+fn two(parameters: &[Slot]) -> [Slot; 2] {
+    parameters.try_into().expect("two parameters")
 }
 
 /// A row of a network for a fixed number of images.
@@ -168,29 +183,19 @@ pub trait Layer: Debug + Send + Sync {
     }
 }
 
-/// Builds the layer of `row` on an input of shape `input`; an `Err` states why it does not fit.
-pub(crate) fn build(
-    row: &Row,
-    name: &str,
-    input: Shape,
-) -> std::result::Result<Box<dyn Layer>, String> {
+/// Builds the layer of `row` on an input of shape `input`.
+pub(crate) fn build(row: &Row, name: &str, input: Shape) -> Planned<Box<dyn Layer>> {
     Ok(match row {
         Row::Conv(conv) => Box::new(conv::plan(conv, maps(input)?)?),
         Row::Local(local) => Box::new(local::plan(local, maps(input)?)?),
         Row::Linear(linear) => Box::new(linear::plan(linear, input)?),
-        Row::Relu(_) => Box::new(activation::plan(kernels::activation::Activation::Relu, input)),
-        Row::Logistic(_) => {
-            Box::new(activation::plan(kernels::activation::Activation::Logistic, input))
-        }
-        Row::Tanh(tanh) => {
-            let (outer, inner) = (tanh.outer, tanh.inner);
-            Box::new(activation::plan(
-                kernels::activation::Activation::Tanh { outer, inner },
-                input,
-            ))
+        Row::Relu(_) => Box::new(activation::plan(Activation::Relu, input)),
+        Row::Logistic(_) => Box::new(activation::plan(Activation::Logistic, input)),
+        &Row::Tanh(Tanh { outer, inner }) => {
+            Box::new(activation::plan(Activation::Tanh { outer, inner }, input))
         }
         Row::LeakyRelu(leaky) => Box::new(activation::leaky(leaky, input)?),
-        Row::Gelu(_) => Box::new(activation::plan(kernels::activation::Activation::Gelu, input)),
+        Row::Gelu(_) => Box::new(activation::plan(Activation::Gelu, input)),
         Row::Prelu(_) => Box::new(prelu::plan(name, input)),
         Row::Lrn(lrn) => Box::new(lrn::plan(lrn, maps(input)?)?),
         Row::BatchNorm(norm) => Box::new(batch_norm::plan(norm, name, input)?),
@@ -203,7 +208,7 @@ pub(crate) fn build(
 }
 
 /// `[images, height, width, channels]`, for rows that need feature maps.
-fn maps(input: Shape) -> std::result::Result<[usize; 4], String> {
+fn maps(input: Shape) -> Planned<[usize; 4]> {
     <[usize; 4]>::try_from(input.dims())
         .map_err(|_| "this row needs feature maps; it cannot follow a linear row".to_string())
 }

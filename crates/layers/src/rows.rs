@@ -119,6 +119,15 @@ pub struct Local {
     pub relu: bool,
 }
 
+impl Local {
+    /// The convolution with the same windows, whose filters are shared.
+    pub(crate) fn shared(&self) -> Conv {
+        let &Local { filters, window, stride, pad, groups, relu, .. } = self;
+        let (name, direct, towers, masked) = (self.name.clone(), true, 1, false);
+        Conv { name, filters, window, stride, pad, groups, direct, towers, relu, masked }
+    }
+}
+
 /// A fully connected layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

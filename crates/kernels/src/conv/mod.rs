@@ -22,33 +22,9 @@ use crate::operands::{
     BackwardInput, BackwardInputSlices, BackwardWeights, BackwardWeightsSlices, Forward,
     ForwardSlices,
 };
+pub use crate::windows::{Pad, WindowGeometry};
 use cpu::bf16;
-use tensor::{DType, Device, Precision, Result, Shape, Slot, Target};
-
-/// Zeros around an image, for each side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pad {
-    /// Rows above.
-    pub top: usize,
-    /// Rows below.
-    pub bottom: usize,
-    /// Columns to the left.
-    pub left: usize,
-    /// Columns to the right.
-    pub right: usize,
-}
-
-impl Pad {
-    /// `n` zeros on every side.
-    pub fn same(n: usize) -> Pad {
-        Pad { top: n, bottom: n, left: n, right: n }
-    }
-
-    /// No padding.
-    pub fn none() -> Pad {
-        Pad::same(0)
-    }
-}
+use tensor::{Device, Precision, Result, Shape, Slot, Target};
 
 /// The algorithm of a convolution on a CPU in f32. In bf16, and on a GPU, convolutions are direct
 /// (cuDNN aside).
@@ -85,63 +61,9 @@ pub enum Algorithm {
 }
 
 /// The sizes of a convolution, and its algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    /// Images in a batch.
-    pub images: usize,
-    /// Rows of an input image.
-    pub height: usize,
-    /// Columns of an input image.
-    pub width: usize,
-    /// Channels of an input image.
-    pub channels: usize,
-    /// Filters: the channels of an output image.
-    pub filters: usize,
-    /// Rows and columns of a filter.
-    pub window: (usize, usize),
-    /// Pixels from one window to the next, in both directions.
-    pub stride: usize,
-    /// Zeros around the image.
-    pub pad: Pad,
-    /// Number of groups into which channels and filters are divided.
-    pub groups: usize,
-    /// Whether the output is rectified.
-    pub relu: bool,
-    /// The algorithm on a CPU in f32.
-    pub algorithm: Algorithm,
-}
+pub type Geometry = WindowGeometry;
 
 impl Geometry {
-    /// Rows of an output image.
-    pub fn out_height(&self) -> usize {
-        (self.height + self.pad.top + self.pad.bottom - self.window.0) / self.stride + 1
-    }
-
-    /// Columns of an output image.
-    pub fn out_width(&self) -> usize {
-        (self.width + self.pad.left + self.pad.right - self.window.1) / self.stride + 1
-    }
-
-    /// `[images, height, width, channels]`
-    pub fn in_shape(&self) -> Shape {
-        Shape::from([self.images, self.height, self.width, self.channels])
-    }
-
-    /// `[images, out_height, out_width, filters]`
-    pub fn out_shape(&self) -> Shape {
-        Shape::from([self.images, self.out_height(), self.out_width(), self.filters])
-    }
-
-    /// `[filters, window height, window width, channels / groups]`
-    pub fn filter_shape(&self) -> Shape {
-        Shape::from([self.filters, self.window.0, self.window.1, self.channels / self.groups])
-    }
-
-    /// Multiply-adds of a forward pass for one image, including those with zeros of the padding.
-    pub fn macs_per_image(&self) -> usize {
-        self.out_height() * self.out_width() * self.filter_shape().len()
-    }
-
     /// The same convolution with [`Algorithm::Fastest`] replaced by the algorithm that it selects
     /// for the forward pass and the filters' gradient, so that another geometry can use the same.
     pub fn resolved(&self) -> Geometry {
@@ -169,31 +91,6 @@ impl Geometry {
             Target::Cuda => 0,
         }
     }
-
-    /// # Panics
-    /// If the sizes do not define a convolution.
-    pub(crate) fn check(&self) {
-        let padded = (
-            self.height + self.pad.top + self.pad.bottom,
-            self.width + self.pad.left + self.pad.right,
-        );
-        assert!(self.stride > 0, "a convolution with stride 0");
-        assert!(self.groups > 0, "a convolution with no group");
-        assert!(self.window.0 > 0 && self.window.1 > 0, "a convolution with an empty window");
-        assert!(
-            self.window.0 <= padded.0 && self.window.1 <= padded.1,
-            "a window of {:?} does not fit a padded image of {padded:?}",
-            self.window
-        );
-        assert!(
-            self.channels.is_multiple_of(self.groups) && self.filters.is_multiple_of(self.groups),
-            "{} groups do not divide {} channels and {} filters",
-            self.groups,
-            self.channels,
-            self.filters
-        );
-        assert!(!self.in_shape().is_empty() && self.filters > 0, "a convolution of nothing");
-    }
 }
 
 /// `y = conv(x, w) + b`, rectified if `relu` is set.
@@ -205,8 +102,8 @@ impl Geometry {
 /// If a slot does not have the geometry's length, or the scratch memory is too small.
 pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
     let Forward { x, w, b, y, scratch } = operands;
-    expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape()), ("w", w, g.filter_shape())]);
-    expect(g, &[("b", b, Shape::from([g.filters]))]);
+    g.expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape()), ("w", w, g.filter_shape())]);
+    g.expect(&[("b", b, Shape::from([g.filters]))]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
@@ -237,7 +134,7 @@ pub fn pack_weights(
     scratch: Slot,
 ) -> Result<()> {
     let shape = Shape::from([g.packed_len(device.target())]);
-    expect(g, &[("w", w, g.filter_shape()), ("the packed filters", packed, shape)]);
+    g.expect(&[("w", w, g.filter_shape()), ("the packed filters", packed, shape)]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
@@ -271,8 +168,8 @@ pub fn forward_packed(
     let Device::Cpu(cpu) = device else {
         return forward(device, g, operands);
     };
-    expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
-    expect(g, &[("the packed filters", packed, shapes[0]), ("b", b, shapes[1])]);
+    g.expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
+    g.expect(&[("the packed filters", packed, shapes[0]), ("b", b, shapes[1])]);
     let precision = cpu.precision();
     let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, packed, b, y, scratch]);
     let operands: ForwardSlices<'_> = Forward { x, w, b, y, scratch };
@@ -292,7 +189,7 @@ pub fn forward_packed(
 /// As [`forward`].
 pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput) -> Result<()> {
     let BackwardInput { dy, w, dx, scratch } = operands;
-    expect(g, &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
+    g.expect(&[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
@@ -317,8 +214,8 @@ pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput
 /// As [`forward`].
 pub fn backward_filter(device: &mut Device, g: &Geometry, operands: BackwardWeights) -> Result<()> {
     let BackwardWeights { x, dy, dw, db, scratch } = operands;
-    expect(g, &[("x", x, g.in_shape()), ("dy", dy, g.out_shape()), ("dw", dw, g.filter_shape())]);
-    expect(g, &[("db", db, Shape::from([g.filters]))]);
+    g.expect(&[("x", x, g.in_shape()), ("dy", dy, g.out_shape()), ("dw", dw, g.filter_shape())]);
+    g.expect(&[("db", db, Shape::from([g.filters]))]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
@@ -331,15 +228,5 @@ pub fn backward_filter(device: &mut Device, g: &Geometry, operands: BackwardWeig
             Ok(())
         }
         Device::Cuda(cuda) => cuda::backward_filter(cuda, g, [x, dy, dw, db, scratch]),
-    }
-}
-
-/// # Panics
-/// If the sizes do not define a convolution, or an operand does not have its shape's length.
-pub(crate) fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
-    g.check();
-    for &(name, slot, shape) in operands {
-        assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
-        assert_eq!(slot.len(), shape.len(), "{name} is {shape}");
     }
 }

@@ -18,82 +18,31 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::conv::{self, Pad};
 use crate::gemm::Isa;
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
+use crate::windows::WindowGeometry;
+use std::ops::Deref;
 use tensor::{Device, Result, Shape, Target};
 
 /// The sizes of a locally connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Images in a batch.
-    pub images: usize,
-    /// Rows of an input image.
-    pub height: usize,
-    /// Columns of an input image.
-    pub width: usize,
-    /// Channels of an input image.
-    pub channels: usize,
-    /// Filters per output pixel: the channels of an output image.
-    pub filters: usize,
-    /// Rows and columns of a filter.
-    pub window: (usize, usize),
-    /// Pixels from one window to the next, in both directions.
-    pub stride: usize,
-    /// Zeros around the image.
-    pub pad: Pad,
-    /// Number of groups into which channels and filters are divided.
-    pub groups: usize,
-    /// Whether the output is rectified.
-    pub relu: bool,
+    /// Those of the convolution with the same windows, whose filters are shared.
+    pub windows: WindowGeometry,
+}
+
+impl Deref for Geometry {
+    type Target = WindowGeometry;
+
+    fn deref(&self) -> &WindowGeometry {
+        &self.windows
+    }
 }
 
 impl Geometry {
-    /// The convolution with the same sizes, whose filters are shared.
-    pub(crate) fn shared(&self) -> conv::Geometry {
-        let Geometry { images, height, width, channels, filters, .. } = *self;
-        let Geometry { window, stride, pad, groups, relu, .. } = *self;
-        let algorithm = conv::Algorithm::Direct;
-        let sizes = conv::Geometry {
-            images,
-            height,
-            width,
-            channels,
-            filters,
-            window,
-            stride,
-            pad,
-            groups,
-            relu,
-            algorithm,
-        };
-        sizes.check();
-        sizes
-    }
-
-    /// Rows of an output image.
-    pub fn out_height(&self) -> usize {
-        self.shared().out_height()
-    }
-
-    /// Columns of an output image.
-    pub fn out_width(&self) -> usize {
-        self.shared().out_width()
-    }
-
     /// Pixels of an output image.
     fn pixels(&self) -> usize {
         self.out_height() * self.out_width()
-    }
-
-    /// `[images, height, width, channels]`
-    pub fn in_shape(&self) -> Shape {
-        self.shared().in_shape()
-    }
-
-    /// `[images, out_height, out_width, filters]`
-    pub fn out_shape(&self) -> Shape {
-        self.shared().out_shape()
     }
 
     /// `[out_height x out_width x filters, window height, window width, channels / groups]`
@@ -132,8 +81,8 @@ impl Geometry {
 /// If a slot does not have the geometry's length, or the scratch memory is too small.
 pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
     let Forward { x, w, b, y, scratch } = operands;
-    conv::expect(&g.shared(), &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
-    conv::expect(&g.shared(), &[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
+    g.expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
+    g.expect(&[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
@@ -153,10 +102,7 @@ pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<(
 /// As [`forward`].
 pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput) -> Result<()> {
     let BackwardInput { dy, w, dx, scratch } = operands;
-    conv::expect(
-        &g.shared(),
-        &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())],
-    );
+    g.expect(&[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
@@ -177,8 +123,8 @@ pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput
 /// As [`forward`].
 pub fn backward_filter(device: &mut Device, g: &Geometry, operands: BackwardWeights) -> Result<()> {
     let BackwardWeights { x, dy, dw, db, scratch } = operands;
-    conv::expect(&g.shared(), &[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
-    conv::expect(&g.shared(), &[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
+    g.expect(&[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
+    g.expect(&[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);

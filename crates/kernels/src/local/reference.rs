@@ -8,7 +8,7 @@ use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 /// each output pixel's own filters.
 fn each_product(g: &Geometry, mut visit: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
     let width = g.out_width();
-    conv::reference::each_product(&g.shared(), |y_idx, [f, kh, kw, c], x_idx| {
+    conv::reference::each_product(&g.windows, |y_idx, [f, kh, kw, c], x_idx| {
         let [_, i, j, _] = y_idx;
         visit(y_idx, [(i * width + j) * g.filters + f, kh, kw, c], x_idx);
     });

@@ -1,12 +1,17 @@
 use super::{Geometry, backward_filter, backward_input, cpu, forward, reference};
-use crate::conv::{self, Pad};
+use crate::conv::{self, Algorithm, Pad};
 use crate::gemm::Isa;
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
+use crate::windows::WindowGeometry;
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Pool};
 use testkit::{Slots, bits_equal, close, each_device, gradient, random_array, wide};
+
+fn layer(windows: WindowGeometry) -> Geometry {
+    Geometry { windows }
+}
 
 /// Random operands: x, w, b and dy.
 #[derive(Clone)]
@@ -91,7 +96,7 @@ prop_compose! {
         let pad = Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
         // Many images or large products, but not both at once: the reference is slow.
         let images = if channels * filters > 256 { images.min(2) } else { images };
-        Geometry {
+        layer(WindowGeometry {
             images,
             height: height.max(window.0.saturating_sub(pad.top + pad.bottom)),
             width: width.max(window.1.saturating_sub(pad.left + pad.right)),
@@ -102,7 +107,8 @@ prop_compose! {
             pad,
             groups,
             relu,
-        }
+algorithm: Algorithm::Direct,
+})
     }
 }
 
@@ -134,7 +140,7 @@ proptest! {
     /// <y, dy> = <x, dx> = <w, dw>
     #[test]
     fn gradients_are_adjoint(g in geometry()) {
-        let mut operands = Operands::random(Geometry { relu: false, ..g });
+        let mut operands = Operands::random(layer(WindowGeometry { relu: false, ..*g }));
         operands.b.fill(0.0);
         let [y, dx, dw, _] = operands.run_on(Isa::best(), 2);
         let [x, w, dy] = [&operands.x, &operands.w, &operands.dy].map(|a| a.as_slice().unwrap());
@@ -146,7 +152,7 @@ proptest! {
 /// Two pixels, whose windows cover the pixel and its right neighbour, with different filters.
 #[test]
 fn every_pixel_has_its_own_filters() {
-    let g = Geometry {
+    let g = layer(WindowGeometry {
         images: 1,
         height: 1,
         width: 2,
@@ -157,7 +163,8 @@ fn every_pixel_has_its_own_filters() {
         pad: Pad { right: 1, ..Pad::none() },
         groups: 1,
         relu: false,
-    };
+        algorithm: Algorithm::Direct,
+    });
     let operands = Operands {
         g,
         x: array![[[[1.0], [2.0]]]],
@@ -178,7 +185,7 @@ fn every_pixel_has_its_own_filters() {
 #[test]
 fn equal_filters_make_a_convolution() {
     let pad = Pad { top: 1, bottom: 2, left: 0, right: 1 };
-    let g = Geometry {
+    let g = layer(WindowGeometry {
         images: 3,
         height: 5,
         width: 4,
@@ -189,20 +196,8 @@ fn equal_filters_make_a_convolution() {
         pad,
         groups: 2,
         relu: true,
-    };
-    let convolution = conv::Geometry {
-        images: g.images,
-        height: g.height,
-        width: g.width,
-        channels: g.channels,
-        filters: g.filters,
-        window: g.window,
-        stride: g.stride,
-        pad,
-        groups: g.groups,
-        relu: true,
-        algorithm: conv::Algorithm::Direct,
-    };
+        algorithm: Algorithm::Direct,
+    });
     let pixels = g.out_height() * g.out_width();
     let shared: Array4<f32> = random_array(5, (g.filters, 3, 2, 2));
     let bias: Array1<f32> = random_array(6, g.filters);
@@ -213,15 +208,14 @@ fn equal_filters_make_a_convolution() {
     operands.b = Array1::from_shape_fn(pixels * g.filters, |f| bias[f % g.filters]);
 
     let x = wide(&operands.x);
-    let expected =
-        conv::reference::forward(&convolution, x.view(), wide(&shared).view(), wide(&bias).view());
+    let expected = conv::reference::forward(&g, x.view(), wide(&shared).view(), wide(&bias).view());
     let [y, ..] = operands.run_on(Isa::best(), 1);
     close(&y, &expected.into_raw_vec_and_offset().0, 1e-5);
 }
 
 #[test]
 fn nan_propagates() {
-    let g = Geometry {
+    let g = layer(WindowGeometry {
         images: 2,
         height: 2,
         width: 2,
@@ -232,7 +226,8 @@ fn nan_propagates() {
         pad: Pad::none(),
         groups: 1,
         relu: true,
-    };
+        algorithm: Algorithm::Direct,
+    });
     let mut operands = Operands::random(g);
     operands.x.fill(f32::NAN);
     each_device(|device| {

@@ -1,6 +1,6 @@
 //! Nonlinearities as rows; a ReLU right after a convolution is fused into the convolution.
 
-use super::{Gradients, Layer, LayerSlots, Phase};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned};
 use crate::rows::LeakyRelu;
 use kernels::activation::{self, Activation};
 use tensor::{Device, Result, Shape};
@@ -15,10 +15,7 @@ pub(super) fn plan(kind: Activation, input: Shape) -> Nonlinearity {
     Nonlinearity { kind, shape: input }
 }
 
-pub(super) fn leaky(
-    &LeakyRelu { slope }: &LeakyRelu,
-    input: Shape,
-) -> std::result::Result<Nonlinearity, String> {
+pub(super) fn leaky(&LeakyRelu { slope }: &LeakyRelu, input: Shape) -> Planned<Nonlinearity> {
     if slope >= 0.0 && slope.is_finite() {
         Ok(plan(Activation::LeakyRelu { slope }, input))
     } else {

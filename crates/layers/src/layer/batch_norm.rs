@@ -1,7 +1,7 @@
 //! Batch normalisation. Between the passes, the slots for the gradients of the running mean and
 //! variance hold the mean and variance of the batch.
 
-use super::{Gradients, Layer, LayerSlots, Phase, by_channel, parameter};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use crate::rows;
 use kernels::batch_norm::{self, Backward, ForwardBatch, Geometry, Vectors};
@@ -19,7 +19,7 @@ pub(super) fn plan(
     &rows::BatchNorm { epsilon, momentum }: &rows::BatchNorm,
     name: &str,
     input: Shape,
-) -> std::result::Result<BatchNorm, String> {
+) -> Planned<BatchNorm> {
     if !(epsilon > 0.0 && epsilon.is_finite() && (0.0..=1.0).contains(&momentum)) {
         return Err(format!(
             "epsilon {epsilon} must be more than 0, and momentum {momentum} between 0 and 1"

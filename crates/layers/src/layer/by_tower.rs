@@ -4,6 +4,7 @@
 //! `(...) + (...)` instead of one chain over all filters. Summing in the same order makes one
 //! device bit-identical to several.
 
+use super::Planned;
 use kernels::columns::{self, ColumnRange, Geometry};
 use kernels::operands::BackwardInput;
 use tensor::{Device, Result, Shape};
@@ -13,11 +14,7 @@ const LINE: usize = 16;
 
 /// The share of each tower of `n` filters or units; `None` for one tower, an `Err` if `n` cannot be
 /// divided.
-pub(super) fn share(
-    what: &str,
-    n: usize,
-    towers: usize,
-) -> std::result::Result<Option<usize>, String> {
+pub(super) fn share(what: &str, n: usize, towers: usize) -> Planned<Option<usize>> {
     match towers {
         0 => Err("towers must be at least 1".to_string()),
         _ if !n.is_multiple_of(towers) => {
@@ -35,13 +32,16 @@ pub(super) fn scratch(dy: Shape, dx: Shape, own: usize) -> usize {
 }
 
 /// `dx` = the sum over the towers, in order, of `pass` on a tower's columns of `dy` and part of
-/// `w`.
+/// `w`; with one tower, `pass` on the whole.
 pub(super) fn backward_input(
     device: &mut Device,
     towers: usize,
     whole: BackwardInput,
     pass: impl Fn(&mut Device, BackwardInput) -> Result<()>,
 ) -> Result<()> {
+    if towers == 1 {
+        return pass(device, whole);
+    }
     let BackwardInput { dy, w, dx, scratch } = whole;
     let whole = dy.shape().dims().last().copied().unwrap_or(1);
     let (rows, width) = (dy.len() / whole, whole / towers);

@@ -1,6 +1,6 @@
 //! Dropout (section 4.2). The mask is never stored: backward draws it again.
 
-use super::{Gradients, Layer, LayerSlots, Phase};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned};
 use crate::rows::{self, Tower};
 use kernels::dropout::{self, Columns, Geometry};
 use tensor::{Device, Result, Shape};
@@ -11,11 +11,7 @@ pub(crate) struct Dropout {
     shape: Shape,
 }
 
-pub(super) fn plan(
-    row: &rows::Dropout,
-    name: &str,
-    input: Shape,
-) -> std::result::Result<Dropout, String> {
+pub(super) fn plan(row: &rows::Dropout, name: &str, input: Shape) -> Planned<Dropout> {
     let Tower { index, count } = row.tower;
     let width = input.dims().last().copied().unwrap_or(1);
     let columns =
@@ -30,7 +26,7 @@ pub(crate) fn plan_columns(
     name: &str,
     input: Shape,
     columns: Option<Columns>,
-) -> std::result::Result<Dropout, String> {
+) -> Planned<Dropout> {
     if !(0.0..1.0).contains(&row.drop) {
         return Err(format!("drop is {}; it must be at least 0 and below 1", row.drop));
     }

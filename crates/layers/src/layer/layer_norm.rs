@@ -1,6 +1,6 @@
 //! Layer normalisation, over the channels of each pixel or over all units of an image.
 
-use super::{Gradients, Layer, LayerSlots, Phase, by_channel, parameter};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use crate::rows;
 use kernels::layer_norm::{self, Backward, Geometry};
@@ -17,7 +17,7 @@ pub(super) fn plan(
     &rows::LayerNorm { epsilon }: &rows::LayerNorm,
     name: &str,
     input: Shape,
-) -> std::result::Result<LayerNorm, String> {
+) -> Planned<LayerNorm> {
     if !(epsilon > 0.0 && epsilon.is_finite()) {
         return Err(format!("epsilon {epsilon} must be more than 0"));
     }

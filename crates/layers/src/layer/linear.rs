@@ -1,11 +1,10 @@
 //! The fully connected layer, with a fused ReLU.
 
-use super::{Gradients, Layer, LayerSlots, Phase, by_tower, weight_and_bias};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
 use kernels::linear::{self, Geometry};
-use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
@@ -16,7 +15,7 @@ pub(super) struct Linear {
     partial: Option<Geometry>,
 }
 
-pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Linear, String> {
+pub(super) fn plan(row: &rows::Linear, input: Shape) -> Planned<Linear> {
     if row.outputs == 0 {
         return Err("outputs must be at least 1".to_string());
     }
@@ -38,8 +37,7 @@ impl Layer for Linear {
     }
 
     fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
-        let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
-        linear::forward(device, &self.geometry, Forward { x, w, b, y, scratch })
+        linear::forward(device, &self.geometry, slots.operands())
     }
 
     fn backward(
@@ -48,24 +46,17 @@ impl Layer for Linear {
         slots: &LayerSlots,
         gradients: &Gradients,
     ) -> Result<()> {
-        let &Gradients { dy, dx, scratch, .. } = gradients;
-        let ([w, _], [dw, db]) = (slots.weight_and_bias(), gradients.weight_and_bias());
         if self.reads_output() {
-            mask_by_relu(device, slots.y, dy)?;
+            mask_by_relu(device, slots.y, gradients.dy)?;
         }
-        let weights = BackwardWeights { x: slots.x, dy, dw, db, scratch };
+        let (weights, input) = gradients.operands(slots);
         linear::backward_weights(device, &self.geometry, weights)?;
-        let Some(dx) = dx else { return Ok(()) };
-        let operands = BackwardInput { dy, w, dx, scratch };
-        match &self.partial {
-            None => linear::backward_input(device, &self.geometry, operands),
-            Some(tower) => {
-                let towers = self.geometry.outputs / tower.outputs;
-                by_tower::backward_input(device, towers, operands, |device, operands| {
-                    linear::backward_input(device, tower, operands)
-                })
-            }
-        }
+        let Some(input) = input else { return Ok(()) };
+        let tower = self.partial.as_ref().unwrap_or(&self.geometry);
+        let towers = self.geometry.outputs / tower.outputs;
+        by_tower::backward_input(device, towers, input, |device, input| {
+            linear::backward_input(device, tower, input)
+        })
     }
 
     fn reads_output(&self) -> bool {

@@ -1,13 +1,10 @@
 //! A locally connected layer, with a fused ReLU.
 
-use super::conv::check_windows;
-use super::{Gradients, Layer, LayerSlots, Phase, weight_and_bias};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned, conv, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
-use kernels::conv::Pad;
 use kernels::local::{self, Geometry};
-use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
@@ -16,26 +13,9 @@ pub(super) struct Local {
     geometry: Geometry,
 }
 
-pub(super) fn plan(
-    row: &rows::Local,
-    [images, height, width, channels]: [usize; 4],
-) -> std::result::Result<Local, String> {
-    let &rows::Local { filters, window, stride, groups, relu, .. } = row;
-    check_windows([height, width, channels], filters, window, stride, row.pad, groups)?;
-    let [top, bottom, left, right] = row.pad.sides();
-    let geometry = Geometry {
-        images,
-        height,
-        width,
-        channels,
-        filters,
-        window: (window, window),
-        stride,
-        pad: Pad { top, bottom, left, right },
-        groups,
-        relu,
-    };
-    Ok(Local { name: row.name.clone(), geometry })
+pub(super) fn plan(row: &rows::Local, maps: [usize; 4]) -> Planned<Local> {
+    let windows = conv::geometry(&row.shared(), maps)?;
+    Ok(Local { name: row.name.clone(), geometry: Geometry { windows } })
 }
 
 impl Layer for Local {
@@ -48,8 +28,7 @@ impl Layer for Local {
     }
 
     fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
-        let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
-        local::forward(device, &self.geometry, Forward { x, w, b, y, scratch })
+        local::forward(device, &self.geometry, slots.operands())
     }
 
     fn backward(
@@ -58,20 +37,12 @@ impl Layer for Local {
         slots: &LayerSlots,
         gradients: &Gradients,
     ) -> Result<()> {
-        let &Gradients { dy, dx, scratch, .. } = gradients;
-        let ([w, _], [dw, db]) = (slots.weight_and_bias(), gradients.weight_and_bias());
         if self.reads_output() {
-            mask_by_relu(device, slots.y, dy)?;
+            mask_by_relu(device, slots.y, gradients.dy)?;
         }
-        let weights = BackwardWeights { x: slots.x, dy, dw, db, scratch };
+        let (weights, input) = gradients.operands(slots);
         local::backward_filter(device, &self.geometry, weights)?;
-        match dx {
-            Some(dx) => {
-                let operands = BackwardInput { dy, w, dx, scratch };
-                local::backward_input(device, &self.geometry, operands)
-            }
-            None => Ok(()),
-        }
+        input.map_or(Ok(()), |input| local::backward_input(device, &self.geometry, input))
     }
 
     fn reads_output(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Local response normalisation (section 3.3).
 
-use super::{Gradients, Layer, LayerSlots, Phase};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned};
 use crate::rows;
 use kernels::lrn::{self, Geometry};
 use tensor::{Device, Result, Shape};
@@ -10,14 +10,14 @@ pub(super) struct Lrn {
     geometry: Geometry,
 }
 
-pub(super) fn plan(row: &rows::Lrn, maps: [usize; 4]) -> std::result::Result<Lrn, String> {
+pub(super) fn plan(row: &rows::Lrn, maps: [usize; 4]) -> Planned<Lrn> {
     Ok(Lrn { geometry: geometry(row, maps)? })
 }
 
 pub(super) fn geometry(
     row: &rows::Lrn,
     [images, height, width, channels]: [usize; 4],
-) -> std::result::Result<Geometry, String> {
+) -> Planned<Geometry> {
     let rows::Lrn { size, alpha, beta, k, divide_alpha, towers, .. } = *row;
     if size == 0 || towers == 0 || channels % towers != 0 {
         return Err(format!("size {size} or {towers} towers do not suit {channels} channels"));

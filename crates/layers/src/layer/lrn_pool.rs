@@ -1,6 +1,6 @@
 //! Normalisation and pooling in one pass; the gradient overwrites the input.
 
-use super::{Gradients, Layer, LayerSlots, Phase, lrn, pool};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned, lrn, pool};
 use crate::rows;
 use kernels::lrn_pool::{self, Geometry};
 use tensor::{Device, Result, Shape};
@@ -10,7 +10,7 @@ pub(super) struct LrnPool {
     geometry: Geometry,
 }
 
-pub(super) fn plan(row: &rows::LrnPool, maps: [usize; 4]) -> std::result::Result<LrnPool, String> {
+pub(super) fn plan(row: &rows::LrnPool, maps: [usize; 4]) -> Planned<LrnPool> {
     let (lrn, pool) = (lrn::geometry(&row.lrn, maps)?, pool::geometry(&row.pool, maps)?);
     Ok(LrnPool { geometry: Geometry { lrn, pool, relu: row.pool.relu } })
 }

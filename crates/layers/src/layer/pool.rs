@@ -1,6 +1,6 @@
 //! Max and average pooling, overlapping or not (section 3.4).
 
-use super::{Gradients, Layer, LayerSlots, Phase};
+use super::{Gradients, Layer, LayerSlots, Phase, Planned};
 use crate::rows;
 use kernels::activation;
 use kernels::pool::{self, Geometry, Reduction};
@@ -13,14 +13,14 @@ pub(super) struct Pool {
     relu: bool,
 }
 
-pub(super) fn plan(row: &rows::Pool, maps: [usize; 4]) -> std::result::Result<Pool, String> {
+pub(super) fn plan(row: &rows::Pool, maps: [usize; 4]) -> Planned<Pool> {
     Ok(Pool { geometry: geometry(row, maps)?, relu: row.relu })
 }
 
 pub(super) fn geometry(
     row: &rows::Pool,
     [images, height, width, channels]: [usize; 4],
-) -> std::result::Result<Geometry, String> {
+) -> Planned<Geometry> {
     let rows::Pool { window, stride, pad, ceil, .. } = *row;
     if window == 0 || stride == 0 {
         return Err("window and stride must be at least 1".to_string());

@@ -3,7 +3,7 @@
 //! Within these bounds no shape, parameter count, scratch size or number of multiply-accumulates
 //! overflows 64 bits. Whether a device has enough memory is checked when the plan is reserved.
 
-use crate::rows::{Conv, Linear, Local, Lrn, Pad, Pool, Row, Tanh};
+use crate::rows::{Conv, Linear, Lrn, Pad, Pool, Row, Tanh};
 use tensor::Shape;
 
 /// Maximum number of rows.
@@ -48,19 +48,13 @@ pub(super) fn check_input(
 pub(super) fn check_row(row: &Row, input: Shape) -> Result<(), String> {
     match row {
         Row::Conv(conv) => {
-            let &Conv { filters, window, stride, groups, towers, .. } = conv;
-            let windows = Windows { filters, window, stride, pad: conv.pad.sides(), groups };
             check_name(&conv.name)?;
-            check_extent("towers", towers)?;
-            check_pad(conv.pad)?;
-            windows.check(input, false)
+            check_extent("towers", conv.towers)?;
+            check_windows(conv, input, false)
         }
         Row::Local(local) => {
-            let &Local { filters, window, stride, groups, .. } = local;
-            let windows = Windows { filters, window, stride, pad: local.pad.sides(), groups };
             check_name(&local.name)?;
-            check_pad(local.pad)?;
-            windows.check(input, true)
+            check_windows(&local.shared(), input, true)
         }
         Row::Linear(Linear { name, outputs, towers, .. }) => {
             check_name(name)?;
@@ -84,38 +78,29 @@ pub(super) fn check_row(row: &Row, input: Shape) -> Result<(), String> {
     }
 }
 
-/// Windows that slide over feature maps.
-struct Windows {
-    filters: usize,
-    window: usize,
-    stride: usize,
-    pad: [usize; 4],
-    groups: usize,
-}
-
-impl Windows {
-    fn check(&self, input: Shape, is_local: bool) -> Result<(), String> {
-        let &Windows { filters, window, stride, pad, groups } = self;
-        check_extent("filters", filters)?;
-        check_extent("groups", groups)?;
-        check_at_most("window", window, WINDOW)?;
-        check_at_most("stride", stride, STRIDE)?;
-        let &[images, height, width, channels] = input.dims() else { return Ok(()) };
-        let [top, bottom, left, right] = pad;
-        let padded = [height + top + bottom, width + left + right];
-        check_elements("its padded input has", &[images, padded[0], padded[1], channels])?;
-        let (Some(down), Some(across)) =
-            (outputs(padded[0], window, stride), outputs(padded[1], window, stride))
-        else {
-            return Ok(());
-        };
-        check_elements("its output has", &[images, down, across, filters])?;
-        let own = channels.checked_div(groups).unwrap_or(0);
-        let places = if is_local { [down, across] } else { [1, 1] };
-        let weights = [places[0], places[1], filters, window, window, own];
-        check_elements("its weights are", &weights)?;
-        check_products(&[images, down, across, filters, window, window, own])
-    }
+/// The bounds of a convolution; with `is_local`, of a locally connected layer with its sizes.
+fn check_windows(conv: &Conv, input: Shape, is_local: bool) -> Result<(), String> {
+    let &Conv { filters, window, stride, pad, groups, .. } = conv;
+    check_pad(pad)?;
+    check_extent("filters", filters)?;
+    check_extent("groups", groups)?;
+    check_at_most("window", window, WINDOW)?;
+    check_at_most("stride", stride, STRIDE)?;
+    let &[images, height, width, channels] = input.dims() else { return Ok(()) };
+    let [top, bottom, left, right] = pad.sides();
+    let padded = [height + top + bottom, width + left + right];
+    check_elements("its padded input has", &[images, padded[0], padded[1], channels])?;
+    let (Some(down), Some(across)) =
+        (outputs(padded[0], window, stride), outputs(padded[1], window, stride))
+    else {
+        return Ok(());
+    };
+    check_elements("its output has", &[images, down, across, filters])?;
+    let own = channels.checked_div(groups).unwrap_or(0);
+    let places = if is_local { [down, across] } else { [1, 1] };
+    let weights = [places[0], places[1], filters, window, window, own];
+    check_elements("its weights are", &weights)?;
+    check_products(&[images, down, across, filters, window, window, own])
 }
 
 /// Number of windows along an extent; `None` if the window does not fit.

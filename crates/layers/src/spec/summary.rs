@@ -1,16 +1,12 @@
 //! Short descriptions of rows, for `alexnet describe`.
 
-use crate::rows::{Exchange, LeakyRelu, Pad, Row, Tanh};
+use crate::rows::{Conv, Exchange, LeakyRelu, Pad, Row, Tanh};
 
 /// A short description of a row: `96 of 11 x 11, stride 4`.
 pub(super) fn summary(row: &Row) -> String {
     match row {
-        Row::Conv(conv) => filters(conv.filters, conv.window, conv.stride, conv.pad, conv.groups),
-        Row::Local(local) => {
-            let windows =
-                filters(local.filters, local.window, local.stride, local.pad, local.groups);
-            format!("{windows}, untied")
-        }
+        Row::Conv(conv) => windows(conv),
+        Row::Local(local) => windows(&local.shared()) + ", untied",
         Row::Linear(linear) => format!("{} units", linear.outputs),
         Row::Relu(_) => "max(0, x)".to_string(),
         Row::Tanh(Tanh { outer, inner }) if (*outer, *inner) == (1.0, 1.0) => "tanh x".to_string(),
@@ -47,7 +43,7 @@ pub(super) fn summary(row: &Row) -> String {
 }
 
 /// Filters and their windows: `96 of 11 x 11, stride 4`.
-fn filters(filters: usize, window: usize, stride: usize, pad: Pad, groups: usize) -> String {
+fn windows(&Conv { filters, window, stride, pad, groups, .. }: &Conv) -> String {
     let mut text = format!("{filters} of {window} x {window}");
     if stride != 1 {
         text += &format!(", stride {stride}");

@@ -1,0 +1,124 @@
+//! Windows over images with padding: the geometry of [`conv`](crate::conv) and
+//! [`local`](crate::local).
+
+use crate::conv::Algorithm;
+use tensor::{DType, Shape, Slot};
+
+/// Zeros around an image, for each side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pad {
+    /// Rows above.
+    pub top: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Pad {
+    /// `n` zeros on every side.
+    pub fn same(n: usize) -> Pad {
+        Pad { top: n, bottom: n, left: n, right: n }
+    }
+
+    /// No padding.
+    pub fn none() -> Pad {
+        Pad::same(0)
+    }
+}
+
+/// The sizes of a convolution, or of a locally connected layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowGeometry {
+    /// Images in a batch.
+    pub images: usize,
+    /// Rows of an input image.
+    pub height: usize,
+    /// Columns of an input image.
+    pub width: usize,
+    /// Channels of an input image.
+    pub channels: usize,
+    /// Filters, of each output pixel if they are not shared: the channels of an output image.
+    pub filters: usize,
+    /// Rows and columns of a filter.
+    pub window: (usize, usize),
+    /// Pixels from one window to the next, in both directions.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub pad: Pad,
+    /// Number of groups into which channels and filters are divided.
+    pub groups: usize,
+    /// Whether the output is rectified.
+    pub relu: bool,
+    /// The algorithm of a convolution on a CPU in f32; a locally connected layer has only one.
+    pub algorithm: Algorithm,
+}
+
+impl WindowGeometry {
+    /// Rows of an output image.
+    pub fn out_height(&self) -> usize {
+        (self.height + self.pad.top + self.pad.bottom - self.window.0) / self.stride + 1
+    }
+
+    /// Columns of an output image.
+    pub fn out_width(&self) -> usize {
+        (self.width + self.pad.left + self.pad.right - self.window.1) / self.stride + 1
+    }
+
+    /// `[images, height, width, channels]`
+    pub fn in_shape(&self) -> Shape {
+        Shape::from([self.images, self.height, self.width, self.channels])
+    }
+
+    /// `[images, out_height, out_width, filters]`
+    pub fn out_shape(&self) -> Shape {
+        Shape::from([self.images, self.out_height(), self.out_width(), self.filters])
+    }
+
+    /// `[filters, window height, window width, channels / groups]`
+    pub fn filter_shape(&self) -> Shape {
+        Shape::from([self.filters, self.window.0, self.window.1, self.channels / self.groups])
+    }
+
+    /// Multiply-adds of a forward pass for one image, including those with zeros of the padding.
+    pub fn macs_per_image(&self) -> usize {
+        self.out_height() * self.out_width() * self.filter_shape().len()
+    }
+
+    /// # Panics
+    /// If the sizes do not define a convolution.
+    pub(crate) fn check(&self) {
+        let padded = (
+            self.height + self.pad.top + self.pad.bottom,
+            self.width + self.pad.left + self.pad.right,
+        );
+        assert!(self.stride > 0, "a convolution with stride 0");
+        assert!(self.groups > 0, "a convolution with no group");
+        assert!(self.window.0 > 0 && self.window.1 > 0, "a convolution with an empty window");
+        assert!(
+            self.window.0 <= padded.0 && self.window.1 <= padded.1,
+            "a window of {:?} does not fit a padded image of {padded:?}",
+            self.window
+        );
+        assert!(
+            self.channels.is_multiple_of(self.groups) && self.filters.is_multiple_of(self.groups),
+            "{} groups do not divide {} channels and {} filters",
+            self.groups,
+            self.channels,
+            self.filters
+        );
+        assert!(!self.in_shape().is_empty() && self.filters > 0, "a convolution of nothing");
+    }
+
+    /// # Panics
+    /// If the sizes do not define a convolution, or an operand does not have its shape's length.
+    pub(crate) fn expect(&self, operands: &[(&str, Slot, Shape)]) {
+        self.check();
+        for &(name, slot, shape) in operands {
+            assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
+            assert_eq!(slot.len(), shape.len(), "{name} is {shape}");
+        }
+    }
+}
