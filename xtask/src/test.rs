@@ -44,9 +44,11 @@ const MPI_TESTS: &str =
     "test --workspace --features alexnet-comm/mpi,alexnet-trainer/mpi --test mpi --locked";
 /// Kills ten processes at different moments.
 const MPI_LONG: &[Check] = &[long("mpi long", MPI_TESTS)];
-/// The ordinary tests take a sample of these: every resume point, a hundred kills, disks full at
-/// sixteen sizes, alexnet-64 on a GPU as it is, every protocol. Each test prints its count.
+/// The ordinary tests take a sample of these: all random cases of every op, every resume point, a
+/// hundred kills, disks full at sixteen sizes, alexnet-64 on a GPU as it is, every protocol. Tests of
+/// the last two print their counts.
 const LONG: &[Check] = &[
+    long("ops", "test -p alexnet-kernels --locked"),
     long("resume", "test -p alexnet-train --locked -- --nocapture"),
     long(
         "program",

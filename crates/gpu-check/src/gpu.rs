@@ -76,7 +76,7 @@ pub fn wait(device: &Device) -> Result<(), String> {
 pub fn find(name: &str) -> Result<(Spec, Recipe), String> {
     let recipe = recipes::paper();
     if name == TINY {
-        let spec = Spec::image(TINY, 20, 20, 3)
+        let spec = Spec::image(TINY, 12, 12, 3)
             .conv("conv1", 8, window(3).pad(1))
             .relu()
             .lrn()

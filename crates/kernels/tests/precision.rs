@@ -7,7 +7,7 @@ use ndarray::{Array, Array1, Array2, Array4, Dimension};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Precision};
-use testkit::{Slots, each_cpu, each_gpu, random_array, wide};
+use testkit::{Slots, cases, each_cpu, each_gpu, random_array, wide};
 
 /// Precisions whose errors are bounded here; each op's own tests bound those of f32.
 const REDUCED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
@@ -47,14 +47,43 @@ fn f32_error(terms: usize) -> f64 {
     (terms + 8) as f64 * f64::from(f32::EPSILON)
 }
 
+/// The results of a case in f64, which are the same for every device.
+struct Exact {
+    /// Of the magnitudes of all operands.
+    magnitudes: Results<f64>,
+    exact: Results<f64>,
+    /// Of operands rounded to each of [`REDUCED`].
+    of_rounded: [Results<f64>; 2],
+}
+
+impl Exact {
+    fn of(case: &dyn Case) -> Exact {
+        let exact = case.reference(&|x| x, false);
+        let of_rounded = REDUCED.map(|precision| {
+            let mut results = case.reference(&|x| rounded(precision, x), false);
+            results[3].clone_from(&exact[3]);
+            results
+        });
+        Exact { magnitudes: case.reference(&f64::abs, true), exact, of_rounded }
+    }
+}
+
+/// Checks a case on each device in each of the reduced precisions.
+fn check_reduced(case: &dyn Case) {
+    let exact = Exact::of(case);
+    on_devices(&REDUCED, |device, precision| check(case, &exact, precision, device));
+}
+
 /// Asserts the bound that [`Precision`] documents, and a tighter one: results differ from f64 sums
 /// over rounded operands only by the errors of f32. db is a sum without products, so its terms are
 /// not rounded.
-fn check(case: &dyn Case, precision: Precision, device: &mut Device) {
-    let magnitudes = case.reference(&f64::abs, true);
-    let exact = case.reference(&|x| x, false);
-    let mut of_rounded = case.reference(&|x| rounded(precision, x), false);
-    of_rounded[3].clone_from(&exact[3]);
+fn check(
+    case: &dyn Case,
+    Exact { magnitudes, exact, of_rounded }: &Exact,
+    precision: Precision,
+    device: &mut Device,
+) {
+    let of_rounded = &of_rounded[REDUCED.iter().position(|&it| it == precision).unwrap()];
     let u = precision.unit();
     let actual = case.run(device);
     for (idx, name) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
@@ -238,7 +267,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24, 64)))]
 
     #[test]
     fn linear_layers_have_only_rounding_errors(
@@ -250,14 +279,12 @@ proptest! {
         let [images, inputs, outputs] = sizes;
         prop_assume!(images * inputs * outputs < 131 * 131 * 20);
         let g = linear::Geometry { images, inputs, outputs, relu: false };
-        let case = Linear::random(g, seed);
-        on_devices(&REDUCED, |device, precision| check(&case, precision, device));
+        check_reduced(&Linear::random(g, seed));
     }
 
     #[test]
     fn convolutions_have_only_rounding_errors(g in convolution()) {
-        let case = Conv::random(g);
-        on_devices(&REDUCED, |device, precision| check(&case, precision, device));
+        check_reduced(&Conv::random(g));
     }
 }
 
@@ -268,7 +295,7 @@ fn large_products_and_nan() {
     for (images, inputs, outputs) in [(66, 70, 67), (2, 515, 66), (520, 5, 6)] {
         let g = linear::Geometry { images, inputs, outputs, relu: false };
         let mut case = Linear::random(g, 4);
-        on_devices(&REDUCED, |device, precision| check(&case, precision, device));
+        check_reduced(&case);
         case.x.fill(f32::NAN);
         on_devices(&REDUCED, |device, precision| {
             let [y, _, dw, _] = case.run(device);
@@ -310,10 +337,11 @@ fn layers_like_alexnets() {
     let many = conv::Geometry { images: 35, height: 5, width: 4, window: (3, 3), ..conv2 };
     for g in [conv1, conv2, many] {
         let case = Conv::random(g);
+        let exact = Exact::of(&case);
         each_cpu(|device| {
             let Device::Cpu(cpu) = &mut *device else { unreachable!("a CPU") };
             cpu.emulate_bf16();
-            check(&case, Precision::Bf16, device);
+            check(&case, &exact, Precision::Bf16, device);
         });
     }
 }
@@ -336,11 +364,10 @@ fn operands_are_rounded() {
         relu: false,
         algorithm: conv::Algorithm::Fastest,
     };
-    let cases: [&dyn Case; 2] = [&Linear::random(g, 9), &Conv::random(conv)];
+    let both: [&dyn Case; 2] = [&Linear::random(g, 9), &Conv::random(conv)];
+    let cases = both.map(|case| (case, Exact::of(case)));
     on_devices(&Precision::ALL, |device, precision| {
-        for case in cases {
-            let exact = case.reference(&|x| x, false);
-            let magnitudes = case.reference(&f64::abs, true);
+        for (case, Exact { exact, magnitudes, .. }) in &cases {
             let actual = case.run(device);
             for idx in 0..3 {
                 let f32_error = f32_error(case.terms()[idx]);

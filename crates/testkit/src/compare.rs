@@ -56,13 +56,20 @@ pub fn close_beside_one<A: Values + ?Sized, E: Values + ?Sized>(
 /// If a value differs more; the message has the first and the worst.
 #[track_caller]
 pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, tolerance: f64) {
-    let (actual, expected) = (actual.values(), expected.values());
+    if let Some(difference) = difference(&actual.values(), &expected.values(), tolerance) {
+        panic!("{difference}");
+    }
+}
+
+/// Why `actual` is not [`close`] to `expected`.
+#[track_caller]
+pub(crate) fn difference(actual: &[f64], expected: &[f64], tolerance: f64) -> Option<String> {
     assert_eq!(actual.len(), expected.len(), "as many values as expected");
     let finite = || expected.iter().filter(|value| value.is_finite());
     let squares: f64 = finite().map(|value| value * value).sum();
     let typical = (squares / finite().count().max(1) as f64).sqrt();
     let mut far = Vec::new();
-    for (idx, (&a, &e)) in actual.iter().zip(&expected).enumerate() {
+    for (idx, (&a, &e)) in actual.iter().zip(expected).enumerate() {
         let error = if a == e || (a.is_nan() && e.is_nan()) {
             0.0
         } else {
@@ -75,11 +82,11 @@ pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, t
             far.push((idx, error));
         }
     }
-    let Some(&(first, _)) = far.first() else { return };
+    let &(first, _) = far.first()?;
     let key = |error: f64| if error.is_nan() { f64::INFINITY } else { error };
     let &(worst, error) =
         far.iter().max_by(|a, b| key(a.1).total_cmp(&key(b.1))).expect("one is far");
-    panic!(
+    Some(format!(
         "{} of {} values are off by more than {tolerance:e}: first [{first}] is {} instead of {}, \
          worst [{worst}] is {} instead of {} (off by {error:.2e})",
         far.len(),
@@ -88,7 +95,7 @@ pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, t
         expected[first],
         actual[worst],
         expected[worst],
-    );
+    ))
 }
 
 /// Asserts that two results are bit-identical, NaNs included.

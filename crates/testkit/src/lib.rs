@@ -2,6 +2,7 @@
 //!
 //! An op's test lays out its operands, runs on every available device, and compares:
 //!
+//! * [`OpCase`]: one description of a test case, compared with the reference on every device
 //! * [`each_device`], [`same_bits_for_threads`], [`same_bits_on_gpus`]: one test body for every
 //!   device, thread count and order; [`own_gpu`]: a GPU for one test
 //! * [`Slots`], [`device_with`]: plan and upload a set of arrays
@@ -9,6 +10,7 @@
 //! * [`close`], [`bits_equal`]: comparisons that name the worst element
 //! * [`gradient`]: central differences, and the adjoint test for linear maps
 //! * [`CountingAllocator`], [`allocations_during`]: test that a step allocates nothing
+//! * [`is_long`], [`cases`]: a sample in ordinary runs, everything in `cargo xtask test --long`
 //! * [`geometry`]: proptest strategies for sizes at which errors show
 //! * [`disk`]: disks that fail, fill up or lose power
 //! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: MATLAB files
@@ -32,8 +34,10 @@ mod devices;
 pub mod disk;
 pub mod geometry;
 pub mod gradient;
+mod long;
 pub mod mat;
 mod miniature;
+mod op_case;
 mod slots;
 
 pub use allocations::{CountingAllocator, allocations_during};
@@ -43,5 +47,7 @@ pub use devices::{
     each_cpu, each_device, each_gpu, own_gpu, same_bits_for_threads, same_bits_on_gpus,
     stand_in_in_use,
 };
+pub use long::{cases, is_long};
 pub use miniature::{Miniature, Synset};
+pub use op_case::{Expected, OpCase, compare};
 pub use slots::{Slots, device_with};

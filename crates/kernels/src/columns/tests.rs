@@ -1,7 +1,7 @@
 use super::*;
 use ndarray::{Array2, array};
 use proptest::prelude::*;
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+use testkit::{Slots, cases, close, each_device, random_array, same_bits_for_threads};
 
 type Op = fn(&mut Device, &Geometry, Slot, Slot) -> Result<()>;
 
@@ -27,6 +27,8 @@ fn two_halves_join() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(64, 256)))]
+
     #[test]
     fn equal_the_reference(
         (rows, count) in (0usize..40, 0usize..40),

@@ -12,13 +12,15 @@ pub(crate) fn each_product(
     let (group_channels, group_filters) = (g.channels / g.groups, g.filters / g.groups);
     for n in 0..g.images {
         for (i, j, f) in ndarray::indices((g.out_height(), g.out_width(), g.filters)) {
-            for (kh, kw, c) in ndarray::indices((g.window.0, g.window.1, group_channels)) {
+            let first_channel = f / group_filters * group_channels;
+            for (kh, kw) in ndarray::indices(g.window) {
                 let row = (i * g.stride + kh).checked_sub(g.pad.top).filter(|&row| row < g.height);
                 let column =
                     (j * g.stride + kw).checked_sub(g.pad.left).filter(|&column| column < g.width);
                 if let (Some(row), Some(column)) = (row, column) {
-                    let channel = f / group_filters * group_channels + c;
-                    visit([n, i, j, f], [f, kh, kw, c], [n, row, column, channel]);
+                    for c in 0..group_channels {
+                        visit([n, i, j, f], [f, kh, kw, c], [n, row, column, first_channel + c]);
+                    }
                 }
             }
         }

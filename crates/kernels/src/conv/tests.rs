@@ -7,8 +7,10 @@ use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Pool, Shape, Target};
-use testkit::{Slots, bits_equal, close, each_gpu, gradient, random_array};
-use testkit::{same_bits_for_threads, same_bits_on_gpus, wide};
+use testkit::{
+    Expected, OpCase, Slots, bits_equal, cases, close, compare, gradient, is_long, random_array,
+    same_bits_for_threads, wide,
+};
 
 /// Results in bf16 by AMX's twin, to compare vector widths.
 pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 5] {
@@ -94,7 +96,43 @@ impl Operands {
         [y, again, dx, dw, db]
     }
 
-    /// The same on a device.
+    /// y with filters that were packed before.
+    fn run_packed(&self, isa: Isa, threads: usize) -> Vec<f32> {
+        let (g, pool) = (&self.g, Pool::new(threads));
+        let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
+        let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
+        let mut packed = vec![f32::NAN; cpu::packed_len(isa, g)];
+        cpu::pack_weights(isa, &pool, g, w, &mut packed, &mut scratch());
+        let mut y = vec![f32::NAN; self.dy.len()];
+        let (b, scratch) = (self.b.as_slice().unwrap(), &mut scratch());
+        let operands = Forward { x, w: &packed[..], b, y: &mut y[..], scratch };
+        cpu::forward_packed(isa, &pool, g, operands);
+        y
+    }
+
+    /// The reference's results, with this tolerance.
+    fn references(&self, tolerance: f64) -> [Expected; 4] {
+        let (g, x, w) = (&self.g, wide(&self.x), wide(&self.w));
+        let (b, dy) = (wide(&self.b), wide(&self.dy));
+        let y = reference::forward(g, x.view(), w.view(), b.view());
+        let dx = reference::backward_input(g, dy.view(), w.view());
+        let (dw, db) = reference::backward_filter(g, x.view(), dy.view());
+        let expected = |name, values| Expected::new(name, values, tolerance);
+        let db = Expected::new("db", &db, tolerance);
+        [expected("y", &y), expected("dx", &dx), expected("dw", &dw), db]
+    }
+
+    fn check_with(&self, isa: Isa, threads: usize) {
+        self.check_against(&self.expected(), isa, threads);
+    }
+
+    fn check_against(&self, expected: &[Expected; 4], isa: Isa, threads: usize) {
+        compare(&self.run(isa, threads), expected);
+        compare(&[self.run_packed(isa, threads)], &[expected[0].clone()]);
+    }
+}
+
+impl OpCase<4> for Operands {
     fn run_on(&self, device: &mut Device) -> [Vec<f32>; 4] {
         let g = &self.g;
         let mut slots = Slots::new();
@@ -110,42 +148,9 @@ impl Operands {
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
     }
 
-    /// y with filters that were packed before.
-    fn run_packed(&self, isa: Isa, threads: usize) -> Vec<f32> {
-        let (g, pool) = (&self.g, Pool::new(threads));
-        let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
-        let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
-        let mut packed = vec![f32::NAN; cpu::packed_len(isa, g)];
-        cpu::pack_weights(isa, &pool, g, w, &mut packed, &mut scratch());
-        let mut y = vec![f32::NAN; self.dy.len()];
-        let (b, scratch) = (self.b.as_slice().unwrap(), &mut scratch());
-        let operands = Forward { x, w: &packed[..], b, y: &mut y[..], scratch };
-        cpu::forward_packed(isa, &pool, g, operands);
-        y
-    }
-
-    /// The same from the reference.
-    fn expected(&self) -> [Vec<f64>; 4] {
-        let (g, x, w) = (&self.g, wide(&self.x), wide(&self.w));
-        let (b, dy) = (wide(&self.b), wide(&self.dy));
-        let y = reference::forward(g, x.view(), w.view(), b.view());
-        let dx = reference::backward_input(g, dy.view(), w.view());
-        let (dw, db) = reference::backward_filter(g, x.view(), dy.view());
-        let vec = |array: Array4<f64>| array.into_raw_vec_and_offset().0;
-        [vec(y), vec(dx), vec(dw), db.to_vec()]
-    }
-
-    fn check(&self, isa: Isa, threads: usize) {
-        self.check_against(&self.expected(), isa, threads);
-    }
-
-    fn check_against(&self, expected: &[Vec<f64>; 4], isa: Isa, threads: usize) {
+    fn expected(&self) -> [Expected; 4] {
         // Random terms: errors grow as the square root of their number, as the sums do.
-        let tolerance = if self.g.algorithm == Algorithm::Direct { 2e-5 } else { 2e-4 };
-        for (actual, expected) in self.run(isa, threads).iter().zip(expected) {
-            close(actual, expected, tolerance);
-        }
-        close(&self.run_packed(isa, threads), &expected[0], tolerance);
+        self.references(if self.g.algorithm == Algorithm::Direct { 2e-5 } else { 2e-4 })
     }
 }
 
@@ -185,7 +190,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(cases(16, 48)))]
 
     #[test]
     fn equals_the_reference(g in geometry(), threads in 1usize..=3) {
@@ -212,6 +217,11 @@ proptest! {
             }
         }
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// <y, dy> = <x, dx> = <w, dw>
     #[test]
@@ -251,7 +261,7 @@ fn rounded(x: f32) -> f32 {
 
 /// In bf16, with operands rounded before: against the reference, and bit-identical to the twin.
 /// Images in several bands; several pairs of images at once, and a last single one; sums too large
-/// for pieces.
+/// for pieces. The long tests add maps of full size in several bands, and all of the images.
 #[test]
 fn bf16_equals_the_reference() {
     let [conv1, source, conv2, _] = layers();
@@ -267,16 +277,16 @@ fn bf16_equals_the_reference() {
     };
     let visits = Geometry { groups: 1, ..visits };
     let blocks = Geometry { height: 9, width: 9, images: 3, ..conv2 };
-    for g in [Geometry { filters: 20, ..conv1 }, bands, visits, blocks] {
+    let conv1 = Geometry { filters: 20, ..conv1 };
+    let sample = vec![conv1, visits, Geometry { images: 1, ..blocks }];
+    for g in if is_long() { vec![conv1, bands, visits, blocks] } else { sample } {
         let mut operands = Operands::random(g);
         operands.x.mapv_inplace(rounded);
         operands.w.mapv_inplace(rounded);
         operands.dy.mapv_inplace(rounded);
         let actual = operands.run_in_bf16(MatrixUnit::best(), 2);
-        let [y, dx, dw, db] = operands.expected();
-        for (actual, expected) in actual.iter().zip([&y, &y, &dx, &dw, &db]) {
-            close(actual, expected, 2e-5);
-        }
+        let [y, dx, dw, db] = operands.references(2e-5);
+        compare(&actual, &[y.clone(), y, dx, dw, db]);
         // The twin is slow.
         let other = if g == visits { MatrixUnit::Twin } else { MatrixUnit::best() };
         for (actual, again) in actual.iter().zip(&operands.run_in_bf16(other, 3)) {
@@ -339,7 +349,7 @@ fn alexnets_layers_equal_the_reference() {
         // Maps of full size, but fewer channels and filters, since the reference is slow.
         let channels = if g.channels == 3 { 3 } else { g.channels / 4 };
         let g = Geometry { channels, filters: g.filters / 4, ..g };
-        Operands::random(g).check(Isa::best(), 2);
+        Operands::random(g).check_with(Isa::best(), 2);
     }
 }
 
@@ -352,14 +362,15 @@ fn errors(actual: &[f32], expected: &[f64]) -> [f64; 2] {
     [off().map(|off| off * off).sum::<f64>().sqrt() / typical, largest]
 }
 
-/// conv1 to conv3 of the paper with a quarter of the filters, since the reference is slow, with
-/// rectified activations and sparse gradients as in training. The values in the documentation of
-/// [`Algorithm::Winograd`] come from this test with all filters.
+/// conv1 to conv3 of the paper with an eighth of the filters (a quarter in long runs), since the
+/// reference is slow, with rectified activations and sparse gradients as in training. The values in
+/// the documentation of [`Algorithm::Winograd`] come from this test with all filters.
 #[test]
 fn winograds_errors_are_small() {
     let [conv1, _, conv2, conv3] = layers();
     for g in [conv1, conv2, conv3] {
-        let g = Geometry { images: 1, filters: g.filters / 4, relu: false, ..g };
+        let filters = g.filters / if is_long() { 4 } else { 8 };
+        let g = Geometry { images: 1, filters, relu: false, ..g };
         let mut operands = Operands::random(g);
         operands.x.mapv_inplace(|x| x.max(0.0));
         operands.w.mapv_inplace(|w| 0.01 * w);
@@ -370,8 +381,8 @@ fn winograds_errors_are_small() {
         let [few, all] = [Algorithm::Winograd, Algorithm::Direct]
             .map(|algorithm| form(algorithm).run(Isa::best(), 2));
         for (name, idx) in [("y", 0), ("dx", 1), ("dw", 2)] {
-            let [rms, largest] = errors(&few[idx], &expected[idx]);
-            let [direct_rms, direct_largest] = errors(&all[idx], &expected[idx]);
+            let [rms, largest] = errors(&few[idx], expected[idx].values());
+            let [direct_rms, direct_largest] = errors(&all[idx], expected[idx].values());
             println!(
                 "window of {}, {name}: {rms:.1e} rms, {largest:.1e} at most; \
                  direct {direct_rms:.1e} and {direct_largest:.1e}",
@@ -381,7 +392,7 @@ fn winograds_errors_are_small() {
             assert!(rms < 8.0 * direct_rms, "{name}: {rms:e} against {direct_rms:e}");
         }
         // The gradients of biases are sums over dy with either algorithm.
-        assert!(errors(&few[3], &expected[3])[1] < 1e-6);
+        assert!(errors(&few[3], expected[3].values())[1] < 1e-6);
     }
 }
 
@@ -389,7 +400,8 @@ fn winograds_errors_are_small() {
 fn results_do_not_depend_on_threads() {
     let forms = [Algorithm::Direct, Algorithm::Winograd];
     for (g, algorithm) in layers().into_iter().flat_map(|g| forms.map(|form| (g, form))) {
-        let operands = Operands::random(Geometry { algorithm, ..small(g) });
+        let filters = if is_long() { g.filters } else { g.filters / 4 };
+        let operands = Operands::random(Geometry { algorithm, filters, ..small(g) });
         same_bits_for_threads(|threads| operands.run(Isa::best(), threads).concat());
         same_bits_for_threads(|threads| operands.run_packed(Isa::best(), threads));
     }
@@ -406,7 +418,7 @@ fn results_do_not_depend_on_threads() {
     };
     let operands = Operands::random(many);
     same_bits_for_threads(|threads| operands.run(Isa::best(), threads).concat());
-    operands.check(Isa::best(), 3);
+    operands.check_with(Isa::best(), 3);
 }
 
 /// More images than are transformed at once, compared with the direct algorithm.
@@ -465,11 +477,9 @@ fn runs_on_a_device() {
     assert_eq!(g.packed_len(Target::Cuda), 0, "a GPU reads the filters unpacked");
     assert!(g.packed_len(Target::Cpu { threads: 1 }) > 0);
     let operands = Operands::random(g);
-    let expected = operands.expected();
+    let expected = operands.references(2e-5);
     testkit::each_device(|device: &mut Device| {
-        for (actual, expected) in operands.run_on(device).iter().zip(&expected) {
-            close(actual, expected, 2e-5);
-        }
+        compare(&operands.run_on(device), &expected);
         let mut slots = Slots::new();
         let [x, w] = [&operands.x, &operands.w].map(|a| slots.array(a));
         let (b, y) = (slots.array(&operands.b), slots.room(g.out_shape()));
@@ -479,7 +489,7 @@ fn runs_on_a_device() {
         super::pack_weights(device, &g, w, packed, scratch).unwrap();
         let operands = Forward { x, w, b, y, scratch };
         super::forward_packed(device, &g, operands, packed).unwrap();
-        close(&device.download::<f32>(y).unwrap(), &expected[0], 2e-5);
+        compare(&[device.download(y).unwrap()], &[expected[0].clone()]);
     });
 }
 
@@ -507,23 +517,17 @@ prop_compose! {
             pad,
             groups,
             relu,
-            algorithm: Algorithm::Fastest,
+            algorithm: Algorithm::Direct,
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(16, 64)))]
 
     #[test]
     fn gpus_equal_the_reference(g in gpu_geometry()) {
-        let operands = Operands::random(g);
-        let expected = operands.expected();
-        each_gpu(|device| {
-            for (actual, expected) in operands.run_on(device).iter().zip(&expected) {
-                close(actual, expected, 2e-5);
-            }
-        });
+        Operands::random(g).check_on_gpus();
     }
 }
 
@@ -533,17 +537,9 @@ fn gpus_add_slices() {
     let many_taps = Geometry { height: 4, width: 4, channels: 70, filters: 66, ..layers()[3] };
     let many_pixels = Geometry { height: 24, width: 24, channels: 4, filters: 4, ..layers()[2] };
     for g in [many_taps, many_pixels] {
+        let g = Geometry { algorithm: Algorithm::Direct, ..g };
         assert!(g.scratch(Target::Cuda) > 0);
-        let operands = Operands::random(g);
-        let expected = operands.expected();
-        same_bits_on_gpus(|device| {
-            let results = operands.run_on(device);
-            results
-                .iter()
-                .zip(&expected)
-                .for_each(|(actual, expected)| close(actual, expected, 2e-5));
-            results.concat()
-        });
+        Operands::random(g).check_orders_on_gpus();
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array1;
 use proptest::prelude::*;
 use testkit::gradient::adjoint;
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+use testkit::{Slots, cases, close, each_device, random_array, same_bits_for_threads};
 
 /// The training forward pass, the backward pass of `dy`, and the test-time pass.
 fn run(
@@ -65,6 +65,8 @@ fn both_scalings_preserve_the_mean() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(64, 256)))]
+
     #[test]
     fn equals_the_reference_and_its_own_adjoint(
         units in 1usize..300,
@@ -94,6 +96,8 @@ fn results_do_not_depend_on_threads() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(64, 256)))]
+
     /// Towers draw the masks that one device draws for the whole layer.
     #[test]
     fn parts_have_the_masks_of_the_whole(

@@ -2,9 +2,7 @@ use super::*;
 use ndarray::{Array1, Array2, array};
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{
-    Slots, close, close_beside_one, each_device, random_array, same_bits_for_threads, wide,
-};
+use testkit::{Expected, OpCase, Slots, cases, close, each_device, random_array, wide};
 
 struct Case {
     epsilon: f32,
@@ -23,20 +21,37 @@ impl Case {
 }
 
 /// y, dx, and the gradients of scale and shift.
-fn run(device: &mut Device, case: &Case) -> [Vec<f32>; 4] {
-    let (rows, channels) = case.x.dim();
-    let g = Geometry { rows, channels, epsilon: case.epsilon };
-    let mut slots = Slots::new();
-    let [x, dy] = [&case.x, &case.dy].map(|matrix| slots.array(matrix));
-    let [scale, shift] = [&case.scale, &case.shift].map(|vector| slots.array(vector));
-    let [y, dx] = [0; 2].map(|_| slots.room([rows, channels]));
-    let [d_scale, d_shift] = [0; 2].map(|_| slots.room([channels]));
-    let scratch = slots.room([g.scratch()]);
-    slots.load(device);
-    forward(device, &g, x, scale, shift, y).unwrap();
-    let work = Backward { x, dy, scale, dx: Some(dx), d_scale, d_shift };
-    backward(device, &g, &work, scratch).unwrap();
-    [y, dx, d_scale, d_shift].map(|slot| device.download(slot).unwrap())
+impl OpCase<4> for Case {
+    fn run_on(&self, device: &mut Device) -> [Vec<f32>; 4] {
+        let (rows, channels) = self.x.dim();
+        let g = Geometry { rows, channels, epsilon: self.epsilon };
+        let mut slots = Slots::new();
+        let [x, dy] = [&self.x, &self.dy].map(|matrix| slots.array(matrix));
+        let [scale, shift] = [&self.scale, &self.shift].map(|vector| slots.array(vector));
+        let [y, dx] = [0; 2].map(|_| slots.room([rows, channels]));
+        let [d_scale, d_shift] = [0; 2].map(|_| slots.room([channels]));
+        let scratch = slots.room([g.scratch()]);
+        slots.load(device);
+        forward(device, &g, x, scale, shift, y).unwrap();
+        let work = Backward { x, dy, scale, dx: Some(dx), d_scale, d_shift };
+        backward(device, &g, &work, scratch).unwrap();
+        [y, dx, d_scale, d_shift].map(|slot| device.download(slot).unwrap())
+    }
+
+    fn expected(&self) -> [Expected; 4] {
+        let [x, dy] = [&self.x, &self.dy].map(wide);
+        let [scale, shift] = [&self.scale, &self.shift].map(wide);
+        let epsilon = f64::from(self.epsilon);
+        let y = reference::forward(epsilon, &x, &scale, &shift);
+        let (dx, d_scale, d_shift) = reference::backward(epsilon, &x, &scale, &dy);
+        [
+            Expected::new("y", &y, 1e-5),
+            // With two channels everything cancels.
+            Expected::beside_one("dx", &dx, 1e-4),
+            Expected::new("the scale's gradient", &d_scale, 1e-5),
+            Expected::new("the shift's gradient", &d_shift, 1e-6),
+        ]
+    }
 }
 
 /// By hand: 1, 3 has mean 2 and deviation 1; 7, 7 has deviation 0.
@@ -50,7 +65,7 @@ fn known_answers() {
         shift: array![10.0, 20.0],
     };
     each_device(|device| {
-        let [y, dx, scale, shift] = run(device, &case);
+        let [y, dx, scale, shift] = case.run_on(device);
         close(&y, &[8.0, 23.0, 10.0, 20.0], 1e-6);
         close(&dx, &[0.0; 4], 1e-6); // mean and deviation determine two inputs
         close(&scale, &[-1.0, 2.0], 1e-6);
@@ -63,7 +78,7 @@ fn nan_stays_in_its_row() {
     let mut case = Case::random(3, 40, 1);
     case.x[(1, 39)] = f32::NAN;
     each_device(|device| {
-        let [y, dx, ..] = run(device, &case);
+        let [y, dx, ..] = case.run_on(device);
         for (row, (y, dx)) in y.chunks(40).zip(dx.chunks(40)).enumerate() {
             assert!(y.iter().chain(dx).all(|value| value.is_nan() == (row == 1)), "{row}");
         }
@@ -98,30 +113,16 @@ fn the_reference_is_the_derivative() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24, 64)))]
     #[test]
     fn every_device_follows_the_reference(
         rows in 1usize..150, channels in 2usize..70, seed: u64,
     ) {
-        let case = Case::random(rows, channels, seed);
-        let [x, dy] = [&case.x, &case.dy].map(wide);
-        let [scale, shift] = [&case.scale, &case.shift].map(wide);
-        let epsilon = f64::from(case.epsilon);
-        let y = reference::forward(epsilon, &x, &scale, &shift);
-        let (dx, d_scale, d_shift) = reference::backward(epsilon, &x, &scale, &dy);
-        each_device(|device| {
-            let [actual_y, actual_dx, actual_scale, actual_shift] = run(device, &case);
-            close(&actual_y, &y, 1e-5);
-            // With two channels everything cancels.
-            close_beside_one(&actual_dx, &dx, 1e-4);
-            close(&actual_scale, &d_scale, 1e-5);
-            close(&actual_shift, &d_shift, 1e-6);
-        });
+        Case::random(rows, channels, seed).check();
     }
 }
 
 #[test]
 fn results_do_not_depend_on_threads() {
-    let case = Case::random(5003, 37, 5);
-    same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &case).concat());
+    Case::random(5003, 37, 5).check_threads();
 }

@@ -9,8 +9,8 @@ use proptest::sample::select;
 use pulp::{Scalar, WithSimd};
 use tensor::{DType, Device, Planner, Pool, Shape, Target};
 use testkit::{
-    Slots, bits_equal, close, close_beside_one, each_cpu, each_device, each_gpu, random_array,
-    same_bits_for_threads, same_bits_on_gpus,
+    Expected, OpCase, Slots, bits_equal, cases, close, compare, each_cpu, each_device,
+    random_array, same_bits_for_threads, same_bits_on_gpus,
 };
 
 /// The results of the three passes: y, dx, dw, db.
@@ -46,10 +46,32 @@ fn references(g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     ]
 }
 
-/// Compares sums of `terms` terms of the order of one: the error of an f32 sum of K terms is about
-/// sqrt(K) eps, however small the sum.
-fn close_sums(actual: &[f32], expected: &[f32], terms: usize) {
-    close_beside_one(actual, expected, 8e-6 * (terms as f64).sqrt());
+/// Random operands, by their seed.
+struct Case {
+    g: Geometry,
+    seed: u64,
+}
+
+impl OpCase<4> for Case {
+    fn run_on(&self, device: &mut Device) -> [Vec<f32>; 4] {
+        passes(device, &self.g, self.seed)
+    }
+
+    /// Sums of terms of the order of one: the error of an f32 sum of K terms is about sqrt(K) eps,
+    /// however small the sum.
+    fn expected(&self) -> [Expected; 4] {
+        let Case { g, seed } = self;
+        let [y, dx, dw, db] = references(g, *seed);
+        let sums = |name, values: &[f32], terms: usize| {
+            Expected::beside_one(name, values, 8e-6 * (terms as f64).sqrt())
+        };
+        [
+            sums("y", &y, g.inputs),
+            sums("dx", &dx, g.outputs),
+            sums("dw", &dw, g.images),
+            sums("db", &db, g.images),
+        ]
+    }
 }
 
 /// By hand: x = [1 2], w = [[3 4] [-5 6]], b = [1 -8] give w x + b = [12 -1].
@@ -74,7 +96,7 @@ fn known_answers() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24, 48)))]
 
     #[test]
     fn equals_the_reference(
@@ -84,21 +106,14 @@ proptest! {
         relu: bool,
         seed in 0u64..1000,
     ) {
-        let g = Geometry { images, inputs, outputs, relu };
-        let expected = references(&g, seed);
-        each_cpu(|device| {
-            let actual = passes(device, &g, seed);
-            for ((actual, expected), terms) in
-                actual.iter().zip(&expected).zip([inputs, outputs, images, images])
-            {
-                close_sums(actual, expected, terms);
-            }
-        });
+        let case = Case { g: Geometry { images, inputs, outputs, relu }, seed };
+        let expected = case.expected();
+        each_cpu(|device| compare(&case.run_on(device), &expected));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(16, 64)))]
 
     /// Tiles of both sizes, several of them, and edges that are not multiples of four.
     #[test]
@@ -112,14 +127,7 @@ proptest! {
         let [images, inputs, outputs] = sizes;
         // The stand-in for a GPU is slow.
         prop_assume!(images * inputs * outputs < 131 * 131 * 20);
-        let g = Geometry { images, inputs, outputs, relu };
-        let expected = references(&g, seed);
-        each_gpu(|device| {
-            let results = passes(device, &g, seed).into_iter().zip(&expected);
-            for ((actual, expected), terms) in results.zip([inputs, outputs, images, images]) {
-                close_sums(&actual, expected, terms);
-            }
-        });
+        Case { g: Geometry { images, inputs, outputs, relu }, seed }.check_on_gpus();
     }
 }
 

@@ -7,7 +7,9 @@ use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Pool};
-use testkit::{Slots, bits_equal, close, each_device, gradient, random_array, wide};
+use testkit::{
+    Expected, OpCase, Slots, bits_equal, cases, close, each_device, gradient, random_array, wide,
+};
 
 fn layer(windows: WindowGeometry) -> Geometry {
     Geometry { windows }
@@ -35,23 +37,8 @@ impl Operands {
         }
     }
 
-    /// y, dx, dw and db of a device. Results start as NaN.
-    fn run(&self, device: &mut Device) -> [Vec<f32>; 4] {
-        let (g, mut slots) = (&self.g, Slots::new());
-        let (x, w) = (slots.array(&self.x), slots.array(&self.w));
-        let (b, dy) = (slots.array(&self.b), slots.array(&self.dy));
-        let [y, dx] = [g.out_shape(), g.in_shape()].map(|shape| slots.room(shape));
-        let [dw, db] = [g.filter_shape(), g.bias_shape()].map(|shape| slots.room(shape));
-        let scratch = slots.room([g.scratch(device.target())]);
-        slots.load(device);
-        forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
-        backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
-        backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
-        [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
-    }
-
-    /// The same with the tile of one instruction set. Scratch memory starts as NaN.
-    fn run_on(&self, isa: Isa, threads: usize) -> [Vec<f32>; 4] {
+    /// y, dx, dw and db with the tile of one instruction set. Scratch memory starts as NaN.
+    fn run_with(&self, isa: Isa, threads: usize) -> [Vec<f32>; 4] {
         let (g, pool) = (&self.g, Pool::new(threads));
         let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
         let room = |like: usize| vec![f32::NAN; like];
@@ -69,15 +56,32 @@ impl Operands {
         cpu::backward_filter(isa, &pool, g, operands);
         [y, dx, dw, db]
     }
+}
 
-    fn expected(&self) -> [Vec<f64>; 4] {
+impl OpCase<4> for Operands {
+    fn run_on(&self, device: &mut Device) -> [Vec<f32>; 4] {
+        let (g, mut slots) = (&self.g, Slots::new());
+        let (x, w) = (slots.array(&self.x), slots.array(&self.w));
+        let (b, dy) = (slots.array(&self.b), slots.array(&self.dy));
+        let [y, dx] = [g.out_shape(), g.in_shape()].map(|shape| slots.room(shape));
+        let [dw, db] = [g.filter_shape(), g.bias_shape()].map(|shape| slots.room(shape));
+        let scratch = slots.room([g.scratch(device.target())]);
+        slots.load(device);
+        forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+        backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
+        backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
+        [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
+    }
+
+    fn expected(&self) -> [Expected; 4] {
         let (g, x, w) = (&self.g, wide(&self.x), wide(&self.w));
         let (b, dy) = (wide(&self.b), wide(&self.dy));
         let y = reference::forward(g, x.view(), w.view(), b.view());
         let dx = reference::backward_input(g, dy.view(), w.view());
         let (dw, db) = reference::backward_filter(g, x.view(), dy.view());
-        let vec = |array: Array4<f64>| array.into_raw_vec_and_offset().0;
-        [vec(y), vec(dx), vec(dw), db.to_vec()]
+        let expected = |name, values| Expected::new(name, values, 2e-5);
+        let db = Expected::new("db", &db, 2e-5);
+        [expected("y", &y), expected("dx", &dx), expected("dw", &dw), db]
     }
 }
 
@@ -113,25 +117,23 @@ algorithm: Algorithm::Direct,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(cases(16, 48)))]
 
     #[test]
     fn equals_the_reference(g in geometry()) {
-        let operands = Operands::random(g);
-        let expected = operands.expected();
-        each_device(|device| {
-            for (actual, expected) in operands.run(device).iter().zip(&expected) {
-                close(actual, expected, 2e-5);
-            }
-        });
+        Operands::random(g).check();
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn results_depend_on_neither_threads_nor_instructions(g in geometry(), threads in 1usize..=3) {
         let operands = Operands::random(g);
-        let expected = operands.run_on(Isa::Portable, 1);
+        let expected = operands.run_with(Isa::Portable, 1);
         for isa in Isa::available() {
-            for (actual, expected) in operands.run_on(isa, threads).iter().zip(&expected) {
+            for (actual, expected) in operands.run_with(isa, threads).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{isa:?}"));
             }
         }
@@ -142,7 +144,7 @@ proptest! {
     fn gradients_are_adjoint(g in geometry()) {
         let mut operands = Operands::random(layer(WindowGeometry { relu: false, ..*g }));
         operands.b.fill(0.0);
-        let [y, dx, dw, _] = operands.run_on(Isa::best(), 2);
+        let [y, dx, dw, _] = operands.run_with(Isa::best(), 2);
         let [x, w, dy] = [&operands.x, &operands.w, &operands.dy].map(|a| a.as_slice().unwrap());
         gradient::adjoint(x, &dx, &y, dy, 1e-5);
         gradient::adjoint(w, &dw, &y, dy, 1e-5);
@@ -173,7 +175,7 @@ fn every_pixel_has_its_own_filters() {
         dy: array![[[[1.0], [10.0]]]],
     };
     each_device(|device| {
-        let [y, dx, dw, db] = operands.run(device);
+        let [y, dx, dw, db] = operands.run_on(device);
         assert_eq!(y, [10.0 + 3.0 + 8.0, 20.0 + 10.0]);
         assert_eq!(dx, [3.0, 4.0 + 50.0]);
         assert_eq!(dw, [1.0, 2.0, 20.0, 0.0]); // the last is outside the image
@@ -209,7 +211,7 @@ fn equal_filters_make_a_convolution() {
 
     let x = wide(&operands.x);
     let expected = conv::reference::forward(&g, x.view(), wide(&shared).view(), wide(&bias).view());
-    let [y, ..] = operands.run_on(Isa::best(), 1);
+    let [y, ..] = operands.run_with(Isa::best(), 1);
     close(&y, &expected.into_raw_vec_and_offset().0, 1e-5);
 }
 
@@ -231,7 +233,7 @@ fn nan_propagates() {
     let mut operands = Operands::random(g);
     operands.x.fill(f32::NAN);
     each_device(|device| {
-        let [y, _, dw, _] = operands.run(device);
+        let [y, _, dw, _] = operands.run_on(device);
         assert!(y.iter().chain(&dw).all(|value| value.is_nan()));
     });
 }

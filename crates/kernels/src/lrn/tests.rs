@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, geometry, random_array, same_bits_for_threads, wide};
+use testkit::{Expected, OpCase, Slots, cases, close, each_device, geometry, random_array, wide};
 
 /// The constants of section 3.3.
 const PAPER: Geometry = Geometry {
@@ -31,6 +31,32 @@ fn run(device: &mut Device, g: &Geometry, x: &Array4<f32>, dy: &Array4<f32>) -> 
 fn operands(g: &Geometry, seed: u64) -> [Array4<f32>; 2] {
     let shape = (g.images, g.height, g.width, g.channels);
     [2 * seed, 2 * seed + 1].map(|seed| random_array(seed, shape) * 3.0)
+}
+
+struct Case {
+    g: Geometry,
+    x: Array4<f32>,
+    dy: Array4<f32>,
+}
+
+impl Case {
+    fn random(g: Geometry, seed: u64) -> Case {
+        let [x, dy] = operands(&g, seed);
+        Case { g, x, dy }
+    }
+}
+
+impl OpCase<2> for Case {
+    fn run_on(&self, device: &mut Device) -> [Vec<f32>; 2] {
+        run(device, &self.g, &self.x, &self.dy)
+    }
+
+    fn expected(&self) -> [Expected; 2] {
+        let (g, x, dy) = (&self.g, wide(&self.x), wide(&self.dy));
+        let y = Expected::new("y", &reference::forward(g, &x), 2e-6);
+        // Both terms of dx may be large and nearly cancel.
+        [y, Expected::new("dx", &reference::backward(g, &x, &dy), 2e-5)]
+    }
 }
 
 /// By hand: windows of three over 1, 2, 3, 4 with k = 1, alpha = 1, beta = 1.
@@ -99,18 +125,10 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24, 64)))]
     #[test]
     fn every_device_follows_the_reference(g in geometries(), seed in 0u64..1000) {
-        let [x, dy] = operands(&g, seed);
-        let y = reference::forward(&g, &wide(&x));
-        let dx = reference::backward(&g, &wide(&x), &wide(&dy));
-        each_device(|device| {
-            let [actual_y, actual_dx] = run(device, &g, &x, &dy);
-            close(&actual_y, &y, 2e-6);
-            // Both terms of dx may be large and nearly cancel.
-            close(&actual_dx, &dx, 2e-5);
-        });
+        Case::random(g, seed).check();
     }
 
     #[test]
@@ -137,14 +155,7 @@ fn strips_and_tiles_join_correctly() {
     let within = Geometry { images: 1, height: 18, width: 34, channels: 49, size: 4, ..across };
     let within = Geometry { region: Region::WithinChannel, ..within };
     for g in [across, Geometry { size: 16, ..across }, within, Geometry { size: 9, ..within }] {
-        let [x, dy] = operands(&g, 5);
-        let y = reference::forward(&g, &wide(&x));
-        let dx = reference::backward(&g, &wide(&x), &wide(&dy));
-        each_device(|device| {
-            let [actual_y, actual_dx] = run(device, &g, &x, &dy);
-            close(&actual_y, &y, 2e-6);
-            close(&actual_dx, &dx, 2e-5);
-        });
+        Case::random(g, 5).check();
     }
 }
 
@@ -153,8 +164,7 @@ fn results_do_not_depend_on_threads() {
     let across = Geometry { images: 3, height: 17, width: 13, channels: 96, ..PAPER };
     let within = Geometry { region: Region::WithinChannel, ..across };
     for g in [across, within] {
-        let [x, dy] = operands(&g, 8);
-        same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &g, &x, &dy).concat());
+        Case::random(g, 8).check_threads();
     }
 }
 

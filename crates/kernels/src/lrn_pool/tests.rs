@@ -2,7 +2,8 @@ use super::*;
 use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::{
-    Slots, bits_equal, close, each_device, geometry, random_array, same_bits_for_threads, wide,
+    Slots, bits_equal, cases, close, each_device, geometry, random_array, same_bits_for_threads,
+    wide,
 };
 
 /// A small version of a tower of the paper's second layer: section 3.3's constants, overlapping
@@ -120,7 +121,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24, 64)))]
     #[test]
     fn is_bit_identical_to_the_two_ops(g in geometries(), seed in 0u64..1000) {
         let [x, dy] = operands(&g, seed);

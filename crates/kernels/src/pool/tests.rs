@@ -3,8 +3,8 @@ use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, adjoint, central_differences};
 use testkit::{
-    Slots, bits_equal, close, distinct_array, each_device, geometry, random_array,
-    same_bits_for_threads, wide,
+    Expected, OpCase, Slots, bits_equal, cases, distinct_array, each_device, geometry,
+    random_array, same_bits_for_threads, wide,
 };
 
 const ALL: Reduction = Reduction::Max { ties: Ties::All };
@@ -39,6 +39,28 @@ fn in_dim(g: &Geometry) -> (usize, usize, usize, usize) {
 
 fn out_dim(g: &Geometry) -> (usize, usize, usize, usize) {
     (g.images, g.out_height(), g.out_width(), g.channels)
+}
+
+struct Case {
+    g: Geometry,
+    x: Array4<f32>,
+    dy: Array4<f32>,
+    /// Of y and dx.
+    tolerances: [f64; 2],
+}
+
+impl OpCase<2> for Case {
+    fn run_on(&self, device: &mut Device) -> [Vec<f32>; 2] {
+        run(device, &self.g, &self.x, &self.dy)
+    }
+
+    fn expected(&self) -> [Expected; 2] {
+        let (g, x, dy) = (&self.g, wide(&self.x), wide(&self.dy));
+        let y = reference::forward(g, &x);
+        let dx = reference::backward(g, &x, &y, &dy);
+        let [y_tolerance, dx_tolerance] = self.tolerances;
+        [Expected::new("y", &y, y_tolerance), Expected::new("dx", &dx, dx_tolerance)]
+    }
 }
 
 /// Map sizes of the paper's network (55, 27, 13, 6) and of the CIFAR networks, which round up (32,
@@ -116,7 +138,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(32, 64)))]
     #[test]
     fn every_device_follows_the_reference(
         g in geometries(),
@@ -127,15 +149,9 @@ proptest! {
         // in any order.
         let x = random_array(seed, in_dim(&g)).mapv(|x| (x * levels as f32 / 2.0).round());
         let dy = random_array(seed + 1, out_dim(&g)).mapv(|dy| (dy * 8.0).round() / 8.0);
-        let y = reference::forward(&g, &wide(&x));
-        let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
         let is_average = g.reduction == Reduction::Average;
-        let [y_tolerance, dx_tolerance] = if is_average { [1e-6, 2e-6] } else { [0.0; 2] };
-        each_device(|device| {
-            let [actual_y, actual_dx] = run(device, &g, &x, &dy);
-            close(&actual_y, &y, y_tolerance);
-            close(&actual_dx, &dx, dx_tolerance);
-        });
+        let tolerances = if is_average { [1e-6, 2e-6] } else { [0.0; 2] };
+        Case { g, x, dy, tolerances }.check();
     }
 
     /// `backward_in_place` is bit-identical to `backward` followed by the ReLU's mask.
@@ -201,13 +217,7 @@ fn strips_join_correctly() {
         let g = Geometry { height: 5, width: 5, channels, reduction, ..PAPER };
         let x = random_array(1, in_dim(&g)).mapv(f32::round);
         let dy = random_array(2, out_dim(&g));
-        let y = reference::forward(&g, &wide(&x));
-        let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
-        each_device(|device| {
-            let results = run(device, &g, &x, &dy);
-            close(&results[0], &y, 1e-6);
-            close(&results[1], &dx, 1e-6);
-        });
+        Case { g, x, dy, tolerances: [1e-6; 2] }.check();
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use ndarray::{Array1, s};
 use proptest::prelude::*;
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+use testkit::{Slots, cases, close, each_device, random_array, same_bits_for_threads};
 
 /// w and v after one step.
 fn run(
@@ -44,6 +44,8 @@ fn a_frozen_parameter_keeps_its_velocity() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(64, 256)))]
+
     #[test]
     fn equals_the_reference(
         lens in prop::collection::vec((1usize..70, 0usize..5), 1..5),

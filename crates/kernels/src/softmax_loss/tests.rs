@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array2;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, random_array, wide};
+use testkit::{Slots, cases, close, each_device, random_array, wide};
 
 /// The gradient and the sums of its tally, then the probabilities and theirs.
 fn run(device: &mut Device, logits: &Array2<f32>, labels: &[u32]) -> [Vec<f32>; 4] {
@@ -130,7 +130,7 @@ fn the_reference_is_a_gradient() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24, 64)))]
     #[test]
     fn equals_the_reference(
         images in 1usize..20,
