@@ -55,7 +55,7 @@ pub enum Collective {
 #[derive(Debug)]
 pub struct Handle {
     /// The collective.
-    pub work: Collective,
+    pub collective: Collective,
     /// Its number, counted by the communicator.
     pub number: u64,
 }
@@ -66,7 +66,7 @@ pub(crate) trait Count {
     fn count(&mut self, floats: usize);
 
     /// Adds the messages of `rank` in a collective, if it sends directly to every other rank.
-    fn add(&mut self, work: &Collective, rank: usize, world: usize);
+    fn add(&mut self, collective: &Collective, rank: usize, world: usize);
 }
 
 impl Count for Traffic {
@@ -75,8 +75,8 @@ impl Count for Traffic {
         self.bytes += 4 * floats as u64;
     }
 
-    fn add(&mut self, work: &Collective, rank: usize, world: usize) {
-        let (messages, floats) = match *work {
+    fn add(&mut self, collective: &Collective, rank: usize, world: usize) {
+        let (messages, floats) = match *collective {
             Collective::AllReduce { x: part }
             | Collective::ReduceScatter { block: part, .. }
             | Collective::AllGather { block: part, .. } => (world - 1, part.len()),

@@ -43,6 +43,7 @@ pub enum Error {
 
 /// How a rank was lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Fate {
     /// Its thread panicked.
     Panicked,

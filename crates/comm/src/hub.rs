@@ -44,8 +44,11 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    pub(crate) fn of(work: &Collective, number: u64) -> Tag {
-        Tag { is_sent: matches!(work, Collective::Send { .. } | Collective::Recv { .. }), number }
+    pub(crate) fn of(collective: &Collective, number: u64) -> Tag {
+        Tag {
+            is_sent: matches!(collective, Collective::Send { .. } | Collective::Recv { .. }),
+            number,
+        }
     }
 }
 
@@ -58,8 +61,8 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    pub(crate) fn of(work: &Collective) -> Signature {
-        let (name, floats, root) = match *work {
+    pub(crate) fn of(collective: &Collective) -> Signature {
+        let (name, floats, root) = match *collective {
             Collective::AllReduce { x } => ("all_reduce", x.len(), 0),
             Collective::ReduceScatter { block, .. } => ("reduce_scatter", block.len(), 0),
             Collective::AllGather { block, .. } => ("all_gather", block.len(), 0),

@@ -87,7 +87,7 @@ pub trait Comm: Debug + Send {
     ///
     /// # Errors
     /// As the trait says.
-    fn start(&mut self, device: &mut Device, work: Collective) -> Result<Handle>;
+    fn start(&mut self, device: &mut Device, collective: Collective) -> Result<Handle>;
 
     /// Waits until a collective is complete.
     ///

@@ -175,18 +175,18 @@ impl Comm for Local {
         self.timeout = timeout;
     }
 
-    fn start(&mut self, device: &mut Device, work: Collective) -> Result<Handle> {
-        work.check(self.rank, self.world());
-        let signature = Signature::of(&work);
-        let number = match work {
+    fn start(&mut self, device: &mut Device, collective: Collective) -> Result<Handle> {
+        collective.check(self.rank, self.world());
+        let signature = Signature::of(&collective);
+        let number = match collective {
             Collective::Send { to, .. } => &mut self.sent[to],
             Collective::Recv { from, .. } => &mut self.received[from],
             _ => &mut self.collectives,
         };
         *number += 1;
         let number = *number;
-        let tag = Tag::of(&work, number);
-        match work {
+        let tag = Tag::of(&collective, number);
+        match collective {
             Collective::AllReduce { x } | Collective::AllGather { block: x, .. } => {
                 let floats = self.copy_out(device, x)?;
                 self.post_to_others(tag, signature, floats);
@@ -211,13 +211,13 @@ impl Comm for Local {
             }
             Collective::Broadcast { .. } | Collective::Recv { .. } => {}
         }
-        Ok(Handle { work, number })
+        Ok(Handle { collective, number })
     }
 
     fn wait(&mut self, device: &mut Device, handle: Handle) -> Result<()> {
-        let Handle { work, number } = handle;
-        let (tag, signature) = (Tag::of(&work, number), Signature::of(&work));
-        match work {
+        let Handle { collective, number } = handle;
+        let (tag, signature) = (Tag::of(&collective, number), Signature::of(&collective));
+        match collective {
             Collective::AllReduce { x } => {
                 self.take_all(tag, signature)?;
                 self.sum(device, x, x)?;

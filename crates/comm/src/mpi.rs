@@ -103,8 +103,8 @@ impl Comm for Mpi {
         self.local().set_timeout(timeout);
     }
 
-    fn start(&mut self, device: &mut Device, work: Collective) -> Result<Handle> {
-        self.local().start(device, work)
+    fn start(&mut self, device: &mut Device, collective: Collective) -> Result<Handle> {
+        self.local().start(device, collective)
     }
 
     fn wait(&mut self, device: &mut Device, handle: Handle) -> Result<()> {

@@ -122,11 +122,11 @@ impl Nccl {
         let sends = |peer| {
             self.collected
                 .iter()
-                .any(|work| matches!(work, Collective::Send { to, .. } if *to == peer))
+                .any(|collective| matches!(collective, Collective::Send { to, .. } if *to == peer))
         };
         self.collected
             .iter()
-            .any(|work| matches!(work, Collective::Recv { from, .. } if sends(*from)))
+            .any(|collective| matches!(collective, Collective::Recv { from, .. } if sends(*from)))
     }
 
     /// Launches all that has been collected.
@@ -135,8 +135,9 @@ impl Nccl {
             return Ok(());
         }
         let Nccl { collected, link, .. } = self;
-        let started = link
-            .start(gpu(device), |group| collected.iter().try_for_each(|work| call(group, work)));
+        let started = link.start(gpu(device), |group| {
+            collected.iter().try_for_each(|collective| call(group, collective))
+        });
         let ended = started.map_err(|error| lost(error, self.rank, self.world))?;
         let first = self.started + 1 - self.collected.len() as u64;
         self.collected.clear();
@@ -163,8 +164,8 @@ fn gpu(device: &mut Device) -> &mut Cuda {
 }
 
 /// Calls NCCL, unless the slots are empty.
-fn call(group: &mut Group<'_>, work: &Collective) -> tensor::Result<()> {
-    match *work {
+fn call(group: &mut Group<'_>, collective: &Collective) -> tensor::Result<()> {
+    match *collective {
         Collective::AllReduce { x } | Collective::Broadcast { x, .. } if x.is_empty() => Ok(()),
         Collective::ReduceScatter { block, .. } | Collective::AllGather { block, .. }
             if block.is_empty() =>
@@ -200,23 +201,23 @@ impl Comm for Nccl {
         self.link.set_timeout(timeout);
     }
 
-    fn start(&mut self, device: &mut Device, work: Collective) -> Result<Handle> {
-        work.check(self.rank, self.world);
-        let is_pairwise = matches!(work, Collective::Send { .. } | Collective::Recv { .. });
+    fn start(&mut self, device: &mut Device, collective: Collective) -> Result<Handle> {
+        collective.check(self.rank, self.world);
+        let is_pairwise = matches!(collective, Collective::Send { .. } | Collective::Recv { .. });
         if !is_pairwise {
             self.launch(device)?;
         }
         self.started += 1;
-        self.traffic.add(&work, self.rank, self.world);
-        self.collected.push(work);
+        self.traffic.add(&collective, self.rank, self.world);
+        self.collected.push(collective);
         if !is_pairwise || self.is_exchange() {
             self.launch(device)?;
         }
-        Ok(Handle { work, number: self.started })
+        Ok(Handle { collective, number: self.started })
     }
 
     fn wait(&mut self, device: &mut Device, handle: Handle) -> Result<()> {
-        let Handle { work, number } = handle;
+        let Handle { collective, number } = handle;
         if number + self.collected.len() as u64 > self.started {
             self.launch(device)?;
         }
@@ -230,7 +231,7 @@ impl Comm for Nccl {
             self.link.recycle(over.ended);
         }
         // After a barrier the host, too, must wait for the other ranks.
-        if let Collective::Barrier = work {
+        if let Collective::Barrier = collective {
             followed = followed.and_then(|()| gpu(device).synchronize());
         }
         followed.map_err(|error| lost(error, self.rank, self.world))

@@ -52,8 +52,8 @@ impl<B: VendorBehaviour> VendorLibrary<B> {
     pub fn load() -> Result<VendorLibrary<B>, String> {
         let path = compile::library(B::STEM, B::NAME, &[])?;
         let broken = |error: libloading::Error| format!("{}: {error}", path.display());
-        let symbol = |what: &str| CString::new(format!("{}_on_cpu_{what}", B::STEM));
-        let symbol = |what: &str| symbol(what).expect("no NUL");
+        let symbol =
+            |what| CString::new(format!("{}_on_cpu_{what}", B::STEM)).expect("a name without NUL");
         // SAFETY: the library is ours, and loading it does nothing.
         let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
         let library = library.map_err(broken)?;

@@ -9,7 +9,7 @@ struct Formula {
   unsigned below, above;
 };
 
-/// Of any beta: a call, so that its registers are not held where nobody asks for it.
+/// Of any beta: a call, so that registers are not reserved for it where it is not used.
 inline __device__ __noinline__ float any_power(float s, float beta) { return powf(s, -beta); }
 
 /// s^-beta and s^-1. The square root's reciprocal is one instruction, off by two units at most.

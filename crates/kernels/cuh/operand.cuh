@@ -1,9 +1,9 @@
-// Operands of a product (product.cuh), and their way into shared memory.
+// Operands of a product (product.cuh), and their copies in shared memory.
 //
-// What an operand is is said by two index functions: where an index along the tile leads, and where
-// k leads; the two offsets add up to an address. So a convolution reads its images where they lie:
-// an index is a pixel, k a tap and a channel. Both are divided out once for many uses and kept in
-// shared memory (`Cursor`). A panel keeps the order of memory, k along its rows or across them, so
+// Two index functions define an operand: one maps an index along the tile to an offset, the other
+// maps k; the two offsets add up to an address. So a convolution reads its images in place: an
+// index is a pixel, k a tap and a channel. Both are divided out once for many uses and stored in
+// shared memory (`Cursor`). A panel has the order of memory, k along its rows or across them, so
 // that every copy is of neighbours.
 #pragma once
 #include "instructions.cuh"
@@ -12,7 +12,7 @@
 #endif
 
 constexpr int DEPTH = 16;   // k of a panel
-constexpr int AHEAD = 64;   // k whose cursors lie ready
+constexpr int AHEAD = 64;   // k whose cursors are computed ahead
 constexpr int STORED = 32;  // rows of C that pass through shared memory at once
 
 /// Where an index leads. An element lies at the sum of its two cursors' offsets; it exists if their

@@ -82,6 +82,26 @@ impl WindowGeometry {
         Shape::from([self.filters, self.window.0, self.window.1, self.channels / self.groups])
     }
 
+    /// The struct `Geometry` of the CUDA kernels.
+    pub(crate) fn extents(&self) -> [u32; 13] {
+        [
+            self.images,
+            self.height,
+            self.width,
+            self.channels,
+            self.filters,
+            self.window.0,
+            self.window.1,
+            self.stride,
+            self.pad.top,
+            self.pad.left,
+            self.out_height(),
+            self.out_width(),
+            self.groups,
+        ]
+        .map(|extent| extent as u32)
+    }
+
     /// Multiply-adds of a forward pass for one image, including those with zeros of the padding.
     pub fn macs_per_image(&self) -> usize {
         self.out_height() * self.out_width() * self.filter_shape().len()

@@ -27,6 +27,7 @@ pub struct Spec {
 
 /// A network that cannot be built.
 #[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
     /// A row does not fit what comes before it.
     #[error("{network}, row `{row}`: {reason}")]

@@ -22,8 +22,8 @@ fn run(device: &mut Device, kind: Activation, x: &[f32], dy: &[f32]) -> [Vec<f32
     let [y, dx] = [0; 2].map(|_| slots.room([x.len()]));
     slots.load(device);
     forward(device, kind, x_slot, y).unwrap();
-    let kept = if kind.reads_input() { x_slot } else { y };
-    backward(device, kind, kept, dy_slot, dx).unwrap();
+    let saved = if kind.reads_input() { x_slot } else { y };
+    backward(device, kind, saved, dy_slot, dx).unwrap();
     mask_by_relu(device, y, masked).unwrap();
     [y, dx, masked].map(|slot| device.download(slot).unwrap())
 }
@@ -118,14 +118,14 @@ fn references_are_derivatives() {
             |x| reference::forward(kind, &array(x).unwrap()).to_vec(),
             |x, dy| {
                 let x = array(x).unwrap();
-                reference::backward(kind, &kept(kind, &x), &array(dy).unwrap()).to_vec()
+                reference::backward(kind, &saved(kind, &x), &array(dy).unwrap()).to_vec()
             },
             Differences::F64,
         );
     }
 }
 
-fn kept(kind: Activation, x: &ArrayD<f64>) -> ArrayD<f64> {
+fn saved(kind: Activation, x: &ArrayD<f64>) -> ArrayD<f64> {
     if kind.reads_input() { x.clone() } else { reference::forward(kind, x) }
 }
 
@@ -152,8 +152,8 @@ proptest! {
             close(&y, &reference::forward(kind, &x), 1e-6);
             // The gradient is computed from the device's own y: where f is flat, f' from y
             // magnifies y's rounding. There f' is small, so errors are compared to 1.
-            let kept = if kind.reads_input() { &x } else { &y };
-            let expected = reference::backward(kind, kept, &dy);
+            let saved = if kind.reads_input() { &x } else { &y };
+            let expected = reference::backward(kind, saved, &dy);
             close_beside_one(&(dx / &dy), &(expected / &dy), 1e-6);
         });
     }

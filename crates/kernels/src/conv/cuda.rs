@@ -93,19 +93,19 @@ fn convolve(
     }
 }
 
-/// Adds cuDNN's algorithms for a pass on x, w and y to our own `ways`.
+/// Adds cuDNN's algorithms for a pass on x, w and y to our own.
 fn with_cudnn(
     cuda: &mut Cuda,
-    mut ways: Vec<GpuAlgorithm>,
+    mut algorithms: Vec<GpuAlgorithm>,
     pass: Pass,
     g: &Geometry,
     slots: [Slot; 3],
 ) -> Result<Vec<GpuAlgorithm>> {
     if let Some(convolution) = convolution(g) {
-        let algorithms = cuda.ways_to_convolve(pass, &convolution, slots)?;
-        ways.extend(algorithms.into_iter().map(|algorithm| GpuAlgorithm::Cudnn(Some(algorithm))));
+        let numbers = cuda.convolve_algorithms(pass, &convolution, slots)?;
+        algorithms.extend(numbers.into_iter().map(|number| GpuAlgorithm::Cudnn(Some(number))));
     }
-    Ok(ways)
+    Ok(algorithms)
 }
 
 /// The sum over the pixels of dy: first over groups of pixels, then over the results, so that many
@@ -123,26 +123,6 @@ fn pixels_per_slice(g: &Geometry) -> usize {
     (1..=all.isqrt()).rev().find(|few| all.is_multiple_of(*few)).unwrap_or(1)
 }
 
-/// The kernels' struct `Geometry`.
-fn geometry(g: &Geometry) -> [u32; 13] {
-    [
-        g.images,
-        g.height,
-        g.width,
-        g.channels,
-        g.filters,
-        g.window.0,
-        g.window.1,
-        g.stride,
-        g.pad.top,
-        g.pad.left,
-        g.out_height(),
-        g.out_width(),
-        g.groups,
-    ]
-    .map(|extent| extent as u32)
-}
-
 /// The kernels' struct `Cut`.
 fn tiling_fields(tiling: &Tiling, wide: [u32; 2]) -> [u32; 4] {
     [tiling.slice() as u32, tiling.tiles_across() as u32, wide[0], wide[1]]
@@ -157,7 +137,7 @@ fn work<'a, const N: usize>(
     reads: usize,
     tiling: &Tiling,
 ) -> Operation<'a, N> {
-    Operation { pass, sizes: geometry(g), text, slots, reads, heuristic: tiling.way() }
+    Operation { pass, sizes: g.extents(), text, slots, reads, heuristic: tiling.algorithm() }
 }
 
 fn text(g: &Geometry) -> String {
@@ -175,22 +155,27 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     let (tiling, text, [x, w, _, y, scratch]) = (forward_tiling(g), || text(g), slots);
     let work = work("conv_forward", g, &text, slots, 3, &tiling);
     let others = |cuda: &mut Cuda| {
-        with_cudnn(cuda, tiling.ways(&[y.len()], scratch), Pass::Forward, g, [x, w, y])
+        with_cudnn(cuda, tiling.algorithms(&[y.len()], scratch), Pass::Forward, g, [x, w, y])
     };
-    cuda.run(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, algorithm, slots| forward_in(cuda, g, algorithm, slots))
 }
 
 /// [`forward`] by this algorithm; false if it is not available.
-fn forward_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
+fn forward_in(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    algorithm: GpuAlgorithm,
+    slots: [Slot; 5],
+) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
-    if let GpuAlgorithm::Cudnn(algorithm) = way {
-        let made = convolve(cuda, Pass::Forward, g, algorithm, [x, w, y])?;
+    if let GpuAlgorithm::Cudnn(number) = algorithm {
+        let made = convolve(cuda, Pass::Forward, g, number, [x, w, y])?;
         if made {
             SUM.add(cuda, y, 1, Epilogue { bias: Some(b), relu: g.relu }, y)?;
         }
         return Ok(made);
     }
-    let tiling = forward_tiling(g).in_way(way, &[y.len()], scratch);
+    let tiling = forward_tiling(g).with_algorithm(algorithm, &[y.len()], scratch);
     let Some(tiling) = tiling else { return Ok(false) };
     let [target] = tiling.targets([y], scratch);
     let epilogue = Epilogue { bias: Some(b), relu: g.relu };
@@ -199,7 +184,7 @@ fn forward_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]
     let bias = own.bias.map_or(Address::NOWHERE, |b| cuda.address(b));
     let relu = u32::from(own.relu);
     let wide = [is_wide(cuda, x, &channels(g)), is_wide(cuda, w, &[filter_len(g)])];
-    let (geometry, parts) = (geometry(g), tiling_fields(&tiling, wide));
+    let (geometry, parts) = (g.extents(), tiling_fields(&tiling, wide));
     let kernel = tiling.kernel(cuda, &FORWARD);
     let [x, w, to] = cuda.addresses([x, w, target]);
     let arguments: [&dyn Argument; 7] = [&geometry, &parts, &x, &w, &bias, &to, &relu];
@@ -214,26 +199,26 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     let (tiling, text, [dy, w, dx, scratch]) = (input_tiling(g), || text(g), slots);
     let work = work("conv_backward_input", g, &text, slots, 2, &tiling);
     let others = |cuda: &mut Cuda| {
-        with_cudnn(cuda, tiling.ways(&[dx.len()], scratch), Pass::Input, g, [dx, w, dy])
+        with_cudnn(cuda, tiling.algorithms(&[dx.len()], scratch), Pass::Input, g, [dx, w, dy])
     };
-    cuda.run(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, algorithm, slots| backward_input_in(cuda, g, algorithm, slots))
 }
 
 fn backward_input_in(
     cuda: &mut Cuda,
     g: &Geometry,
-    way: GpuAlgorithm,
+    algorithm: GpuAlgorithm,
     slots: [Slot; 4],
 ) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
-    if let GpuAlgorithm::Cudnn(algorithm) = way {
-        return convolve(cuda, Pass::Input, g, algorithm, [dx, w, dy]);
+    if let GpuAlgorithm::Cudnn(number) = algorithm {
+        return convolve(cuda, Pass::Input, g, number, [dx, w, dy]);
     }
-    let tiling = input_tiling(g).in_way(way, &[dx.len()], scratch);
+    let tiling = input_tiling(g).with_algorithm(algorithm, &[dx.len()], scratch);
     let Some(tiling) = tiling else { return Ok(false) };
     let [target] = tiling.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
-    let (geometry, parts) = (geometry(g), tiling_fields(&tiling, wide));
+    let (geometry, parts) = (g.extents(), tiling_fields(&tiling, wide));
     let kernel = tiling.kernel(cuda, &BACKWARD_INPUT);
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
@@ -246,31 +231,31 @@ pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -
     let (tiling, text, [x, dy, dw, db, scratch]) = (filter_tiling(g), || text(g), slots);
     let work = work("conv_backward_filter", g, &text, slots, 2, &tiling);
     let others = |cuda: &mut Cuda| {
-        let ways = tiling.ways(&[dw.len(), db.len()], scratch);
-        with_cudnn(cuda, ways, Pass::Filter, g, [x, dw, dy])
+        let algorithms = tiling.algorithms(&[dw.len(), db.len()], scratch);
+        with_cudnn(cuda, algorithms, Pass::Filter, g, [x, dw, dy])
     };
-    cuda.run(&work, others, |cuda, way, slots| backward_filter_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, algorithm, slots| backward_filter_in(cuda, g, algorithm, slots))
 }
 
 fn backward_filter_in(
     cuda: &mut Cuda,
     g: &Geometry,
-    way: GpuAlgorithm,
+    algorithm: GpuAlgorithm,
     slots: [Slot; 5],
 ) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
-    if let GpuAlgorithm::Cudnn(algorithm) = way {
-        let made = convolve(cuda, Pass::Filter, g, algorithm, [x, dw, dy])?;
+    if let GpuAlgorithm::Cudnn(number) = algorithm {
+        let made = convolve(cuda, Pass::Filter, g, number, [x, dw, dy])?;
         if made {
             sum_pixels(cuda, g, dy, db, scratch)?;
         }
         return Ok(made);
     }
-    let tiling = filter_tiling(g).in_way(way, &[dw.len(), db.len()], scratch);
+    let tiling = filter_tiling(g).with_algorithm(algorithm, &[dw.len(), db.len()], scratch);
     let Some(tiling) = tiling else { return Ok(false) };
     let [dw_target, db_target] = tiling.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
-    let (geometry, parts) = (geometry(g), tiling_fields(&tiling, wide));
+    let (geometry, parts) = (g.extents(), tiling_fields(&tiling, wide));
     let kernel = tiling.kernel(cuda, &BACKWARD_FILTER);
     let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
     let arguments: [&dyn Argument; 6] = [&geometry, &parts, &dy, &x, &dw_to, &db_to];

@@ -19,6 +19,7 @@ use tensor::{DType, Device, Result, Slot};
 
 /// Whether outputs are scaled in training or at test time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scaling {
     /// Multiplied by 1 - drop at test time, as in the paper.
     Paper,

@@ -55,23 +55,28 @@ impl Tiling {
     }
 
     /// This tiling as an algorithm for the tuner.
-    pub fn way(&self) -> GpuAlgorithm {
+    pub fn algorithm(&self) -> GpuAlgorithm {
         GpuAlgorithm::Own { tile: self.span, slices: self.slices }
     }
 
-    /// The same product with the tiling of `way`, if `way` is one of our tilings and the scratch
-    /// memory suffices. Its own tiling is always accepted.
-    pub fn in_way(self, way: GpuAlgorithm, outputs: &[usize], scratch: Slot) -> Option<Tiling> {
-        if way == self.way() {
+    /// The same product with the tiling of `algorithm`, if that is one of our tilings and the
+    /// scratch memory suffices. Its own tiling is always accepted.
+    pub fn with_algorithm(
+        self,
+        algorithm: GpuAlgorithm,
+        outputs: &[usize],
+        scratch: Slot,
+    ) -> Option<Tiling> {
+        if algorithm == self.algorithm() {
             return Some(self);
         }
-        let GpuAlgorithm::Own { tile: span @ (64 | 128), slices } = way else { return None };
+        let GpuAlgorithm::Own { tile: span @ (64 | 128), slices } = algorithm else { return None };
         let tiling = self.split_into(span, slices);
         (tiling.slices == slices && tiling.scratch(outputs) <= scratch.len()).then_some(tiling)
     }
 
     /// Tilings worth timing for which the scratch memory suffices.
-    pub fn ways(self, outputs: &[usize], scratch: Slot) -> Vec<GpuAlgorithm> {
+    pub fn algorithms(self, outputs: &[usize], scratch: Slot) -> Vec<GpuAlgorithm> {
         let tilings =
             [128, 64].into_iter().flat_map(|span| TUNED_SLICES.map(|slices| (span, slices)));
         let tilings = tilings.map(|(span, slices)| Tiling { span, slices, ..self });
@@ -81,8 +86,9 @@ impl Tiling {
             (tiling.span == 64 || !is_small)
                 && (tiling.slices == 1 || is_long && tiling.blocks() <= MOST_TUNED_BLOCKS)
         });
-        let fits = |tiling: &Tiling| self.in_way(tiling.way(), outputs, scratch).is_some();
-        sensible.filter(fits).map(|tiling| tiling.way()).collect()
+        let fits =
+            |tiling: &Tiling| self.with_algorithm(tiling.algorithm(), outputs, scratch).is_some();
+        sensible.filter(fits).map(|tiling| tiling.algorithm()).collect()
     }
 
     /// k per slice; the last has fewer.

@@ -230,8 +230,9 @@ pub(super) fn backward_weights(
     unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    BackwardWeights { x, dy, dw, scratch, .. }: BackwardWeightsSlices<'_>,
+    BackwardWeights { x, dy, dw, db, scratch }: BackwardWeightsSlices<'_>,
 ) {
+    super::sum_rows(pool, dy, db);
     let &Geometry { images, inputs, outputs, .. } = g;
     let (packed_x, packed_dy) = (packed_len(inputs, images), packed_len(outputs, images));
     let (packed, _) = split_scratch(scratch, packed_x + packed_dy);

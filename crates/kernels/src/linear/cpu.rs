@@ -203,7 +203,6 @@ pub(super) fn backward_weights(cpu: &mut Cpu, g: &Geometry, operands: BackwardWe
     let BackwardWeights { x, dy, dw, db, scratch } = operands;
     let precision = cpu.precision();
     let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
-    sum_rows(pool, dy, db);
     let operands = BackwardWeights { x: &*x, dy: &*dy, dw, db, scratch };
     match precision {
         Precision::Bf16 => bf16::backward_weights(MatrixUnit::best(), pool, g, operands),
@@ -211,14 +210,15 @@ pub(super) fn backward_weights(cpu: &mut Cpu, g: &Geometry, operands: BackwardWe
     }
 }
 
-/// dw = dy^T x. x and dy are packed first; then each task computes a band of columns of dw. The
-/// band's panels of x stay in the cache during the loop over rows of dw.
+/// dw = dy^T x, and db. x and dy are packed first; then each task computes a band of columns of dw.
+/// The band's panels of x stay in the cache during the loop over rows of dw.
 pub(super) fn backward_weights_with(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    BackwardWeights { x, dy, dw, scratch, .. }: BackwardWeightsSlices<'_>,
+    BackwardWeights { x, dy, dw, db, scratch }: BackwardWeightsSlices<'_>,
 ) {
+    sum_rows(pool, dy, db);
     let (images, inputs, outputs, width) = (g.images, g.inputs, g.outputs, isa.columns());
     let padded_inputs = inputs.next_multiple_of(width);
     let (x_panels, dy_tiles) = scratch.split_at_mut(images * padded_inputs);

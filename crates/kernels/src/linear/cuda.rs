@@ -77,7 +77,7 @@ fn work<'a, const N: usize>(
 ) -> Operation<'a, N> {
     let mut sizes = [0; 13];
     sizes[..3].copy_from_slice(&[g.images, g.inputs, g.outputs].map(|n| n as u32));
-    Operation { pass, sizes, text, slots, reads, heuristic: tiling.way() }
+    Operation { pass, sizes, text, slots, reads, heuristic: tiling.algorithm() }
 }
 
 fn text(g: &Geometry) -> String {
@@ -85,14 +85,14 @@ fn text(g: &Geometry) -> String {
 }
 
 /// Adds cuBLASLt's algorithms for a product to our own `tilings`.
-fn ways(
+fn with_cublaslt(
     cuda: &mut Cuda,
     tilings: Vec<GpuAlgorithm>,
     product: &Product,
     slots: [Slot; 3],
     scratch: Slot,
 ) -> Result<Vec<GpuAlgorithm>> {
-    let count = cuda.ways_to_multiply(product, slots, scratch)?;
+    let count = cuda.multiply_algorithms(product, slots, scratch)?;
     Ok(tilings.into_iter().chain((0..count).map(GpuAlgorithm::Cublaslt)).collect())
 }
 
@@ -100,26 +100,33 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     let tiling = forward_tiling(g);
     let [x, w, _, y, scratch] = slots;
     let others = |cuda: &mut Cuda| {
-        let tilings = tiling.ways(&[y.len()], scratch);
-        ways(cuda, tilings, &product(&tiling, FORWARD_T), [x, w, y], scratch)
+        let tilings = tiling.algorithms(&[y.len()], scratch);
+        with_cublaslt(cuda, tilings, &product(&tiling, FORWARD_T), [x, w, y], scratch)
     };
     let text = || text(g);
     let work = work("linear_forward", g, &text, slots, 3, &tiling);
-    cuda.run(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, algorithm, slots| forward_in(cuda, g, algorithm, slots))
 }
 
 /// [`forward`] by this algorithm; false if it is not available.
-fn forward_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
+fn forward_in(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    algorithm: GpuAlgorithm,
+    slots: [Slot; 5],
+) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
     let tiling = forward_tiling(g);
-    if let GpuAlgorithm::Cublaslt(number) = way {
+    if let GpuAlgorithm::Cublaslt(number) = algorithm {
         let made = cuda.multiply(&product(&tiling, FORWARD_T), number, [x, w, y], scratch)?;
         if made {
             SUM.add(cuda, y, 1, Epilogue { bias: Some(b), relu: g.relu }, y)?;
         }
         return Ok(made);
     }
-    let Some(tiling) = tiling.in_way(way, &[y.len()], scratch) else { return Ok(false) };
+    let Some(tiling) = tiling.with_algorithm(algorithm, &[y.len()], scratch) else {
+        return Ok(false);
+    };
     let [target] = tiling.targets([y], scratch);
     let epilogue = Epilogue { bias: Some(b), relu: g.relu };
     // With several slices, bias and ReLU come after the last sum.
@@ -139,26 +146,28 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     let tiling = input_tiling(g);
     let [dy, w, dx, scratch] = slots;
     let others = |cuda: &mut Cuda| {
-        let tilings = tiling.ways(&[dx.len()], scratch);
-        ways(cuda, tilings, &product(&tiling, INPUT_T), [dy, w, dx], scratch)
+        let tilings = tiling.algorithms(&[dx.len()], scratch);
+        with_cublaslt(cuda, tilings, &product(&tiling, INPUT_T), [dy, w, dx], scratch)
     };
     let text = || text(g);
     let work = work("linear_backward_input", g, &text, slots, 2, &tiling);
-    cuda.run(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, algorithm, slots| backward_input_in(cuda, g, algorithm, slots))
 }
 
 fn backward_input_in(
     cuda: &mut Cuda,
     g: &Geometry,
-    way: GpuAlgorithm,
+    algorithm: GpuAlgorithm,
     slots: [Slot; 4],
 ) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
     let tiling = input_tiling(g);
-    if let GpuAlgorithm::Cublaslt(number) = way {
+    if let GpuAlgorithm::Cublaslt(number) = algorithm {
         return cuda.multiply(&product(&tiling, INPUT_T), number, [dy, w, dx], scratch);
     }
-    let Some(tiling) = tiling.in_way(way, &[dx.len()], scratch) else { return Ok(false) };
+    let Some(tiling) = tiling.with_algorithm(algorithm, &[dx.len()], scratch) else {
+        return Ok(false);
+    };
     let [target] = tiling.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, w, &[g.inputs])];
     let sizes = sizes(&tiling, wide, false);
@@ -174,23 +183,23 @@ pub(super) fn backward_weights(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) 
     let tiling = weights_tiling(g);
     let [x, dy, dw, db, scratch] = slots;
     let others = |cuda: &mut Cuda| {
-        let tilings = tiling.ways(&[dw.len(), db.len()], scratch);
-        ways(cuda, tilings, &product(&tiling, WEIGHTS_T), [dy, x, dw], scratch)
+        let tilings = tiling.algorithms(&[dw.len(), db.len()], scratch);
+        with_cublaslt(cuda, tilings, &product(&tiling, WEIGHTS_T), [dy, x, dw], scratch)
     };
     let text = || text(g);
     let work = work("linear_backward_weights", g, &text, slots, 2, &tiling);
-    cuda.run(&work, others, |cuda, way, slots| backward_weights_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, algorithm, slots| backward_weights_in(cuda, g, algorithm, slots))
 }
 
 fn backward_weights_in(
     cuda: &mut Cuda,
     g: &Geometry,
-    way: GpuAlgorithm,
+    algorithm: GpuAlgorithm,
     slots: [Slot; 5],
 ) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
     let tiling = weights_tiling(g);
-    if let GpuAlgorithm::Cublaslt(number) = way {
+    if let GpuAlgorithm::Cublaslt(number) = algorithm {
         let made = cuda.multiply(&product(&tiling, WEIGHTS_T), number, [dy, x, dw], scratch)?;
         if made {
             SUM.add(cuda, dy, g.images, Epilogue::NONE, db)?;
@@ -198,7 +207,9 @@ fn backward_weights_in(
         return Ok(made);
     }
     let outputs = [dw.len(), db.len()];
-    let Some(tiling) = tiling.in_way(way, &outputs, scratch) else { return Ok(false) };
+    let Some(tiling) = tiling.with_algorithm(algorithm, &outputs, scratch) else {
+        return Ok(false);
+    };
     let [dw_target, db_target] = tiling.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, x, &[g.inputs])];
     let sizes = sizes(&tiling, wide, false);

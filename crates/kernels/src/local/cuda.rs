@@ -9,26 +9,6 @@ static IMAGE: Image = Image { op: "local", bytes: include_bytes!("local.fatbin")
 const SIDE: usize = 32;
 const BLOCK: u32 = 64;
 
-/// The kernels' struct `Geometry`.
-fn geometry(g: &Geometry) -> [u32; 13] {
-    [
-        g.images,
-        g.height,
-        g.width,
-        g.channels,
-        g.filters,
-        g.window.0,
-        g.window.1,
-        g.stride,
-        g.pad.top,
-        g.pad.left,
-        g.groups,
-        g.out_height(),
-        g.out_width(),
-    ]
-    .map(|extent| extent as u32)
-}
-
 /// One block for each part of each group's product at each of `pixels`.
 fn grid(g: &Geometry, pixels: usize, rows: usize, columns: usize) -> Grid {
     Grid::of(pixels * g.groups * rows.div_ceil(SIDE) * columns.div_ceil(SIDE), BLOCK)
@@ -36,7 +16,7 @@ fn grid(g: &Geometry, pixels: usize, rows: usize, columns: usize) -> Grid {
 
 /// `slots` are x, w, b and y.
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
-    let (extents, relu) = (geometry(g), u32::from(g.relu));
+    let (extents, relu) = (g.extents(), u32::from(g.relu));
     let grid = grid(g, g.pixels(), g.images, g.filters / g.groups);
     let [x, w, b, y]: [Address; 4] = cuda.addresses(slots);
     let arguments: [&dyn Argument; 6] = [&extents, &relu, &x, &w, &b, &y];
@@ -46,7 +26,7 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result
 
 /// `slots` are dy, w and dx.
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 3]) -> Result<()> {
-    let extents = geometry(g);
+    let extents = g.extents();
     let grid = grid(g, g.height * g.width, g.images, g.channels / g.groups);
     let [dy, w, dx]: [Address; 3] = cuda.addresses(slots);
     // SAFETY: as above.
@@ -55,7 +35,7 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 3]) ->
 
 /// `slots` are x, dy, dw and db.
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
-    let extents = geometry(g);
+    let extents = g.extents();
     let taps = g.window.0 * g.window.1 * (g.channels / g.groups);
     let grid = grid(g, g.pixels(), g.filters / g.groups, taps);
     let [x, dy, dw, db]: [Address; 4] = cuda.addresses(slots);

@@ -10,7 +10,7 @@ constexpr unsigned PITCH = SIDE + 4;                   // 16 bytes apart, banks 
 
 struct Geometry {
   unsigned images, height, width, channels, filters, window_height, window_width, stride, top,
-      left, groups, out_height, out_width;
+      left, out_height, out_width, groups;
   __device__ unsigned group_channels() const { return channels / groups; }
   __device__ unsigned group_filters() const { return filters / groups; }
   __device__ unsigned taps() const { return window_height * window_width; }

@@ -235,7 +235,7 @@ __device__ __forceinline__ At at_thread(const Map& m, u64 number, u64& image) {
   return {pixel / m.width, pixel % m.width, within - pixel * m.channels};
 }
 
-// Windows of any size, a number a thread: nobody trains with these, but they are right.
+// Windows of any size, one element per thread: not optimised, as no known network has such windows.
 extern "C" __global__ void __launch_bounds__(THREADS)
     lrn_wide_forward(Formula f, Map m, const float* x, float* y, u64 n) {
   const u64 number = thread_number();

@@ -35,6 +35,7 @@ use tensor::{Device, Result, Shape, Slot};
 
 /// What a window extends over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Region {
     /// Neighbouring channels of one pixel.
     AcrossChannels {

@@ -25,6 +25,7 @@ use tensor::{Device, Result, Shape, Slot};
 
 /// Which of several equal maxima receives the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ties {
     /// All of them; each receives the whole gradient.
     All,

@@ -49,8 +49,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   forward<false>(g, x, y, n);
 }
 
-/// Which of a window's pixels before (row, column), in reading order, equal its greatest: nobody
-/// stores an index, because a window is small and lies in the cache.
+/// Which of a window's pixels before (row, column), in reading order, equal its maximum. No index
+/// is stored, because a window is small and lies in the cache.
 __device__ void silence_later(const Pooling& g, const Place& p, unsigned out_row,
                               unsigned out_column, const float* x, const Four& y, bool* receives) {
   for (unsigned i = first_seen(g, out_row); i <= p.row; i++) {

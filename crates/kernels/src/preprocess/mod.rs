@@ -36,6 +36,7 @@ pub struct Geometry {
 
 /// The mean that is subtracted from every pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mean {
     /// The mean of the training images, pixel by pixel: `[height, width, 3]`.
     Image {

@@ -12,6 +12,7 @@ pub type NamedValues = (String, Vec<f32>);
 
 /// Why parameters cannot be divided among towers or merged.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WeightsError {
     /// The number of values is not a multiple of the number of towers.
     #[error("`{name}` has {len} values, which {towers} towers cannot share evenly")]

@@ -21,7 +21,7 @@ use super::driver::{Memory, failed};
 use super::tune::ALIGNMENT;
 use super::{Cuda, State, number_of_reservation};
 use crate::{Result, Slot};
-use engine::{Key, MOST_WAYS};
+use engine::{Key, MAX_CANDIDATES};
 
 /// C = A B, of matrices of floats whose rows lie one after the other without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ pub struct Product {
 
 /// A workspace begins at a multiple of this.
 const WORKSPACE_ALIGNMENT: usize = 256;
-/// No way asks for more of its operands.
+/// No algorithm requires more of its operands.
 const MOST_ALIGNMENT: u64 = 256;
 
 impl Cuda {
@@ -51,8 +51,7 @@ impl Cuda {
         self.take_cublaslt(library, false)
     }
 
-    /// From now on its ways are among those that work can be done in, and it does what they are
-    /// [chosen](super::tune) for.
+    /// From now on its algorithms are among those that can be [chosen](super::tune).
     ///
     /// # Errors
     /// As [`use_cublaslt`](Self::use_cublaslt).
@@ -78,9 +77,9 @@ impl Cuda {
         self.cublaslt.as_ref().is_some_and(|engine| !engine.is_offered)
     }
 
-    /// C = A B in the GPU's [precision](Self::precision), in cuBLASLt's way of this number; false,
-    /// and nothing done, if it is not in use or has no such way. What lies in `workspace` may be
-    /// overwritten.
+    /// C = A B in the GPU's [precision](Self::precision), by cuBLASLt's algorithm of this
+    /// number; false, and nothing done, if it is not in use or has no such algorithm. What lies in
+    /// `workspace` may be overwritten.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::Gpu).
@@ -100,11 +99,11 @@ impl Cuda {
         done
     }
 
-    /// How many ways [`multiply`](Self::multiply) has for this.
+    /// How many algorithms [`multiply`](Self::multiply) can use for this.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::Gpu).
-    pub fn ways_to_multiply(
+    pub fn multiply_algorithms(
         &mut self,
         product: &Product,
         slots: [Slot; 3],
@@ -115,7 +114,7 @@ impl Cuda {
         }
         let Some(mut engine) = self.cublaslt.take() else { return Ok(0) };
         let (key, _) = self.key(&engine, product, slots, workspace);
-        let found = engine.ways(&key).map(|ways| ways.map_or(0, |ways| ways.found.len()));
+        let found = engine.prepare(&key).map(|product| product.map_or(0, |it| it.candidates.len()));
         self.cublaslt = Some(engine);
         found
     }
@@ -134,7 +133,7 @@ impl Cuda {
         let (most_alignment, workspace, most) = if !engine.is_offered {
             (MOST_ALIGNMENT, bytes, 1)
         } else {
-            (ALIGNMENT as u64, roundly(workspace.range().len()), MOST_WAYS)
+            (ALIGNMENT as u64, roundly(workspace.range().len()), MAX_CANDIDATES)
         };
         let alignments = addresses.map(|at| 1 << (at | most_alignment).trailing_zeros());
         let precision = self.precision;
@@ -156,30 +155,35 @@ impl Cuda {
         }
         self.context.bind()?;
         let (key, at) = self.key(engine, product, slots, workspace);
-        let is_known = engine.ways.contains_key(&key);
+        let is_known = engine.products.contains_key(&key);
         assert!(is_known || self.state != State::Recording, "{product:?} was not rehearsed");
-        let Some(ways) = engine.ways(&key)? else { return Ok(false) };
-        let Some(&way) = ways.found.get(number) else { return Ok(false) };
-        if !way.was_tried {
+        let Some(prepared) = engine.prepare(&key)? else { return Ok(false) };
+        let Some(&candidate) = prepared.candidates.get(number) else { return Ok(false) };
+        if !candidate.was_tried {
             assert!(self.state != State::Recording, "{product:?} was not rehearsed");
-            self.try_out(engine, (&key, number), way.workspace)?;
+            self.try_out(engine, (&key, number), candidate.workspace)?;
         }
         if self.state == State::Rehearsing {
             return Ok(true);
         }
         self.follow()?;
         let addresses = slots.map(|slot| self.address_of::<f32>(slot));
-        // SAFETY: the slots have the product's sizes, and the workspace those that the way was
-        // looked for with.
+        // SAFETY: the slots have the product's sizes, and the workspace that the
+        // candidate was found for.
         unsafe { engine.multiply((&key, number), addresses, at, self.stream.raw.cast())? };
         self.launched("cublasLtMatmul")?;
         Ok(true)
     }
 
     /// Runs an algorithm once on scratch memory.
-    fn try_out(&self, engine: &mut Engine, way: (&Key, usize), workspace: usize) -> Result<()> {
+    fn try_out(
+        &self,
+        engine: &mut Engine,
+        candidate: (&Key, usize),
+        workspace: usize,
+    ) -> Result<()> {
         let mut bytes = 0;
-        let offsets = way.0.product.floats().map(|floats| {
+        let offsets = candidate.0.product.floats().map(|floats| {
             let offset = bytes;
             bytes += (floats * size_of::<f32>()).next_multiple_of(WORKSPACE_ALIGNMENT);
             offset as u64
@@ -190,12 +194,13 @@ impl Cuda {
         unsafe { self.stream.fill(memory.base(), 0, bytes)? };
         let (addresses, at) = (offsets.map(|at| memory.base() + at), memory.base() + bytes as u64);
         // SAFETY: the memory holds the operands one after the other, and then the workspace.
-        let started = unsafe { engine.multiply(way, addresses, at, self.stream.raw.cast()) };
+        let started = unsafe { engine.multiply(candidate, addresses, at, self.stream.raw.cast()) };
         self.wait_for_others()?;
         let done = self.stream.synchronize("cublasLtMatmul"); // before the memory goes
         started.and(done)?;
-        let ways = engine.ways.get_mut(way.0).and_then(Option::as_mut).expect("it was found");
-        ways.found[way.1].was_tried = true;
+        let product =
+            engine.products.get_mut(candidate.0).and_then(Option::as_mut).expect("it was found");
+        product.candidates[candidate.1].was_tried = true;
         Ok(())
     }
 }

@@ -8,8 +8,8 @@
 //! one call on the GPU's stream. All passes share a workspace of [`WORKSPACE`] bytes, as they come
 //! one after the other.
 //!
-//! The same library on the same GPU finds the same way; so a run repeats its bits there, and has
-//! others elsewhere. In bf16 it takes no part: its convolutions of floats multiply in f32 or tf32.
+//! The same library on the same GPU finds the same algorithm: a run is repeatable there, and may
+//! differ elsewhere. In bf16 cuDNN is not used: its convolutions of floats multiply in f32 or tf32.
 
 mod convolution;
 mod library;
@@ -28,18 +28,18 @@ use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-/// cuDNN for one GPU, with the ways it has found.
+/// cuDNN for one GPU, with the plans it has found.
 #[derive(Debug)]
 pub(super) struct Engine {
     library: &'static Cudnn,
-    /// It makes a pass only if that is chosen.
+    /// It computes a pass only if that is chosen.
     is_offered: bool,
-    ways: HashMap<Key, Option<Way>>,
+    plans: HashMap<Key, Option<Plan>>,
     handle: Handle,
     workspace: Memory,
 }
 
-/// All that decides which way is found.
+/// All that decides which plan is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     pass: Pass,
@@ -49,9 +49,9 @@ struct Key {
     algorithm: Option<usize>,
 }
 
-/// A pass as cuDNN is to do it.
+/// A pass with its descriptors and algorithm.
 #[derive(Debug)]
-struct Way {
+struct Plan {
     pass: Pass,
     /// x, w and y.
     tensors: [Handle; 3],
@@ -61,12 +61,12 @@ struct Way {
     workspace: usize,
 }
 
-/// Bytes of an engine's workspace: what the ways of AlexNet's layers need by far.
+/// Bytes of an engine's workspace: more than the algorithms of AlexNet's layers need.
 pub const WORKSPACE: usize = 64 << 20;
 /// What divides every operand's address; cuDNN is not asked about others.
 const ALIGNMENT: u64 = 16;
-/// More ways than any pass has.
-const WAYS: usize = 16;
+/// More algorithms than any pass has.
+const MAX_ALGORITHMS: usize = 16;
 /// A tensor with as many elements, or more, is not cuDNN's to count.
 const MOST_ELEMENTS: usize = 1 << 31;
 
@@ -81,8 +81,7 @@ impl Cuda {
         self.take_cudnn(library, false)
     }
 
-    /// From now on its ways are among those that work can be done in, and it does what they are
-    /// [chosen](super::tune) for.
+    /// From now on its algorithms are among those that can be [chosen](super::tune).
     ///
     /// # Errors
     /// As [`use_cudnn`](Self::use_cudnn).
@@ -105,7 +104,7 @@ impl Cuda {
         library.check(status, "the choice of a stream")?;
         let workspace = Memory::new(&self.context, WORKSPACE);
         let workspace = workspace.map_err(failed("memory for cuDNN's workspace"))?;
-        self.cudnn = Some(Engine { library, is_offered, ways: HashMap::new(), handle, workspace });
+        self.cudnn = Some(Engine { library, is_offered, plans: HashMap::new(), handle, workspace });
         Ok(())
     }
 
@@ -121,7 +120,7 @@ impl Cuda {
 
     /// A pass of a convolution in the GPU's [precision](Self::precision), by the algorithm of this
     /// number or the best that works: of x, w and y it overwrites the one that the pass makes.
-    /// False, and nothing done, if cuDNN is not in use or has no such way; always in bf16.
+    /// False, and nothing done, if cuDNN is not in use or has no such algorithm; always in bf16.
     ///
     /// # Errors
     /// [`Error::Cudnn`](crate::Error::Cudnn), [`Error::Gpu`](crate::Error::Gpu).
@@ -150,7 +149,7 @@ impl Cuda {
     ///
     /// # Panics
     /// As there.
-    pub fn ways_to_convolve(
+    pub fn convolve_algorithms(
         &self,
         pass: Pass,
         convolution: &Convolution,
@@ -184,44 +183,44 @@ impl Cuda {
     fn convolve_with(&mut self, engine: &mut Engine, key: &Key, slots: [Slot; 3]) -> Result<bool> {
         let Some(addresses) = self.operands(key, slots) else { return Ok(false) };
         self.context.bind()?;
-        if !engine.ways.contains_key(key) {
+        if !engine.plans.contains_key(key) {
             assert!(self.state != State::Recording, "{key:?} was not rehearsed");
-            let way = self.find_way(engine, key)?;
-            engine.ways.insert(*key, way);
+            let plan = self.find_plan(engine, key)?;
+            engine.plans.insert(*key, plan);
         }
-        let Some(way) = &engine.ways[key] else { return Ok(false) };
+        let Some(plan) = &engine.plans[key] else { return Ok(false) };
         if self.state == State::Rehearsing {
             return Ok(true);
         }
         self.follow()?;
         // SAFETY: the slots have the convolution's sizes.
-        let status = unsafe { engine.start(way, addresses) };
+        let status = unsafe { engine.start(plan, addresses) };
         engine.library.check(status, key.pass.name())?;
         self.launched(key.pass.name())?;
         Ok(true)
     }
 
-    /// The first way that will do and works, if there is one.
-    fn find_way(&self, engine: &Engine, key: &Key) -> Result<Option<Way>> {
-        let mut way = engine.describe(key)?;
+    /// A plan with the first algorithm that fits and works, if there is one.
+    fn find_plan(&self, engine: &Engine, key: &Key) -> Result<Option<Plan>> {
+        let mut plan = engine.describe(key)?;
         let is_wanted =
             |number: &c_int| key.algorithm.is_none_or(|it| usize::try_from(*number) == Ok(it));
-        for algorithm in engine.find(&way)?.into_iter().filter(is_wanted) {
-            way.algorithm = algorithm;
-            let Some(bytes) = engine.needs(&way)? else { continue };
-            way.workspace = bytes;
-            if bytes <= WORKSPACE && self.try_convolution(engine, &way, &key.convolution)? {
-                return Ok(Some(way));
+        for algorithm in engine.find(&plan)?.into_iter().filter(is_wanted) {
+            plan.algorithm = algorithm;
+            let Some(bytes) = engine.workspace_bytes(&plan)? else { continue };
+            plan.workspace = bytes;
+            if bytes <= WORKSPACE && self.try_convolution(engine, &plan, &key.convolution)? {
+                return Ok(Some(plan));
             }
         }
         Ok(None)
     }
 
-    /// Goes that way once, on spare memory that all operands share; whether there is such a way.
+    /// Runs the plan once on scratch memory that all operands share; whether it is supported.
     fn try_convolution(
         &self,
         engine: &Engine,
-        way: &Way,
+        plan: &Plan,
         convolution: &Convolution,
     ) -> Result<bool> {
         let bytes = size_of::<f32>() * convolution.floats().into_iter().max().unwrap_or(0);
@@ -230,18 +229,18 @@ impl Cuda {
         // SAFETY: the memory has so many bytes, and is waited for below before it goes.
         unsafe { self.stream.fill(memory.base(), 0, bytes)? };
         // SAFETY: the memory has room for each operand.
-        let status = unsafe { engine.start(way, [memory.base(); 3]) };
+        let status = unsafe { engine.start(plan, [memory.base(); 3]) };
         self.wait_for_others()?;
-        let done = self.stream.synchronize(way.pass.name()); // before the memory goes
+        let done = self.stream.synchronize(plan.pass.name()); // before the memory goes
         if is_unsupported(status) {
             return done.and(Ok(false));
         }
-        engine.library.check(status, way.pass.name())?;
+        engine.library.check(status, plan.pass.name())?;
         done.and(Ok(true))
     }
 }
 
-impl Way {
+impl Plan {
     /// Those of the tensors that are read, and the one that is written.
     fn descriptors(&self) -> [Raw; 3] {
         self.pass.order().map(|at| self.tensors[at].raw)
@@ -258,12 +257,12 @@ impl Engine {
         }
     }
 
-    /// The pass in cuDNN's words; which way it goes is not decided yet.
-    fn describe(&self, key: &Key) -> Result<Way> {
+    /// The pass with its descriptors; the algorithm is not chosen yet.
+    fn describe(&self, key: &Key) -> Result<Plan> {
         let [x, w, y] = key.convolution.extents().map(|extents| extents.map(whole));
         let tensors = [self.tensor(x)?, self.filter(w)?, self.tensor(y)?];
         let convolution = self.convolution(key)?;
-        Ok(Way { pass: key.pass, tensors, convolution, algorithm: 0, workspace: 0 })
+        Ok(Plan { pass: key.pass, tensors, convolution, algorithm: 0, workspace: 0 })
     }
 
     fn tensor(&self, [n, c, h, w]: [c_int; 4]) -> Result<Handle> {
@@ -317,35 +316,35 @@ impl Engine {
     }
 
     /// The algorithms that will do, the best first as cuDNN sees it.
-    fn find(&self, way: &Way) -> Result<Vec<c_int>> {
-        let (find, _, _) = self.functions(way.pass);
-        let [first, second, made] = way.descriptors();
-        let (mut found, mut count) = ([Found::default(); WAYS], 0);
+    fn find(&self, plan: &Plan) -> Result<Vec<c_int>> {
+        let (find, _, _) = self.functions(plan.pass);
+        let [first, second, made] = plan.descriptors();
+        let (mut found, mut count) = ([Found::default(); MAX_ALGORITHMS], 0);
         // SAFETY: all descriptors are alive; writes that many results at most and their number.
         let status = unsafe {
-            let (handle, convolution) = (self.handle.raw, way.convolution.raw);
-            let (room, to) = (WAYS as c_int, found.as_mut_ptr());
+            let (handle, convolution) = (self.handle.raw, plan.convolution.raw);
+            let (room, to) = (MAX_ALGORITHMS as c_int, found.as_mut_ptr());
             find(handle, first, second, convolution, made, room, &mut count, to)
         };
         if is_unsupported(status) {
             return Ok(Vec::new());
         }
         self.library.check(status, "the choice of a way to convolve")?;
-        let found = found[..usize::try_from(count).unwrap_or(0).min(WAYS)].iter();
-        let direct = way.pass.direct();
+        let found = found[..usize::try_from(count).unwrap_or(0).min(MAX_ALGORITHMS)].iter();
+        let direct = plan.pass.direct();
         let will_do = |found: &&Found| found.repeats() && direct.contains(&found.algorithm);
         Ok(found.filter(will_do).map(|found| found.algorithm).collect())
     }
 
-    /// The bytes of workspace that the way needs, if there is such a way.
-    fn needs(&self, way: &Way) -> Result<Option<usize>> {
-        let (_, workspace, _) = self.functions(way.pass);
-        let [first, second, made] = way.descriptors();
+    /// The bytes of workspace that the plan needs; `None` if it is not supported.
+    fn workspace_bytes(&self, plan: &Plan) -> Result<Option<usize>> {
+        let (_, workspace, _) = self.functions(plan.pass);
+        let [first, second, made] = plan.descriptors();
         let mut bytes = 0;
         // SAFETY: all descriptors are alive; writes a number.
         let status = unsafe {
-            let (handle, convolution) = (self.handle.raw, way.convolution.raw);
-            workspace(handle, first, second, convolution, made, way.algorithm, &mut bytes)
+            let (handle, convolution) = (self.handle.raw, plan.convolution.raw);
+            workspace(handle, first, second, convolution, made, plan.algorithm, &mut bytes)
         };
         if is_unsupported(status) {
             return Ok(None);
@@ -356,16 +355,16 @@ impl Engine {
     /// Has the GPU convolve; x, w and y lie at these addresses.
     ///
     /// # Safety
-    /// They have the sizes of the convolution that the way was found for.
-    unsafe fn start(&self, way: &Way, addresses: [u64; 3]) -> Status {
-        let (_, _, convolve) = self.functions(way.pass);
+    /// They have the sizes of the plan's convolution.
+    unsafe fn start(&self, plan: &Plan, addresses: [u64; 3]) -> Status {
+        let (_, _, convolve) = self.functions(plan.pass);
         let (one, zero) = (1.0f32, 0.0f32);
         let [one, zero] = [&one, &zero].map(|factor| ptr::from_ref(factor).cast::<c_void>());
-        let [first, second, made] = way.descriptors();
-        let [a, b, c] = way.pass.order().map(|at| addresses[at] as *mut c_void);
+        let [first, second, made] = plan.descriptors();
+        let [a, b, c] = plan.pass.order().map(|at| addresses[at] as *mut c_void);
         let workspace = self.workspace.base() as *mut c_void;
         // SAFETY: the factors are read during the call; descriptors and the workspace, which is as
-        // large as any way's, are alive; the rest is the caller's.
+        // large as any plan's, are alive; the rest is the caller's.
         unsafe {
             convolve(
                 self.handle.raw,
@@ -374,10 +373,10 @@ impl Engine {
                 a,
                 second,
                 b,
-                way.convolution.raw,
-                way.algorithm,
+                plan.convolution.raw,
+                plan.algorithm,
                 workspace,
-                way.workspace,
+                plan.workspace,
                 zero,
                 made,
                 c,

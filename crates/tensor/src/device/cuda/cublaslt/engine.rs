@@ -1,4 +1,4 @@
-//! The library's own view of a product, and the ways in which it would make it.
+//! Products as cuBLASLt describes them, and its candidate algorithms for each.
 
 use super::Product;
 use super::library::{
@@ -12,20 +12,20 @@ use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-/// So many are asked for to choose from.
-pub const MOST_WAYS: usize = 8;
+/// The number of algorithms that it is queried for.
+pub const MAX_CANDIDATES: usize = 8;
 
-/// cuBLASLt for one GPU, with the ways it has found.
+/// cuBLASLt for one GPU, with the products it has prepared.
 #[derive(Debug)]
 pub(in crate::device::cuda) struct Engine {
     pub library: &'static CublasLt,
-    /// It makes a product only if that is chosen.
+    /// It computes a product only if that is chosen.
     pub is_offered: bool,
-    pub ways: HashMap<Key, Option<Ways>>,
+    pub products: HashMap<Key, Option<PreparedProduct>>,
     handle: Handle,
 }
 
-/// All that decides which ways are found.
+/// All that decides which algorithms are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub product: Product,
@@ -38,20 +38,20 @@ pub struct Key {
     pub most: usize,
 }
 
-/// A product as cuBLASLt is to do it, and how it can. It thinks in columns: a matrix of rows is its
-/// transpose, so that it makes C's transpose, of B's and A's in this order.
+/// A product with its descriptors, and the algorithms for it. cuBLASLt's matrices are stored by
+/// columns: a matrix of rows is its transpose, so it computes C's transpose from B's and A's.
 #[derive(Debug)]
-pub struct Ways {
+pub struct PreparedProduct {
     product: Descriptor,
     first: Descriptor,
     second: Descriptor,
     to: Descriptor,
-    /// What it holds for the best comes first.
-    pub found: Vec<Way>,
+    /// Best first, as cuBLASLt ranks them.
+    pub candidates: Vec<Candidate>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub struct Candidate {
     algorithm: Algorithm,
     /// Bytes.
     pub workspace: usize,
@@ -68,20 +68,20 @@ impl Engine {
             // SAFETY: writes a handle for the GPU whose context is bound.
             unsafe { (f.create)(raw) }
         })?;
-        Ok(Engine { library, is_offered, ways: HashMap::new(), handle })
+        Ok(Engine { library, is_offered, products: HashMap::new(), handle })
     }
 
-    /// Its ways to make a product, found now or before.
-    pub fn ways(&mut self, key: &Key) -> Result<Option<&Ways>> {
-        if !self.ways.contains_key(key) {
-            let ways = self.find(key)?;
-            self.ways.insert(*key, ways);
+    /// A product with its algorithms, found now or before; `None` if it is not supported.
+    pub fn prepare(&mut self, key: &Key) -> Result<Option<&PreparedProduct>> {
+        if !self.products.contains_key(key) {
+            let product = self.find(key)?;
+            self.products.insert(*key, product);
         }
-        Ok(self.ways[key].as_ref())
+        Ok(self.products[key].as_ref())
     }
 
-    /// The ways that cuBLASLt holds for the best, if it has any.
-    fn find(&self, key: &Key) -> Result<Option<Ways>> {
+    /// The product with the algorithms that cuBLASLt finds, if there are any.
+    fn find(&self, key: &Key) -> Result<Option<PreparedProduct>> {
         let (library, f) = (self.library, &self.library.functions);
         let Product { rows, columns, depth, transposed: [a, b] } = key.product;
         let product = self.product(key.precision, [b, a])?;
@@ -89,7 +89,7 @@ impl Engine {
         let second = self.layout([depth, rows], a)?;
         let to = self.layout([columns, rows], false)?;
         let preference = self.preference(key)?;
-        let (mut results, mut count) = ([Found::default(); MOST_WAYS], 0);
+        let (mut results, mut count) = ([Found::default(); MAX_CANDIDATES], 0);
         // SAFETY: all descriptors are alive; writes as many results at most, and their number.
         let status = unsafe {
             let (handle, desc, wish) = (self.handle.raw, product.raw, preference.raw);
@@ -102,12 +102,13 @@ impl Engine {
         }
         library.check(status, "choice of a way to multiply")?;
         let results = results.iter().take(count as usize).filter(|found| found.state == SUCCESS);
-        let way = |found: &Found| {
+        let candidate = |found: &Found| {
             let Found { algorithm, workspace, .. } = *found;
-            Way { algorithm, workspace, was_tried: false }
+            Candidate { algorithm, workspace, was_tried: false }
         };
-        let found: Vec<Way> = results.map(way).collect();
-        Ok((!found.is_empty()).then_some(Ways { product, first, second, to, found }))
+        let candidates: Vec<Candidate> = results.map(candidate).collect();
+        let prepared = PreparedProduct { product, first, second, to, candidates };
+        Ok((!prepared.candidates.is_empty()).then_some(prepared))
     }
 
     fn product(&self, precision: Precision, transposed: [bool; 2]) -> Result<Descriptor> {
@@ -171,8 +172,8 @@ impl Engine {
     /// Has the GPU multiply.
     ///
     /// # Safety
-    /// A, B and C have the sizes of the product that the way was found for, and the workspace what
-    /// it asks for.
+    /// A, B and C have the sizes of the product that the candidate was found for, and the
+    /// workspace the candidate's.
     pub unsafe fn multiply(
         &self,
         (key, number): (&Key, usize),
@@ -180,8 +181,8 @@ impl Engine {
         workspace: u64,
         stream: *mut c_void,
     ) -> Result<()> {
-        let ways = self.ways[key].as_ref().expect("it was found");
-        let way = &ways.found[number];
+        let prepared = self.products[key].as_ref().expect("it was found");
+        let candidate = &prepared.candidates[number];
         let (one, zero) = (1.0f32, 0.0f32);
         let [one, zero] = [&one, &zero].map(|factor| ptr::from_ref(factor).cast::<c_void>());
         let (a, b, c) = (a as *const c_void, b as *const c_void, c as *mut c_void);
@@ -190,20 +191,20 @@ impl Engine {
         let status = unsafe {
             (self.library.functions.multiply)(
                 self.handle.raw,
-                ways.product.raw,
+                prepared.product.raw,
                 one,
                 b,
-                ways.first.raw,
+                prepared.first.raw,
                 a,
-                ways.second.raw,
+                prepared.second.raw,
                 zero,
                 c,
-                ways.to.raw,
+                prepared.to.raw,
                 c,
-                ways.to.raw,
-                &way.algorithm,
+                prepared.to.raw,
+                &candidate.algorithm,
                 workspace as *mut c_void,
-                way.workspace,
+                candidate.workspace,
                 stream,
             )
         };
