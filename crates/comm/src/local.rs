@@ -187,11 +187,10 @@ impl Comm for Local {
         let number = *number;
         let tag = Tag::of(&collective, number);
         match collective {
-            Collective::AllReduce { x } | Collective::AllGather { block: x, .. } => {
-                let floats = self.copy_out(device, x)?;
-                self.post_to_others(tag, signature, floats);
-            }
-            Collective::Broadcast { x, root } if root == self.rank => {
+            Collective::Broadcast { root, .. } if root != self.rank => {}
+            Collective::AllReduce { x }
+            | Collective::AllGather { block: x, .. }
+            | Collective::Broadcast { x, .. } => {
                 let floats = self.copy_out(device, x)?;
                 self.post_to_others(tag, signature, floats);
             }
@@ -209,7 +208,7 @@ impl Comm for Local {
                 let empty = self.hub.empty();
                 self.post_to_others(tag, signature, empty);
             }
-            Collective::Broadcast { .. } | Collective::Recv { .. } => {}
+            Collective::Recv { .. } => {}
         }
         Ok(Handle { collective, number })
     }
@@ -236,18 +235,14 @@ impl Comm for Local {
                     }?;
                 }
             }
-            Collective::Broadcast { x, root: from } if from != self.rank => {
-                let floats = self.take(from, tag, signature)?;
-                device.upload(x, &floats)?;
-                self.hub.give_back(floats);
-            }
-            Collective::Recv { x, from } => {
+            Collective::Broadcast { root, .. } if root == self.rank => {}
+            Collective::Broadcast { x, root: from } | Collective::Recv { x, from } => {
                 let floats = self.take(from, tag, signature)?;
                 device.upload(x, &floats)?;
                 self.hub.give_back(floats);
             }
             Collective::Barrier => self.take_all(tag, signature)?,
-            Collective::Broadcast { .. } | Collective::Send { .. } => {}
+            Collective::Send { .. } => {}
         }
         self.give_back_all();
         Ok(())
