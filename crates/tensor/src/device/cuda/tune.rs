@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 /// An implementation of an [`Operation`] on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+// Exhaustive: a caller that prints or saves choices must handle every algorithm.
 pub enum GpuAlgorithm {
     /// This program's kernels: `own/128/2`.
     Own {
