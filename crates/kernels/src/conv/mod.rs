@@ -22,43 +22,9 @@ use crate::operands::{
     BackwardInput, BackwardInputSlices, BackwardWeights, BackwardWeightsSlices, Forward,
     ForwardSlices,
 };
-pub use crate::windows::{Pad, WindowGeometry};
+pub use crate::windows::{Algorithm, Pad, WindowGeometry};
 use cpu::bf16;
 use tensor::{Device, Precision, Result, Shape, Slot, Target};
-
-/// The algorithm of a convolution on a CPU in f32. In bf16, and on a GPU, convolutions are direct
-/// (cuDNN aside).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// For each pass the algorithm that is faster, by a rule that depends on the geometry only: few
-    /// images or channels are convolved directly. So an image's output can depend on the number of
-    /// images in the batch.
-    #[default]
-    Fastest,
-    /// Every product of the formula is computed.
-    Direct,
-    /// Winograd's algorithm with fewer multiplications, where stride and window allow: the window
-    /// is square and its side, divided by the stride and rounded up, is 3 or 5. With a stride of
-    /// more than 1 there must be no groups, and the gradient of the input is direct. Elsewhere
-    /// direct.
-    ///
-    /// Errors are larger. With the shapes of AlexNet's conv3, conv2 and conv1 (3 x 3, 5 x 5 and 11
-    /// x 11), relative to the root mean square of the result, in units of 1e-7:
-    ///
-    /// | window | | y | dx | dw |
-    /// |---|---|---:|---:|---:|
-    /// | 3 x 3 | Winograd | 20 | 27 | 2.7 |
-    /// | | direct | 5.9 | 6.3 | 0.9 |
-    /// | 5 x 5 | Winograd | 23 | 39 | 4.8 |
-    /// | | direct | 4.2 | 6.1 | 1.7 |
-    /// | 11 x 11, stride 4 | Winograd | 13 | | 2.3 |
-    /// | | direct | 2.5 | | 0.7 |
-    ///
-    /// These are root mean squares; the largest errors are ten to twenty times as large. A NaN or
-    /// infinity in the input makes all outputs of its tiles NaN, up to six windows away.
-    Winograd,
-}
 
 /// The sizes of a convolution, and its algorithm.
 pub type Geometry = WindowGeometry;
