@@ -3,6 +3,7 @@
 //! * [`Weights`], [`About`]: a trained network in host memory; [`Values`]: a tensor
 //! * [`Input`], [`Mean`]: how pixels become a network's input
 //! * [`tensors`]: the file format
+//! * [`import`]: weights files of other programs
 //! * [`run`]: the names of a run's files, and its latest weights
 //! * [`range`]: valid ranges of settings
 //! * [`Error`]: weights that cannot be read, written or used
@@ -10,6 +11,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod error;
+pub mod import;
 pub mod input;
 pub mod range;
 pub mod run;

@@ -1,0 +1,158 @@
+//! Weights files of other programs, as named tensors.
+//!
+//! A reader for each format ([`Format`]) lists the tensors of a file and reads them one at a time,
+//! so that a file never lies in memory as a whole. Tensors keep the names, the order and the layout
+//! that the file has; fitting them into a network is another module's task.
+
+use crate::{Error, Result};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// A kind of weights file that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// `torch.save` since PyTorch 1.6: a zip archive.
+    PyTorch,
+    /// `torch.save` of PyTorch 0.1.10 to 1.5: a stream of pickles.
+    PyTorchLegacy,
+    /// Safetensors, one file or several with an index.
+    Safetensors,
+    /// Caffe's `NetParameter`.
+    Caffe,
+    /// ONNX's `ModelProto`.
+    Onnx,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::PyTorch => "a PyTorch file",
+            Format::PyTorchLegacy => "a PyTorch file (before version 1.6)",
+            Format::Safetensors => "a safetensors file",
+            Format::Caffe => "a Caffe model",
+            Format::Onnx => "an ONNX model",
+        })
+    }
+}
+
+/// The type of a tensor's elements in a file; they are converted to f32 when they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ElementType {
+    /// IEEE double precision; rounded to f32.
+    F64,
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
+    /// 64-bit integers, such as `num_batches_tracked`; they are listed, and cannot be read.
+    I64,
+}
+
+/// A tensor of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorInfo {
+    /// The name in the file: `features.0.weight`.
+    pub name: String,
+    /// The extents, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The elements' type in the file.
+    pub element: ElementType,
+}
+
+/// An open weights file of another program.
+pub trait TensorFile: Send {
+    /// The format of the file.
+    fn format(&self) -> Format;
+
+    /// All floating-point tensors, and integer ones, in the order of the file.
+    fn tensors(&self) -> &[TensorInfo];
+
+    /// The values of the tensor at `index` of [`tensors`](Self::tensors), row by row.
+    ///
+    /// # Errors
+    /// A sentence without the path, if the file cannot be read or is damaged.
+    fn read(&mut self, index: usize) -> std::result::Result<Vec<f32>, String>;
+}
+
+/// Opens a weights file of another program; its first bytes tell the format, not its name.
+///
+/// # Errors
+/// [`Error::Unusable`] if it cannot be read, is damaged, or is of a format that cannot be read, which
+/// the message names.
+pub fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
+    let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
+    let mut file = File::open(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
+    let start = start_of(&mut file).map_err(|error| unusable(format!("cannot read: {error}")))?;
+    match Detected::of(&start, path) {
+        Detected::Readable(format) => Err(unusable(format!("this is {format}"))),
+        Detected::Other(what) => Err(unusable(format!(
+            "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe or ONNX)"
+        ))),
+    }
+}
+
+/// So many bytes are enough to recognise a format; a tar file has its mark at byte 257.
+const START: u64 = 512;
+
+fn start_of(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    file.take(START).read_to_end(&mut start)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(start)
+}
+
+/// What a file is, by its first bytes.
+#[derive(Debug, PartialEq)]
+enum Detected {
+    Readable(Format),
+    /// In words, with an article: `a Keras HDF5 file`.
+    Other(&'static str),
+}
+
+impl Detected {
+    fn of(start: &[u8], path: &Path) -> Detected {
+        use Detected::{Other, Readable};
+        let ends = |ending: &str| path.to_string_lossy().to_lowercase().ends_with(ending);
+        let has = |text: &[u8]| start.windows(text.len()).any(|window| window == text);
+        // LONG1 of PyTorch's magic number, the first pickle of its old files.
+        const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+        match start {
+            [] => Other("an empty file"),
+            [b'P', b'K', 3, 4, ..] if ends(".npz") => Other("a NumPy archive"),
+            [b'P', b'K', 3, 4, ..] if ends(".keras") => Other("a Keras file"),
+            [b'P', b'K', 3, 4, ..] => Readable(Format::PyTorch),
+            [0x80, _, rest @ ..] if rest.starts_with(MAGIC) => Readable(Format::PyTorchLegacy),
+            [0x80, ..] => Other("a Python pickle that PyTorch did not write"),
+            [0x89, b'H', b'D', b'F', ..] if ends(".mat") => Other("a MATLAB file"),
+            [0x89, b'H', b'D', b'F', ..] => Other("a Keras HDF5 file"),
+            [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Other("a NumPy array"),
+            [b'G', b'G', b'U', b'F', ..] => Other("a GGUF file"),
+            [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Other("a TensorFlow Lite file"),
+            [b'M', b'A', b'T', b'L', b'A', b'B', ..] => Other("a MATLAB file"),
+            [0x1f, 0x8b, ..] => Other("a gzip file"),
+            _ if start.starts_with(b"version https://git-lfs") => {
+                Other("a Git LFS pointer instead of the file (`git lfs pull` fetches it)")
+            }
+            _ if start.get(257..262) == Some(b"ustar") => {
+                Other("a tar file, as PyTorch before 0.1.10 wrote it, or another program")
+            }
+            _ if has(b"<html") || has(b"<!DOCTYPE") => Other("a web page"),
+            [_, _, _, _, _, _, _, 0, b'{', ..] => Readable(Format::Safetensors),
+            [b'{', ..] if ends(".index.json") => Readable(Format::Safetensors),
+            [b'{', ..] => Other("a JSON file"),
+            // ModelProto begins with ir_version, or with a later field if a program leaves that out.
+            _ if ends(".onnx") => Readable(Format::Onnx),
+            [0x08, 1..=20, ..] => Readable(Format::Onnx),
+            // NetParameter begins with its name.
+            _ if ends(".caffemodel") => Readable(Format::Caffe),
+            [0x0a, ..] => Readable(Format::Caffe),
+            _ => Other("of a format that is not known"),
+        }
+    }
+}
