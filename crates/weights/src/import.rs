@@ -4,10 +4,14 @@
 //! so that a file never lies in memory as a whole. Tensors keep the names, the order and the layout
 //! that the file has; fitting them into a network is another module's task.
 
+mod elements;
+mod names;
+mod safetensors;
+mod source;
+
 use crate::{Error, Result};
+use source::Source;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A kind of weights file that can be read.
@@ -52,12 +56,25 @@ pub enum ElementType {
     Bf16,
     /// 64-bit integers, such as `num_batches_tracked`; they are listed, and cannot be read.
     I64,
+    /// 32-bit integers; not read either.
+    I32,
+    /// 16-bit integers; not read either.
+    I16,
+    /// Signed bytes; not read either.
+    I8,
+    /// Bytes; not read either.
+    U8,
+    /// Truth values, a byte each; not read either.
+    Bool,
+    /// Another type, by the name that the format has for it; not read either.
+    Other(&'static str),
 }
 
 /// A tensor of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
-    /// The name in the file: `features.0.weight`.
+    /// The name in the file: `features.0.weight`. What wrappers put before all names of a PyTorch
+    /// or safetensors file (`module.`, `model.`, `_orig_mod.`) is left out.
     pub name: String,
     /// The extents, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
@@ -87,25 +104,20 @@ pub trait TensorFile: Send {
 /// the message names.
 pub fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
     let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
-    let mut file = File::open(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
-    let start = start_of(&mut file).map_err(|error| unusable(format!("cannot read: {error}")))?;
-    match Detected::of(&start, path) {
-        Detected::Readable(format) => Err(unusable(format!("this is {format}"))),
-        Detected::Other(what) => Err(unusable(format!(
+    let source = Source::open(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
+    let start = source.bytes(0, START.min(source.len())).map_err(unusable)?;
+    let file: std::result::Result<Box<dyn TensorFile>, String> = match Detected::of(&start, path) {
+        Detected::Readable(Format::Safetensors) => safetensors::open(source, path),
+        Detected::Readable(format) => Err(format!("this is {format}")),
+        Detected::Other(what) => Err(format!(
             "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe or ONNX)"
-        ))),
-    }
+        )),
+    };
+    file.map_err(unusable)
 }
 
 /// So many bytes are enough to recognise a format; a tar file has its mark at byte 257.
 const START: u64 = 512;
-
-fn start_of(file: &mut File) -> io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    file.take(START).read_to_end(&mut start)?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(start)
-}
 
 /// What a file is, by its first bytes.
 #[derive(Debug, PartialEq)]

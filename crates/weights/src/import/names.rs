@@ -1,0 +1,62 @@
+//! Tensors' names, as PyTorch makes them.
+
+use super::TensorInfo;
+use std::collections::HashSet;
+
+/// What `DataParallel`, training frameworks and `torch.compile` put before every name.
+const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
+
+/// Removes wrappers' prefixes that all names have, and refuses names that occur twice.
+///
+/// # Errors
+/// A sentence that has the name.
+pub(crate) fn unwrap(tensors: &mut [TensorInfo]) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    if let Some(twice) = tensors.iter().find(|tensor| !seen.insert(&tensor.name)) {
+        let name = twice.name.escape_debug();
+        return Err(format!("it has the tensor `{name}` twice; save the weights again"));
+    }
+    drop(seen);
+    let is_before =
+        |prefix: &str, name: &str| name.len() > prefix.len() && name.starts_with(prefix);
+    while let Some(prefix) = WRAPPERS
+        .iter()
+        .find(|prefix| tensors.iter().all(|tensor| is_before(prefix, &tensor.name)))
+        .filter(|_| !tensors.is_empty())
+    {
+        tensors.iter_mut().for_each(|tensor| drop(tensor.name.drain(..prefix.len())));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::ElementType;
+
+    fn unwrapped(names: &[&str]) -> Result<Vec<String>, String> {
+        let tensor = |name: &&str| {
+            let (name, shape) = (name.to_string(), vec![1]);
+            TensorInfo { name, shape, element: ElementType::F32 }
+        };
+        let mut tensors: Vec<TensorInfo> = names.iter().map(tensor).collect();
+        unwrap(&mut tensors)?;
+        Ok(tensors.into_iter().map(|tensor| tensor.name).collect())
+    }
+
+    #[test]
+    fn prefixes_of_all_names_are_removed() {
+        for (names, expected) in [
+            (&["module.a", "module.b"][..], &["a", "b"][..]),
+            (&["model._orig_mod.module.a"], &["a"]),
+            (&["module.a", "b"], &["module.a", "b"]),
+            (&["module.", "module.a"], &["module.", "module.a"]),
+            (&["features.0.weight"], &["features.0.weight"]),
+            (&[], &[]),
+        ] {
+            assert_eq!(unwrapped(names).unwrap(), expected);
+        }
+        let error = unwrapped(&["a", "b", "a"]).unwrap_err();
+        assert!(error.contains("`a` twice"), "{error}");
+    }
+}
