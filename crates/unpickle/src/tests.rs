@@ -206,6 +206,21 @@ fn objects_of_other_libraries_can_be_looked_at() {
 }
 
 #[test]
+fn objects_outside_the_pickle_are_listed() {
+    // An id in protocol 0 is a line of text; in later ones any value. The second is dropped again.
+    let bytes = b"(Pstorage 1\nK\x02Q0K\x03Q\x85t.";
+    let pickle = read(bytes).unwrap();
+    let ids = pickle.persistent().map(|value| value.as_persistent().unwrap());
+    let ids: Vec<_> = ids.map(|id| (id.as_str(), id.as_int())).collect();
+    assert_eq!(ids, [(Some("storage 1"), None), (None, Some(2)), (None, Some(3))]);
+    let items: Vec<_> = pickle.root().items().unwrap().collect();
+    assert_eq!((items.len(), items[0].kind()), (2, "an object outside the pickle"));
+    assert!(items[1].as_persistent().is_none() && read(b"N.").unwrap().persistent().count() == 0);
+    assert_eq!(said(b"Pstorage 1"), "the pickle is cut off at byte 10");
+    assert!(said(b"(Q.").contains("missing from the stack"));
+}
+
+#[test]
 fn cycles_and_deep_nesting_are_refused() {
     assert_eq!(read(b"]q\0h\0a.").unwrap_err(), Error::Cycle);
     assert_eq!(read(b"}q\0K\x01h\0s.").unwrap_err(), Error::Cycle);

@@ -16,6 +16,13 @@ impl<G: Callable> Pickle<'_, G> {
     pub fn root(&self) -> Value<'_, G> {
         Value { arena: &self.arena, id: self.root }
     }
+
+    /// Every object that is kept outside the pickle, in the order in which the pickle names them,
+    /// also where the root does not lead to it; for each, [`Value::as_persistent`] is its id.
+    pub fn persistent(&self) -> impl Iterator<Item = Value<'_, G>> {
+        let all = (0..self.arena.nodes.len()).map(|id| Value { arena: &self.arena, id: id as Id });
+        all.filter(|value| value.as_persistent().is_some())
+    }
 }
 
 /// A value in a pickle. Methods for other types of values return `None`.
