@@ -12,6 +12,7 @@
 //! * [`CountingAllocator`], [`allocations_during`]: test that a step allocates nothing
 //! * [`is_long`], [`cases`]: a sample in ordinary runs, everything in `cargo xtask test --long`
 //! * [`geometry`]: proptest strategies for sizes at which errors show
+//! * [`fuzz`]: fuzz targets without a fuzzer
 //! * [`disk`]: disks that fail, fill up or lose power
 //! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: MATLAB files
 //!
@@ -32,6 +33,7 @@ mod arrays;
 mod compare;
 mod devices;
 pub mod disk;
+pub mod fuzz;
 pub mod geometry;
 pub mod gradient;
 mod long;
