@@ -14,6 +14,9 @@ fuzz/found/TARGET/ and replayed by the ordinary tests. Without cargo-fuzz, rando
 inputs are tried for the same time.
 ";
 
+/// The crates with readers of untrusted files; the targets' tests are in their `tests/fuzzing.rs`.
+const PACKAGES: [&str; 2] = ["data", "weights"];
+
 /// Command-line options.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
@@ -119,7 +122,8 @@ fn without_fuzzer(options: &Options) -> Result<(), ExitCode> {
          nightly`, `cargo install cargo-fuzz`): trying mutations without coverage feedback"
     );
     let mut test = cargo::command();
-    test.args(["test", "--release", "--locked", "--package", "alexnet-data", "--test", "fuzzing"]);
+    test.args(["test", "--release", "--locked", "--test", "fuzzing"]);
+    test.args(PACKAGES.iter().flat_map(|name| ["--package".to_owned(), format!("alexnet-{name}")]));
     test.args(["--", "--nocapture", "--test-threads=1", "--exact"]).args(&options.targets);
     test.env("ALEXNET_FUZZ_SECONDS", options.seconds.to_string()).current_dir(cargo::root());
     cargo::run(&mut test)
@@ -149,7 +153,8 @@ mod tests {
     #[test]
     fn every_target_has_a_test_and_a_corpus() {
         let read = |path: &str| std::fs::read_to_string(cargo::root().join(path)).unwrap();
-        let (tests, manifest) = (read("crates/data/tests/fuzzing.rs"), read("fuzz/Cargo.toml"));
+        let tests = PACKAGES.map(|name| read(&format!("crates/{name}/tests/fuzzing.rs"))).concat();
+        let manifest = read("fuzz/Cargo.toml");
         let names = targets().unwrap();
         assert!(names.len() >= 9, "{names:?}");
         for name in names {

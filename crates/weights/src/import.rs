@@ -6,6 +6,7 @@
 
 mod elements;
 mod names;
+mod pytorch;
 mod safetensors;
 mod source;
 
@@ -105,15 +106,28 @@ pub trait TensorFile: Send {
 pub fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
     let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
     let source = Source::open(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
-    let start = source.bytes(0, START.min(source.len())).map_err(unusable)?;
-    let file: std::result::Result<Box<dyn TensorFile>, String> = match Detected::of(&start, path) {
+    open_source(source, path).map_err(unusable)
+}
+
+/// [`open`] of a file in memory. For fuzzing.
+pub(crate) fn of_bytes(
+    bytes: &[u8],
+    path: &Path,
+) -> std::result::Result<Box<dyn TensorFile>, String> {
+    open_source(Source::memory(bytes), path)
+}
+
+fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn TensorFile>, String> {
+    let start = source.bytes(0, START.min(source.len()))?;
+    match Detected::of(&start, path) {
+        Detected::Readable(Format::PyTorch) => pytorch::open_archive(source),
+        Detected::Readable(Format::PyTorchLegacy) => pytorch::open_stream(source),
         Detected::Readable(Format::Safetensors) => safetensors::open(source, path),
         Detected::Readable(format) => Err(format!("this is {format}")),
         Detected::Other(what) => Err(format!(
             "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe or ONNX)"
         )),
-    };
-    file.map_err(unusable)
+    }
 }
 
 /// So many bytes are enough to recognise a format; a tar file has its mark at byte 257.

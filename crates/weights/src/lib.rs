@@ -11,6 +11,8 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod import;
 pub mod input;
 pub mod range;

@@ -156,7 +156,6 @@ impl Layout {
 
     /// The elements from the first in the file to the last: more than the tensor has if there are
     /// gaps.
-    #[cfg(test)]
     pub(crate) fn span(&self) -> usize {
         self.span
     }

@@ -15,7 +15,6 @@ pub(crate) struct Source {
 #[derive(Debug)]
 enum Bytes {
     File(FileReader),
-    #[cfg(test)]
     Memory(Vec<u8>),
 }
 
@@ -32,7 +31,6 @@ impl Source {
         Ok(Source { bytes: Bytes::File(file.into()), len })
     }
 
-    #[cfg(test)]
     /// A file's contents that are in memory already.
     pub(crate) fn memory(bytes: &[u8]) -> Source {
         Source { len: bytes.len() as u64, bytes: Bytes::Memory(bytes.to_vec()) }
@@ -70,7 +68,6 @@ impl ReaderAt for Source {
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
         match &self.bytes {
             Bytes::File(file) => file.read_at(into, at),
-            #[cfg(test)]
             Bytes::Memory(bytes) => bytes.read_at(into, at),
         }
     }

@@ -1,0 +1,41 @@
+//! What the fuzz targets in `fuzz/` call, and the tests with them: one function for each reader of
+//! other programs' files. Each takes any bytes, must return, and checks what holds for any answer.
+
+use crate::import::of_bytes;
+use std::path::Path;
+
+/// Reads every tensor of a file of `torch.save`, of either form; a zip file also without its
+/// checksums, as a change would not get past them.
+pub fn pytorch(bytes: &[u8]) {
+    read_all(bytes, "weights.pt");
+    const CENTRAL_HEADER: &[u8] = b"PK\x01\x02";
+    let mut unchecked = bytes.to_vec();
+    for at in 0..bytes.len() {
+        if bytes[at..].starts_with(CENTRAL_HEADER)
+            && let Some(checksum) = unchecked.get_mut(at + 16..at + 20)
+        {
+            checksum.fill(0);
+        }
+    }
+    if unchecked != bytes {
+        read_all(&unchecked, "weights.pt");
+    }
+}
+
+/// Reads every tensor of a safetensors file.
+pub fn safetensors(bytes: &[u8]) {
+    read_all(bytes, "weights.safetensors");
+}
+
+fn read_all(bytes: &[u8], name: &str) {
+    let Ok(mut file) = of_bytes(bytes, Path::new(name)) else { return };
+    for index in 0..file.tensors().len() {
+        let Ok(values) = file.read(index) else { continue };
+        let tensor = &file.tensors()[index];
+        assert_eq!(values.len(), tensor.shape.iter().product::<usize>(), "{tensor:?}");
+        assert!(
+            values.len() <= bytes.len(),
+            "{tensor:?} has more elements than the file has bytes"
+        );
+    }
+}
