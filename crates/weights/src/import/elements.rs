@@ -44,6 +44,7 @@ impl ElementType {
 
     /// The error of reading a tensor of another type than a floating-point one.
     pub(crate) fn not_float(self, name: &str) -> String {
+        let name = super::names::shown(name);
         format!("`{name}` holds elements of type {self}, and only floating-point ones are read")
     }
 

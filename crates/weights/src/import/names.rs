@@ -6,6 +6,12 @@ use std::collections::HashSet;
 /// What `DataParallel`, training frameworks and `torch.compile` put before every name.
 const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
 
+/// A name for a message: without control characters, and not of any length.
+pub(crate) fn shown(name: &str) -> String {
+    const MOST: usize = 100;
+    name.escape_debug().take(MOST).collect()
+}
+
 /// Removes wrappers' prefixes that all names have, and refuses names that occur twice.
 ///
 /// # Errors
@@ -13,7 +19,7 @@ const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
 pub(crate) fn unwrap(tensors: &mut [TensorInfo]) -> Result<(), String> {
     let mut seen = HashSet::new();
     if let Some(twice) = tensors.iter().find(|tensor| !seen.insert(&tensor.name)) {
-        let name = twice.name.escape_debug();
+        let name = shown(&twice.name);
         return Err(format!("it has the tensor `{name}` twice; save the weights again"));
     }
     drop(seen);

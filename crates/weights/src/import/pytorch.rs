@@ -15,6 +15,7 @@ mod state;
 mod stream;
 
 use super::elements::Layout;
+use super::names::shown;
 use super::{Format, Source, TensorFile, TensorInfo, names};
 use globals::Global;
 use rawzip::Crc32;
@@ -84,8 +85,7 @@ impl PyTorchFile {
     ) -> Result<PyTorchFile, String> {
         let (mut tensors, mut places) = (Vec::new(), Vec::new());
         for tensor in described {
-            let wrong =
-                |reason| format!("the tensor `{}` has {reason}", tensor.name.escape_debug());
+            let wrong = |reason| format!("the tensor `{}` has {reason}", shown(&tensor.name));
             places.push(place(&tensor, storages).map_err(wrong)?);
             let Described { name, shape, element, .. } = tensor;
             tensors.push(TensorInfo { name, shape, element });
@@ -139,7 +139,7 @@ impl TensorFile for PyTorchFile {
 /// Where a tensor's elements lie, all of them in its storage.
 fn place(tensor: &Described, storages: &Storages) -> Result<Place, String> {
     let Some(&storage) = storages.get(&tensor.storage) else {
-        let key = tensor.storage.escape_debug();
+        let key = shown(&tensor.storage);
         return Err(format!("its elements in storage {key}, which the file lacks: it is damaged"));
     };
     let layout = Layout::strided(&tensor.shape, &tensor.strides)?;
@@ -180,3 +180,6 @@ fn refused(error: unpickle::Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

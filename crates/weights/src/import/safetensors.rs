@@ -4,6 +4,7 @@
 //! read from their places, so that the file is neither mapped nor held.
 
 use super::elements::Layout;
+use super::names::shown;
 use super::{ElementType, Format, Source, TensorFile, TensorInfo, names};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
@@ -17,7 +18,7 @@ use std::path::Path;
 const LENGTH: u64 = 8;
 
 /// A header or an index is no longer: some hundred thousand tensors.
-const LONGEST_HEADER: u64 = 16 << 20;
+const LONGEST_HEADER: u64 = 8 << 20;
 
 /// The files of an index, at most; all are open at one time.
 const MOST_PARTS: usize = 256;
@@ -62,7 +63,7 @@ impl SafetensorsFile {
             let (begin, header) = header(&source)?;
             for name in wanted.unwrap_or_else(|| header.offset_keys()) {
                 let Some(tensor) = header.info(&name) else {
-                    let name = name.escape_debug();
+                    let name = shown(&name);
                     return Err(format!("it has no tensor `{name}`, which the index expects"));
                 };
                 let (element, shape) = (element(tensor.dtype), tensor.shape.clone());
@@ -91,7 +92,7 @@ impl SafetensorsFile {
         }
         let mut file = SafetensorsFile::of_parts([])?;
         for (name, tensors) in wanted {
-            let shown = name.escape_debug();
+            let shown = shown(&name);
             if name.contains(['/', '\\', '\0']) || !name.to_lowercase().ends_with(".safetensors") {
                 return Err(format!(
                     "the index names `{shown}`, which is no safetensors file beside it"
@@ -197,7 +198,7 @@ impl<T> Entries<T> {
     fn check_unique(&self) -> Result<(), String> {
         let mut seen = HashSet::new();
         match self.0.iter().find(|(name, _)| !seen.insert(name)) {
-            Some((name, _)) => Err(format!("it names `{}` twice", name.escape_debug())),
+            Some((name, _)) => Err(format!("it names `{}` twice", shown(name))),
             None => Ok(()),
         }
     }

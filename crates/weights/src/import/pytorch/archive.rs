@@ -3,11 +3,13 @@
 use super::state::{Described, tensors};
 use super::{Global, LIMITS, LONGEST_PICKLE, Storage, Storages, refused};
 use crate::import::Source;
+use crate::import::names::shown;
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipLocator, crc32};
 use std::collections::HashMap;
 
-/// The entries of an archive, at most.
+/// The entries of an archive, and the bytes of a name, at most.
 const MOST_ENTRIES: usize = 1 << 16;
+const LONGEST_NAME: usize = 1024;
 
 /// Reads the pickle of an archive, and where its storages lie.
 ///
@@ -31,7 +33,7 @@ pub(super) fn read(source: &Source) -> Result<(Vec<Described>, Storages), String
         _ => Err(format!(
             "its entry {} is compressed or encrypted, which `torch.save` does not do; unpack the \
              archive and pack it with `zip -0 -r`",
-            name.escape_debug()
+            shown(name)
         )),
     };
     if contains("constants.pkl") {
@@ -84,7 +86,7 @@ fn entries(source: &Source) -> Result<HashMap<String, Option<Storage>>, String> 
         if entry.is_dir() || name.ends_with('/') {
             continue;
         }
-        let shown = name.escape_debug();
+        let shown = shown(&name);
         let place = archive.get_entry(entry.wayfinder()).map_err(damaged)?;
         let (at, end) = place.compressed_data_range();
         let is_plain = entry.compression_method() == CompressionMethod::STORE
@@ -96,8 +98,11 @@ fn entries(source: &Source) -> Result<HashMap<String, Option<Storage>>, String> 
                 "a damaged zip file: {shown} lies beyond its end; download it again"
             ));
         }
-        if entries.len() >= MOST_ENTRIES {
-            return Err(format!("a zip file of more than {MOST_ENTRIES} entries"));
+        if entries.len() >= MOST_ENTRIES || name.len() > LONGEST_NAME {
+            return Err(format!(
+                "a zip file of more than {MOST_ENTRIES} entries, or of names of more than \
+                 {LONGEST_NAME} bytes, as `torch.save` writes none"
+            ));
         }
         // `torch.serialization.set_crc32_options(False)` writes zeros.
         let crc32 = Some(entry.crc32()).filter(|&sum| sum != 0);

@@ -2,10 +2,17 @@
 
 use super::Global;
 use crate::import::ElementType;
+use crate::import::names::shown;
 use unpickle::{Call, Pickle, Value};
 
 /// Where a checkpoint has its state dict, the most usual first.
 const STATE_DICTS: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "weights"];
+
+/// Tensors, dimensions of one, and bytes of a name or key, at most: a pickle can repeat a value at
+/// the price of two bytes.
+const MOST_TENSORS: usize = 1 << 14;
+const MOST_DIMS: usize = 8;
+const LONGEST_NAME: usize = 512;
 
 /// A tensor as the pickle describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +51,8 @@ impl StorageId {
         let id = value.as_persistent().and_then(Value::as_tuple).ok_or_else(wrong)?;
         let (&[kind, class, key, _, len], rest) = id.split_first_chunk::<5>().ok_or_else(wrong)?;
         let class = class.as_global().filter(|_| kind.as_str() == Some("storage"));
-        let (Some(Global::Storage(element)), Some(key)) = (class, key.as_str()) else {
+        let key = key.as_str().filter(|key| key.len() <= LONGEST_NAME);
+        let (Some(Global::Storage(element)), Some(key)) = (class, key) else {
             return Err(wrong());
         };
         let part = rest.first().and_then(|part| part.as_tuple());
@@ -63,10 +71,9 @@ impl StorageId {
 /// A sentence, if there is none or a tensor is described in an unknown way.
 pub(super) fn tensors(pickle: &Pickle<'_, Global>) -> Result<Vec<Described>, String> {
     let root = pickle.root();
-    let entries = entries(root).unwrap_or_default();
     let named = STATE_DICTS.iter().filter_map(|&key| {
-        let entry = entries.iter().rfind(|(name, _)| name.as_str() == Some(key));
-        entry.map(|&(_, value)| value)
+        let found = entries(root).filter(|(name, _)| name.as_str() == Some(key)).last();
+        found.map(|(_, value)| value)
     });
     for value in named.chain([root]) {
         let tensors = tensors_of(value)?;
@@ -78,8 +85,8 @@ pub(super) fn tensors(pickle: &Pickle<'_, Global>) -> Result<Vec<Described>, Str
     if rebuilt(root).is_some() {
         return Err(format!("it holds one tensor without a name; {remedy}"));
     }
-    let names = entries.iter().filter_map(|(name, _)| name.as_str()).take(8);
-    let names: Vec<String> = names.map(|name| format!("`{}`", name.escape_debug())).collect();
+    let names = entries(root).filter_map(|(name, _)| name.as_str()).take(8);
+    let names: Vec<String> = names.map(|name| format!("`{}`", shown(name))).collect();
     let found = if names.is_empty() { root.kind().to_owned() } else { names.join(", ") };
     let places = STATE_DICTS.map(|key| format!("`{key}`")).join(", ");
     Err(format!("it has no tensors by name, nor under {places} (it has {found}); {remedy}"))
@@ -88,30 +95,33 @@ pub(super) fn tensors(pickle: &Pickle<'_, Global>) -> Result<Vec<Described>, Str
 /// The tensors that are direct entries of a dictionary; entries of other kinds are passed.
 fn tensors_of(value: Value<'_, Global>) -> Result<Vec<Described>, String> {
     let mut tensors = Vec::new();
-    for (name, value) in entries(value).unwrap_or_default() {
+    for (name, value) in entries(value) {
         let (Some(name), Some(call)) = (name.as_str(), rebuilt(value)) else { continue };
+        if tensors.len() >= MOST_TENSORS || name.len() > LONGEST_NAME {
+            return Err(format!(
+                "it has more than {MOST_TENSORS} tensors, or a name of more than {LONGEST_NAME} \
+                 bytes; save the parameters of one network"
+            ));
+        }
         let tensor = described(name, &call);
-        let wrong = |reason| format!("the tensor `{}`: {reason}", name.escape_debug());
-        tensors.push(tensor.map_err(wrong)?);
+        tensors.push(tensor.map_err(|reason| format!("the tensor `{}`: {reason}", shown(name)))?);
     }
     Ok(tensors)
 }
 
-type Entries<'p> = Vec<(Value<'p, Global>, Value<'p, Global>)>;
-
-/// The entries of a dictionary of any class.
-fn entries(value: Value<'_, Global>) -> Option<Entries<'_>> {
-    if let Some(pairs) = value.pairs() {
-        return Some(pairs.collect());
-    }
-    let call = value.as_call().filter(|call| call.callable == Global::Mapping)?;
+/// The entries of a dictionary of any class; none of another value.
+fn entries(
+    value: Value<'_, Global>,
+) -> impl Iterator<Item = (Value<'_, Global>, Value<'_, Global>)> {
+    let call = value.as_call().filter(|call| call.callable == Global::Mapping);
     // Python 2 passes the entries of an `OrderedDict` as an argument.
-    let first = call.args.items().and_then(|mut args| args.next());
-    let passed = first.and_then(Value::items).into_iter().flatten().filter_map(|pair| {
+    let args = call.as_ref().and_then(|call| call.args.items()?.next()?.items());
+    let passed = args.into_iter().flatten().filter_map(|pair| {
         let mut pair = pair.items()?;
         Some((pair.next()?, pair.next()?))
     });
-    Some(passed.chain(call.pairs()).collect())
+    let set: Vec<_> = call.iter().flat_map(|call| call.pairs()).collect();
+    value.pairs().into_iter().flatten().chain(passed).chain(set)
 }
 
 /// The call that makes a tensor, if the value is one.
@@ -179,8 +189,7 @@ fn size(value: Value<'_, Global>) -> Result<usize, String> {
 }
 
 fn sizes(value: Value<'_, Global>) -> Result<Vec<usize>, String> {
-    /// Dimensions of a tensor, at most; PyTorch has 64, too.
-    const MOST: usize = 64;
-    let sizes = value.items().filter(|sizes| sizes.len() <= MOST);
-    sizes.ok_or_else(|| "a shape that is no tuple".to_owned())?.map(size).collect()
+    let sizes = value.items().filter(|sizes| sizes.len() <= MOST_DIMS);
+    let wrong = || format!("a shape that is no tuple, or has more than {MOST_DIMS} dimensions");
+    sizes.ok_or_else(wrong)?.map(size).collect()
 }

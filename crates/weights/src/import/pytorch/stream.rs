@@ -7,6 +7,7 @@
 use super::state::{Described, StorageId, tensors};
 use super::{Global, LIMITS, LONGEST_PICKLE, Storage, Storages, refused};
 use crate::import::Source;
+use crate::import::names::shown;
 use std::collections::HashMap;
 use unpickle::{Error, Pickle, load_prefix};
 
@@ -118,7 +119,7 @@ fn storages(source: &Source, parsed: &Parsed) -> Result<Storages, String> {
         let bytes = u64::try_from(len).ok().filter(|&len| len == id.len as u64);
         let bytes = bytes.and_then(|len| len.checked_mul(id.element_bytes() as u64));
         let Some(bytes) = bytes else {
-            let (key, expected) = (id.key.escape_debug(), id.len);
+            let (key, expected) = (shown(&id.key), id.len);
             return Err(format!(
                 "a storage ({key}) of {len} elements where {expected} are expected: it is \
                  damaged; download it again"
