@@ -4,11 +4,17 @@
 //! so that a file never lies in memory as a whole. Tensors keep the names, the order and the layout
 //! that the file has; fitting them into a network is another module's task.
 
+mod caffe;
 mod elements;
+mod mean;
 mod names;
+mod onnx;
+mod protobuf;
 mod pytorch;
 mod safetensors;
 mod source;
+
+pub use mean::read_mean;
 
 use crate::{Error, Result};
 use source::Source;
@@ -123,7 +129,9 @@ fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn Tenso
         Detected::Readable(Format::PyTorch) => pytorch::open_archive(source),
         Detected::Readable(Format::PyTorchLegacy) => pytorch::open_stream(source),
         Detected::Readable(Format::Safetensors) => safetensors::open(source, path),
-        Detected::Readable(format) => Err(format!("this is {format}")),
+        Detected::Readable(format @ (Format::Caffe | Format::Onnx)) => {
+            protobuf::open(&source, path, format)
+        }
         Detected::Other(what) => Err(format!(
             "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe or ONNX)"
         )),

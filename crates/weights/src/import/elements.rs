@@ -49,7 +49,7 @@ impl ElementType {
     }
 
     /// An element's value from the first of `bytes`, which are little-endian.
-    fn value(self, bytes: &[u8]) -> f32 {
+    pub(crate) fn value(self, bytes: &[u8]) -> f32 {
         match (self, bytes) {
             (ElementType::F32, &[a, b, c, d, ..]) => f32::from_le_bytes([a, b, c, d]),
             (ElementType::F16, &[a, b, ..]) => f16_to_f32(u16::from_le_bytes([a, b])),
