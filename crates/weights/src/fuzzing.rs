@@ -1,7 +1,7 @@
 //! What the fuzz targets in `fuzz/` call, and the tests with them: one function for each reader of
 //! other programs' files. Each takes any bytes, must return, and checks what holds for any answer.
 
-use crate::import::of_bytes;
+use crate::import::{mean_of_bytes, of_bytes};
 use std::path::Path;
 
 /// Reads every tensor of a file of `torch.save`, of either form; a zip file also without its
@@ -25,6 +25,24 @@ pub fn pytorch(bytes: &[u8]) {
 /// Reads every tensor of a safetensors file.
 pub fn safetensors(bytes: &[u8]) {
     read_all(bytes, "weights.safetensors");
+}
+
+/// Reads every tensor of a Caffe model, and the bytes as a mean.
+pub fn caffe(bytes: &[u8]) {
+    read_all(bytes, "weights.caffemodel");
+    mean(bytes);
+}
+
+/// Reads a mean image, Caffe's or NumPy's.
+pub fn mean(bytes: &[u8]) {
+    if let Ok(mean) = mean_of_bytes(bytes) {
+        assert_eq!(mean.values.len(), mean.shape.iter().product::<usize>(), "{:?}", mean.shape);
+    }
+}
+
+/// Reads every tensor of an ONNX model in a folder that does not exist, so without other files.
+pub fn onnx(bytes: &[u8]) {
+    read_all(bytes, "nowhere/weights.onnx");
 }
 
 fn read_all(bytes: &[u8], name: &str) {

@@ -1,8 +1,18 @@
 //! Weights files of other programs, as named tensors.
 //!
-//! A reader for each format ([`Format`]) lists the tensors of a file and reads them one at a time,
-//! so that a file never lies in memory as a whole. Tensors keep the names, the order and the layout
-//! that the file has; fitting them into a network is another module's task.
+//! A reader for each format ([`Format`]) lists the tensors of a file and reads them one at a time.
+//! Only a file of Caffe or ONNX, which is one protobuf message, lies in memory as a whole. Tensors
+//! keep the names, the order and the layout that the file has, but for matrices of ONNX, which
+//! become `[out, in]`; fitting them into a network is another module's task.
+//!
+//! Caffe's tensors are named after layer and blob: `conv1.weight`, `conv1.bias`, `conv1.2`; those of
+//! a BatchNorm layer `bn1.mean`, `bn1.variance` (both to be divided by `bn1.scale_factor`). Its first
+//! filters take blue, green, red, and so does its mean image ([`read_mean`]).
+//!
+//! ONNX's are the graph's initializers: first those of Conv, Gemm, MatMul (with the Add after it) and
+//! BatchNormalization in the order of the nodes, then the others. Weights of a MatMul, and of a Gemm
+//! without `transB`, are transposed, biases are vectors, and a Gemm's `alpha` and `beta` are
+//! multiplied into both. Data in other files must be in the model's own folder.
 
 mod caffe;
 mod elements;
@@ -14,12 +24,13 @@ mod pytorch;
 mod safetensors;
 mod source;
 
-pub use mean::read_mean;
-
 use crate::{Error, Result};
 use source::Source;
 use std::fmt;
 use std::path::Path;
+
+pub(crate) use mean::of_bytes as mean_of_bytes;
+pub use mean::read_mean;
 
 /// A kind of weights file that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

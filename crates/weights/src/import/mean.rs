@@ -22,8 +22,12 @@ pub fn read_mean(path: &Path) -> Result<Values> {
     mean.map_err(|reason| Error::Unusable { path: path.into(), reason })
 }
 
-/// The mean in a file's bytes.
-pub(super) fn from_bytes(bytes: &Bytes) -> std::result::Result<Values, String> {
+/// The mean in a file's bytes. For fuzzing.
+pub(crate) fn of_bytes(bytes: &[u8]) -> std::result::Result<Values, String> {
+    from_bytes(&Bytes::copy_from_slice(bytes))
+}
+
+fn from_bytes(bytes: &Bytes) -> std::result::Result<Values, String> {
     let mut mean = if bytes.starts_with(MAGIC) { npy(bytes)? } else { binaryproto(bytes)? };
     if let [1, _, _, _] = mean.shape[..] {
         mean.shape.remove(0);

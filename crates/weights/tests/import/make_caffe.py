@@ -6,11 +6,12 @@
 Caffe itself is hard to install today. So the messages are declared here, with the names and numbers
 of the fields in BVLC's src/caffe/proto/caffe.proto, and written by Google's protobuf library, as
 Caffe does. OpenCV's dnn module, which reads Caffe's files, loads v1 and v2 with check_caffe.py.
+
+Made with protobuf 7.36 and NumPy 2.4.
 """
 
 import json
 import pathlib
-import struct
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory

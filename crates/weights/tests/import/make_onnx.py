@@ -5,6 +5,8 @@
 
 Networks with the layers of torchvision's, in small, are exported by both exporters of PyTorch; their
 expected tensors are the networks' own. What PyTorch does not write, `onnx.helper` does.
+
+Made with PyTorch 2.15, ONNX 1.23 and ONNX Runtime 1.32.
 """
 
 import json
