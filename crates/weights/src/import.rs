@@ -16,6 +16,7 @@
 
 mod caffe;
 mod elements;
+mod guess;
 mod mean;
 mod names;
 mod onnx;
@@ -141,7 +142,7 @@ fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn Tenso
         Detected::Readable(Format::PyTorchLegacy) => pytorch::open_stream(source),
         Detected::Readable(Format::Safetensors) => safetensors::open(source, path),
         Detected::Readable(format @ (Format::Caffe | Format::Onnx)) => {
-            protobuf::open(&source, path, format)
+            guess::open(&source, path, format)
         }
         Detected::Other(what) => Err(format!(
             "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe or ONNX)"
