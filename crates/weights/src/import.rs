@@ -25,6 +25,8 @@ mod pytorch;
 mod safetensors;
 mod source;
 
+pub mod fit;
+
 use crate::{Error, Result};
 use source::Source;
 use std::fmt;

@@ -1,0 +1,368 @@
+//! Fits the tensors of another program's file into a network.
+//!
+//! Layers are paired by the shapes of all their parameters, and those with equal shapes in their
+//! order: that of the file, or of their names where a format sorts tensors. Other programs store
+//! filters as `[filters, channels, height, width]` and flatten maps in that order; here channels
+//! come last, so filters and the columns of the first linear layer are transposed.
+
+use super::{ElementType, Format, TensorFile, TensorInfo};
+use crate::Values;
+use layers::{Role, Spec};
+use std::cmp::Ordering;
+use std::fmt::Write;
+
+/// A network whose parameters a file has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// The network, with as many classes as the file has.
+    pub spec: Spec,
+    /// For each parameter of the network, in its order: name, shape and the tensor's index.
+    parameters: Vec<Source>,
+}
+
+/// Where a parameter of the network comes from.
+#[derive(Clone, Debug, PartialEq)]
+struct Source {
+    name: String,
+    shape: Vec<usize>,
+    /// Among the tensors of the file.
+    tensor: usize,
+    layout: Layout,
+}
+
+/// How a tensor's elements are brought into this program's order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    /// They are in that order.
+    Same,
+    /// `[outer, channels, area]` becomes `[outer, area, channels]`; with `reversed` channels in the
+    /// opposite order: blue, green, red become red, green, blue.
+    ChannelsLast { outer: usize, channels: usize, area: usize, reversed: bool },
+}
+
+/// A layer's parameters in the file: those of one name up to its last dot.
+struct Group<'a> {
+    name: &'a str,
+    /// Indices of tensors with what each is.
+    tensors: Vec<(Role, usize)>,
+}
+
+/// A layer of a network as another program stores it.
+struct Layer {
+    name: String,
+    parameters: Vec<Expected>,
+}
+
+struct Expected {
+    name: String,
+    role: Role,
+    /// This program's shape.
+    shape: Vec<usize>,
+    /// The other program's.
+    foreign: Vec<usize>,
+    layout: Layout,
+}
+
+impl Fitted {
+    /// Fits the tensors of `file` into `spec`, whose number of classes gives way to the file's.
+    ///
+    /// # Errors
+    /// A table of all layers with both shapes, if they do not fit; or what is wrong with `spec`.
+    pub fn new(file: &dyn TensorFile, spec: &Spec) -> Result<Fitted, String> {
+        let groups = groups(file);
+        let reversed = file.format() == Format::Caffe;
+        let layers = layers(spec, reversed)?;
+        let Some(paired) = pair(file.tensors(), &groups, &layers) else {
+            return Err(mismatch(file, &groups, spec, &layers));
+        };
+        let outputs = match (layers.last(), paired.last()) {
+            (Some(layer), Some(group)) => {
+                let weight = find(group, layer.parameters[0].role).expect("a pair has its weight");
+                file.tensors()[weight].shape[0]
+            }
+            _ => return Err(format!("`{}` has no parameters", spec.name)),
+        };
+        let spec = spec.clone().with_classes(outputs).map_err(|error| error.to_string())?;
+        let layers = self::layers(&spec, reversed)?;
+        let parameters = layers.into_iter().zip(&paired).flat_map(|(layer, group)| {
+            layer.parameters.into_iter().map(move |expected| Source {
+                tensor: find(group, expected.role).expect("a pair has all its parameters"),
+                name: expected.name,
+                shape: expected.shape,
+                layout: expected.layout,
+            })
+        });
+        Ok(Fitted { parameters: parameters.collect(), spec })
+    }
+
+    /// Those of `candidates` that `file` fits into.
+    ///
+    /// # Errors
+    /// If there are none, what differs from the one that most layers fit.
+    pub fn among(file: &dyn TensorFile, candidates: &[Spec]) -> Result<Vec<Fitted>, String> {
+        let all: Vec<_> = candidates.iter().map(|spec| Fitted::new(file, spec)).collect();
+        let fitted: Vec<Fitted> = all.iter().flatten().cloned().collect();
+        if !fitted.is_empty() {
+            return Ok(fitted);
+        }
+        let groups = groups(file);
+        let common = |spec: &Spec| {
+            let layers = layers(spec, false).unwrap_or_default();
+            let fits = |layer: &Layer| groups.iter().any(|g| layer.fits(file.tensors(), g, false));
+            layers.iter().filter(|layer| fits(layer)).count()
+        };
+        let nearest = candidates.iter().zip(all).max_by_key(|(spec, _)| common(spec));
+        match nearest {
+            Some((_, Err(reason))) => Err(reason),
+            _ => Err("there is no network to compare its tensors with".to_string()),
+        }
+    }
+
+    /// Reads the parameters, in this program's names and layout.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged.
+    pub fn read(&self, file: &mut dyn TensorFile) -> Result<Vec<(String, Values)>, String> {
+        let read = |source: &Source| {
+            let values = source.layout.apply(file.read(source.tensor)?);
+            Ok((source.name.clone(), Values { shape: source.shape.clone(), values }))
+        };
+        self.parameters.iter().map(read).collect()
+    }
+}
+
+impl Layout {
+    fn of(outer: usize, channels: usize, area: usize, reversed: bool) -> Layout {
+        if channels == 1 || area == 1 && !reversed {
+            Layout::Same
+        } else {
+            Layout::ChannelsLast { outer, channels, area, reversed }
+        }
+    }
+
+    fn apply(self, values: Vec<f32>) -> Vec<f32> {
+        let Layout::ChannelsLast { outer, channels, area, reversed } = self else { return values };
+        assert_eq!(
+            values.len(),
+            outer * channels * area,
+            "a tensor of another size than its shape"
+        );
+        let mut out = Vec::with_capacity(values.len());
+        for block in values.chunks_exact(channels * area) {
+            for at in 0..area {
+                let channel =
+                    |c: usize| block[if reversed { channels - 1 - c } else { c } * area + at];
+                out.extend((0..channels).map(channel));
+            }
+        }
+        out
+    }
+}
+
+impl Layer {
+    /// Whether a group has these parameters and no others; the last layer may have any number of
+    /// outputs.
+    fn fits(&self, tensors: &[TensorInfo], group: &Group<'_>, is_last: bool) -> bool {
+        let any = |shape: &[usize]| shape.get(1..).map(<[usize]>::to_vec);
+        group.tensors.len() == self.parameters.len()
+            && self.parameters.iter().all(|expected| {
+                let Some(tensor) = find(group, expected.role) else { return false };
+                let shape = squeezed(&tensors[tensor].shape, expected);
+                if is_last {
+                    any(&shape) == any(&expected.foreign)
+                } else {
+                    shape == expected.foreign
+                }
+            })
+    }
+}
+
+/// The shape of a tensor; `[outputs, channels, height, width]` of a linear layer that is stored as a
+/// convolution over all of its input becomes `[outputs, inputs]`.
+fn squeezed(shape: &[usize], expected: &Expected) -> Vec<usize> {
+    match shape {
+        [outputs, rest @ ..] if expected.foreign.len() == 2 && rest.len() == 3 => {
+            vec![*outputs, rest.iter().product()]
+        }
+        shape => shape.to_vec(),
+    }
+}
+
+fn find(group: &Group<'_>, role: Role) -> Option<usize> {
+    group.tensors.iter().find(|(own, _)| *own == role).map(|(_, tensor)| *tensor)
+}
+
+/// Pairs each layer with the first group of its shapes that is left; `None` if some are left over.
+fn pair<'a, 'b>(
+    tensors: &[TensorInfo],
+    groups: &'b [Group<'a>],
+    layers: &[Layer],
+) -> Option<Vec<&'b Group<'a>>> {
+    let mut left: Vec<&Group<'_>> = groups.iter().collect();
+    let (last, others) = layers.split_last()?;
+    let mut take = |layer: &Layer, is_last| {
+        let at = left.iter().position(|group| layer.fits(tensors, group, is_last))?;
+        Some(left.remove(at))
+    };
+    let mut paired: Vec<_> =
+        others.iter().map(|layer| take(layer, false)).collect::<Option<_>>()?;
+    paired.push(take(last, true)?);
+    left.is_empty().then_some(paired)
+}
+
+/// The layers of a network that have parameters.
+fn layers(spec: &Spec, reversed: bool) -> Result<Vec<Layer>, String> {
+    let table = spec.describe().map_err(|error| error.to_string())?;
+    let shapes = spec.parameter_shapes().map_err(|error| error.to_string())?;
+    let mut layers: Vec<Layer> = Vec::new();
+    for (name, shape) in shapes {
+        let (layer, _) = name.rsplit_once('.').unwrap_or((&name, ""));
+        let role = Role::of(&name);
+        if layers.last().is_none_or(|last| last.name != layer) {
+            layers.push(Layer { name: layer.to_string(), parameters: Vec::new() });
+        }
+        let is_first = layers.len() == 1;
+        let shape = shape.dims().to_vec();
+        let (foreign, layout) = match shape[..] {
+            [filters, height, width, channels] => (
+                vec![filters, channels, height, width],
+                Layout::of(filters, channels, height * width, reversed && is_first),
+            ),
+            [outputs, inputs] => {
+                let (channels, area) = input_of(&table, layer, spec);
+                let layout = Layout::of(outputs, channels, area, reversed && is_first);
+                (vec![outputs, inputs], layout)
+            }
+            _ => (shape.clone(), Layout::Same),
+        };
+        let own = Expected { name: name.clone(), role, shape, foreign, layout };
+        layers.last_mut().expect("one was pushed").parameters.push(own);
+    }
+    Ok(layers)
+}
+
+/// Channels and pixels of what enters a row.
+fn input_of(table: &[layers::RowInfo], layer: &str, spec: &Spec) -> (usize, usize) {
+    let at = table.iter().position(|row| row.name == layer).unwrap_or(0);
+    let shape = match at.checked_sub(1) {
+        Some(below) => table[below].output.dims().to_vec(),
+        None => spec.input.to_vec(),
+    };
+    match shape[..] {
+        [height, width, channels] => (channels, height * width),
+        _ => (shape.iter().product(), 1),
+    }
+}
+
+/// The floating-point tensors of a file by layers, in their order.
+fn groups(file: &dyn TensorFile) -> Vec<Group<'_>> {
+    // Integers are counts, such as `num_batches_tracked`.
+    let is_float = |(_, tensor): &(usize, &TensorInfo)| tensor.element != ElementType::I64;
+    let tensors: Vec<_> = file.tensors().iter().enumerate().filter(is_float).collect();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let split = |tensor: &'_ TensorInfo| tensor.name.rsplit_once('.').map(|(layer, _)| layer.len());
+    let suffix = |tensor: &'_ TensorInfo| tensor.name[split(tensor).unwrap_or(0)..].to_string();
+    if !tensors.iter().all(|(_, tensor)| role(&suffix(tensor), false).is_some()) {
+        tensors.iter().for_each(|&(index, tensor)| add_in_order(&mut groups, tensor, index));
+        return groups;
+    }
+    for (index, tensor) in tensors {
+        let layer = &tensor.name[..split(tensor).unwrap_or(0)];
+        match groups.iter_mut().find(|group| group.name == layer) {
+            Some(group) => group.tensors.push((Role::Weight, index)),
+            None => groups.push(Group { name: layer, tensors: vec![(Role::Weight, index)] }),
+        }
+    }
+    for Group { tensors, .. } in &mut groups {
+        let has_vectors_only = tensors.iter().all(|(_, at)| file.tensors()[*at].shape.len() == 1);
+        let is_slope = has_vectors_only && tensors.len() == 1;
+        for (own, index) in tensors {
+            let suffix = suffix(&file.tensors()[*index]);
+            *own = role(&suffix, has_vectors_only).expect("every suffix is known here");
+            if is_slope {
+                *own = Role::Slope;
+            }
+        }
+    }
+    if file.format() == Format::Safetensors {
+        groups.sort_by(|a, b| natural(a.name, b.name));
+    }
+    groups
+}
+
+/// What a parameter is, by the end of its name; a layer with vectors only is a normalisation.
+fn role(suffix: &str, is_norm: bool) -> Option<Role> {
+    Some(match suffix {
+        ".weight" if is_norm => Role::Scale,
+        ".bias" if is_norm => Role::Shift,
+        ".weight" => Role::Weight,
+        ".bias" => Role::Bias,
+        ".running_mean" => Role::Mean,
+        ".running_var" => Role::Variance,
+        _ => return None,
+    })
+}
+
+/// Without names to go by, a tensor of several dimensions begins a layer, and vectors follow: one
+/// bias, or the four of a batch normalisation.
+fn add_in_order<'a>(groups: &mut Vec<Group<'a>>, tensor: &'a TensorInfo, index: usize) {
+    const NORM: [Role; 4] = [Role::Scale, Role::Shift, Role::Mean, Role::Variance];
+    let new = |role| Group { name: &tensor.name, tensors: vec![(role, index)] };
+    if tensor.shape.len() > 1 {
+        return groups.push(new(Role::Weight));
+    }
+    match groups.last_mut() {
+        Some(Group { tensors, .. }) if tensors[0].0 == Role::Weight && tensors.len() == 1 => {
+            tensors.push((Role::Bias, index));
+        }
+        Some(Group { tensors, .. }) if tensors[0].0 == Role::Scale && tensors.len() < 4 => {
+            tensors.push((NORM[tensors.len()], index));
+        }
+        _ => groups.push(new(Role::Scale)),
+    }
+}
+
+/// Compares names with the numbers in them as numbers: `features.3` before `features.10`.
+fn natural(a: &str, b: &str) -> Ordering {
+    let key = |name: &str| -> Vec<(u64, String)> {
+        let part = |part: &str| (part.parse().unwrap_or(u64::MAX), part.to_string());
+        name.split(['.', '_']).map(part).collect()
+    };
+    key(a).cmp(&key(b))
+}
+
+/// All layers of a network beside those of the file.
+fn mismatch(file: &dyn TensorFile, groups: &[Group<'_>], spec: &Spec, layers: &[Layer]) -> String {
+    let tensors = file.tensors();
+    let mut text = format!(
+        "its {} layers do not fit `{}`, which has {}:\n",
+        groups.len(),
+        spec.name,
+        layers.len()
+    );
+    let shapes = |all: Vec<&[usize]>| {
+        let each: Vec<String> = all.iter().map(|shape| format!("{shape:?}")).collect();
+        each.join(" ")
+    };
+    let _ = writeln!(text, "  {:<28} {:<28} in the file", "layer", "the network");
+    for at in 0..layers.len().max(groups.len()) {
+        let (layer, group) = (layers.get(at), groups.get(at));
+        let ours = layer.map_or(String::new(), |layer| {
+            shapes(layer.parameters.iter().map(|expected| &expected.foreign[..]).collect())
+        });
+        let theirs = group.map_or(String::new(), |group| {
+            let all = group.tensors.iter().map(|(_, index)| &tensors[*index].shape[..]).collect();
+            format!("{} {}", shapes(all), group.name)
+        });
+        let fits = layer
+            .zip(group)
+            .is_some_and(|(layer, group)| layer.fits(tensors, group, at + 1 == layers.len()));
+        let mark = if fits { ' ' } else { '!' };
+        let name = layer.map_or("", |layer| &layer.name);
+        let _ = writeln!(text, "{mark} {name:<28} {ours:<28} {theirs}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
