@@ -139,7 +139,7 @@ impl SplitStep {
         let trainable = table.iter().filter(|row| row.parameters > 0).count();
         let mut planner = Planner::new();
         let mut floats = |shape| planner.claim(DType::F32, shape);
-        let (tints, mean) = (floats(Shape::from([images, 4])), floats(Shape::from([3])));
+        let (tints, mean) = (floats(Shape::from([images, 6])), floats(Shape::from([3])));
         let tally = floats(softmax_loss::tally_shape(images));
         let probabilities = floats(Shape::from([images, classes]));
         let rates = floats(Shape::from([2 * trainable, 3]));
@@ -189,8 +189,8 @@ impl SplitStep {
         let (device, network) = (&mut self.device, self.layout.network.network());
         let parameters = &network.parameters;
         device.upload(pixels, &noise(pixels.len()))?;
-        let gains: Vec<[f32; 4]> = vec![[recipe.input.scale as f32, 0.0, 0.0, 0.0]; images];
-        device.upload(tints, gains.as_flattened())?;
+        let [red, green, blue] = recipe.input.scale.channels().map(|scale| scale as f32);
+        device.upload(tints, [red, green, blue, 0.0, 0.0, 0.0].repeat(images).as_slice())?;
         device.upload(mean, &[127.5f32; 3])?;
         let class_of_each: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
         device.upload(labels, &class_of_each)?;

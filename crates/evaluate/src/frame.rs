@@ -3,11 +3,12 @@
 use crate::metrics::Tally;
 use data::Batch;
 use kernels::denormal::upload;
+use kernels::preprocess::{CHANNELS, TINTS};
 use kernels::{preprocess, softmax_loss};
 use layers::Spec;
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot};
-use weights::Mean;
+use weights::{Mean, Scale};
 
 /// The slots before and after a network, for a fixed number of images.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub struct Frame {
     pub tally: Slot,
     preprocess: preprocess::Geometry,
     loss: softmax_loss::Geometry,
-    /// Factor of `pixel - mean`.
-    scale: f32,
+    /// Factors of `pixel - mean` for red, green and blue.
+    scale: [f32; CHANNELS],
     scaled_tints: Vec<f32>,
 }
 
@@ -55,15 +56,15 @@ impl Frame {
         Frame {
             pixels: claim(DType::U8, Shape::from([images, height, width, 3])),
             views: claim(DType::U32, Shape::from([images, 3])),
-            tints: claim(DType::F32, Shape::from([images, 4])),
+            tints: claim(DType::F32, Shape::from([images, TINTS])),
             labels: claim(DType::U32, Shape::from([images])),
             mean,
             probabilities: claim(DType::F32, Shape::from([images, classes])),
             tally: claim(DType::F32, softmax_loss::tally_shape(images)),
             preprocess: preprocess::Geometry { images, height, width, mean: form },
             loss: softmax_loss::Geometry { images, classes },
-            scale: 1.0,
-            scaled_tints: vec![0.0; 4 * images],
+            scale: [1.0; CHANNELS],
+            scaled_tints: vec![0.0; TINTS * images],
         }
     }
 
@@ -88,11 +89,11 @@ impl Frame {
         &mut self,
         device: &mut Device,
         mean: &[f32],
-        scale: f64,
+        scale: Scale,
     ) -> tensor::Result<()> {
         assert_eq!(mean.len(), self.mean.len(), "the mean has another size than planned");
         upload(device, self.mean, mean)?;
-        self.scale = scale as f32;
+        self.scale = scale.channels().map(|scale| scale as f32);
         Ok(())
     }
 
@@ -107,9 +108,15 @@ impl Frame {
         batch: &Batch,
         rows: Range<usize>,
     ) -> tensor::Result<()> {
-        let own = batch.tints[rows.clone()].as_flattened();
-        let tints = &mut self.scaled_tints[..own.len()];
-        tints.iter_mut().zip(own).for_each(|(scaled, tint)| *scaled = tint * self.scale);
+        let own = &batch.tints[rows.clone()];
+        let tints = &mut self.scaled_tints[..TINTS * own.len()];
+        for (scaled, [gain, shift @ ..]) in tints.chunks_exact_mut(TINTS).zip(own) {
+            let (gains, shifts) = scaled.split_at_mut(CHANNELS);
+            for (channel, scale) in self.scale.into_iter().enumerate() {
+                gains[channel] = gain * scale;
+                shifts[channel] = shift[channel] * scale;
+            }
+        }
         let bytes = batch.pixels.len() / batch.labels.len().max(1);
         device.upload_ahead(self.pixels, &batch.pixels[rows.start * bytes..rows.end * bytes])?;
         device.upload_ahead(self.views, batch.views[rows.clone()].as_flattened())?;

@@ -29,7 +29,7 @@ pub fn folder() -> PathBuf {
             class_names: vec!["tench".to_string(), "goldfish".to_string()],
             input: Input {
                 mean: Mean::Color,
-                scale: 1.0 / 64.0,
+                scale: (1.0 / 64.0).into(),
                 side: None,
                 exif: Default::default(),
             },

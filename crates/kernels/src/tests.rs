@@ -500,7 +500,7 @@ fn first_and_last(run: &mut Run<'_>) {
     let mut draws = Stream::new(1, Purpose::Test, 0, 0);
     let pixels = op.slots.bytes([len], (0..len).map(|_| (draws.next() >> 24) as u8).collect());
     let views = op.slots.words([images, 3], vec![0, 0, 0, 1, 2, 1, 3, 3, 1]);
-    let tints = op.operand([images, 4]);
+    let tints = op.operand([images, preprocess::TINTS]);
     let mean = op.slots.floats([8 * 22 * 3], positive(8, 8 * 22 * 3));
     let x = op.room([len]);
     let inputs = preprocess::Inputs { pixels, views, tints, mean };

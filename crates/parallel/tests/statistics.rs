@@ -34,7 +34,7 @@ fn running_statistics_weight_shards_by_their_images() {
     let plan = ReplicaPlan::new(&spec, 8, sharding, (Mean::Color, [SIDE; 2]), target).unwrap();
     let mut rank: Box<dyn Rank> = Box::new(plan.open(Device::cpu(1), alone()).unwrap());
     let mut recipe = scaled(Recipe { batch: 8, rate: 0.01, ..recipes::paper() });
-    recipe.input.scale = 1.0 / 64.0;
+    recipe.input.scale = (1.0 / 64.0).into();
     fixtures::prepare(&mut *rank, &recipe, 128.0);
     let shades: Vec<u8> =
         (0..8).map(|image| if image < 5 { 128 + 16 * image } else { 0 }).collect();

@@ -57,8 +57,12 @@ fn spec() -> Spec {
 
 fn recipe() -> Recipe {
     let mut recipe = Recipe { batch: IMAGES, rate: 0.003, ..recipes::paper() };
-    recipe.input =
-        Input { mean: Mean::Color, scale: 1.0 / 64.0, side: Some(SIDE), exif: Default::default() };
+    recipe.input = Input {
+        mean: Mean::Color,
+        scale: (1.0 / 64.0).into(),
+        side: Some(SIDE),
+        exif: Default::default(),
+    };
     scaled(recipe)
 }
 

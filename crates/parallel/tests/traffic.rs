@@ -34,8 +34,12 @@ fn spec() -> Spec {
 }
 
 fn recipe() -> Recipe {
-    let input =
-        Input { mean: Mean::Color, scale: 1.0 / 64.0, side: Some(SIDE), exif: Default::default() };
+    let input = Input {
+        mean: Mean::Color,
+        scale: (1.0 / 64.0).into(),
+        side: Some(SIDE),
+        exif: Default::default(),
+    };
     scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
 }
 

@@ -157,7 +157,7 @@ impl DeviceNetwork {
     ///
     /// # Panics
     /// If the mean is not of the planned size.
-    pub fn set_input(&mut self, mean: &[f32], scale: f64) -> Result<()> {
+    pub fn set_input(&mut self, mean: &[f32], scale: weights::Scale) -> Result<()> {
         Ok(self.plan.frame.set_input(&mut self.device, mean, scale)?)
     }
 

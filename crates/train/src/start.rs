@@ -4,7 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::init::Pretrained;
 use crate::recipe::Recipe;
 use std::sync::Arc;
-use weights::Values;
+use weights::{Scale, Values};
 
 /// The initial parameters, and the preprocessing of images. Cheap to clone, for several devices.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Start {
     /// The mean that is subtracted from images.
     pub mean: Arc<Values>,
     /// The factor of the difference.
-    pub scale: f64,
+    pub scale: Scale,
 }
 
 /// The source of the initial parameters.

@@ -29,7 +29,7 @@ const TARGET: Target = Target::Cpu { threads: 2 };
 
 fn recipe() -> Recipe {
     let mut recipe = scaled(Recipe { batch: IMAGES, ..recipes::paper() });
-    recipe.input = Input { scale: 1.0 / 64.0, mean: Mean::Color, ..recipe.input };
+    recipe.input = Input { scale: (1.0 / 64.0).into(), mean: Mean::Color, ..recipe.input };
     recipe
 }
 

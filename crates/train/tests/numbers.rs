@@ -34,8 +34,12 @@ fn cases() -> [(&'static str, Case); 2] {
 
 impl Case {
     fn recipe(&self) -> Recipe {
-        let input =
-            Input { mean: Mean::Color, scale: 1.0 / 64.0, side: None, exif: Default::default() };
+        let input = Input {
+            mean: Mean::Color,
+            scale: (1.0 / 64.0).into(),
+            side: None,
+            exif: Default::default(),
+        };
         scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
     }
 
@@ -161,7 +165,7 @@ fn denormal_numbers_neither_stay_nor_cost() {
         let mut tiny = case.step();
         let weights = case.weights(&tiny, 1e-40);
         fixtures::upload(&mut tiny, &weights);
-        tiny.net_mut().set_input(&[1e-40; 3], 1e-42).unwrap();
+        tiny.net_mut().set_input(&[1e-40; 3], 1e-42.into()).unwrap();
         let values = tiny.network().parameters.values;
         let values = tiny.device().download::<f32>(values).unwrap();
         assert!(values.iter().all(|x| *x == 0.0), "{name}");

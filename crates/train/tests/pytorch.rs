@@ -64,7 +64,7 @@ impl Recorded {
             bias: Bias { rate: self.bias_rate, decay: self.bias_decay, scheduled: true },
             input: Input {
                 mean: Mean::Color,
-                scale: self.scale,
+                scale: self.scale.into(),
                 side: None,
                 exif: Default::default(),
             },
@@ -81,7 +81,7 @@ impl Recorded {
         let mean = Values { shape: vec![3], values: vec![127.5; 3] };
         let start = Start::fresh(recipe, 0, mean.clone());
         let mut step = plan.open(Device::cpu(2), &start).unwrap();
-        step.net_mut().set_input(&mean.values, self.scale).unwrap();
+        step.net_mut().set_input(&mean.values, self.scale.into()).unwrap();
         let entries = step.network().parameters.entries.iter().enumerate();
         let parameters = entries.map(|(idx, entry)| (entry.name.clone(), self.values(idx, entry)));
         let parameters = parameters.collect();

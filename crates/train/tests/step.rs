@@ -26,7 +26,7 @@ fn recipe(rate: f64) -> Recipe {
     let mut recipe = Recipe { batch: IMAGES, rate, ..recipes::paper() };
     recipe.input = Input {
         mean: Mean::Image,
-        scale: 1.0 / 64.0,
+        scale: (1.0 / 64.0).into(),
         side: Some(STORED),
         exif: Default::default(),
     };

@@ -11,7 +11,7 @@ pub struct Input {
     /// The mean that is subtracted.
     pub mean: Mean,
     /// The factor after subtraction.
-    pub scale: f64,
+    pub scale: Scale,
     /// Side of the square to which images are resized before cropping; by default what the
     /// recipe's crops need.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,6 +19,32 @@ pub struct Input {
     /// Whether the EXIF orientation of image files is applied.
     #[serde(default, skip_serializing_if = "ExifMode::is_ignore")]
     pub exif: ExifMode,
+}
+
+/// The factor after the mean is subtracted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number, or three numbers for red, green and blue")]
+pub enum Scale {
+    /// One factor for all channels.
+    All(f64),
+    /// Factors of red, green and blue.
+    Channels([f64; 3]),
+}
+
+impl Scale {
+    /// The factors of red, green and blue.
+    pub fn channels(self) -> [f64; 3] {
+        match self {
+            Scale::All(scale) => [scale; 3],
+            Scale::Channels(scales) => scales,
+        }
+    }
+}
+
+impl From<f64> for Scale {
+    fn from(scale: f64) -> Scale {
+        Scale::All(scale)
+    }
 }
 
 /// The mean that is subtracted from every pixel.
@@ -38,7 +64,12 @@ const SCALE: Range = Range::of(0.0, 1e6).above();
 impl Input {
     /// The numeric settings, each with its name and valid range.
     pub fn numbers(&self) -> Vec<(String, f64, Range)> {
-        let mut table = vec![("input.scale".to_string(), self.scale, SCALE)];
+        let scales: &[f64] = match &self.scale {
+            Scale::All(scale) => std::slice::from_ref(scale),
+            Scale::Channels(scales) => scales,
+        };
+        let scale = |&scale: &f64| ("input.scale".to_string(), scale, SCALE);
+        let mut table: Vec<_> = scales.iter().map(scale).collect();
         table.extend(self.side.map(|side| ("input.side".to_string(), side as f64, SIDE)));
         table
     }

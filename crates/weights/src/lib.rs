@@ -21,6 +21,6 @@ pub mod tensors;
 mod weights;
 
 pub use error::{Error, Result};
-pub use input::{Input, Mean};
+pub use input::{Input, Mean, Scale};
 pub use tensors::Values;
 pub use weights::{About, SECOND_MOMENT, VELOCITY, Weights};

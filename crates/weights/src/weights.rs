@@ -5,7 +5,7 @@
 //! image. The file's metadata has one entry, `alexnet`: TOML with the network, the classes and the
 //! input. A checkpoint of a run is such a file with more tensors, and can be read as one.
 
-use crate::input::{Input, Mean};
+use crate::input::{Input, Mean, Scale};
 use crate::tensors::{Contents, Tensor, TensorFile, Values};
 use crate::{Error, Result};
 use layers::{Parameters, Spec};
@@ -53,8 +53,11 @@ pub struct About {
 }
 
 impl Weights {
-    /// The version that this program writes.
+    /// The version that this program writes, unless a file needs a later one.
     pub const FORMAT: u32 = 1;
+
+    /// The latest version that it reads: 2 has a scale per channel.
+    const LATEST: u32 = 2;
 
     /// The file's name in a run's folder.
     pub const FILE: &str = "weights.safetensors";
@@ -218,7 +221,12 @@ impl About {
 
     /// The TOML in the file's metadata.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("only strings, numbers and lists")
+        let format = match self.input.scale {
+            Scale::All(_) => Weights::FORMAT,
+            Scale::Channels(_) => 2,
+        };
+        let about = About { format, ..self.clone() };
+        toml::to_string(&about).expect("only strings, numbers and lists")
     }
 
     /// Parses a file's metadata.
@@ -232,9 +240,11 @@ impl About {
         )?;
         let about: About = toml::from_str(about)
             .map_err(|error| format!("its metadata cannot be parsed: {error}"))?;
-        if about.format != Weights::FORMAT {
-            let (theirs, ours) = (about.format, Weights::FORMAT);
-            return Err(format!("its format is version {theirs}; this program reads {ours}"));
+        if !(1..=Weights::LATEST).contains(&about.format) {
+            let (theirs, ours) = (about.format, Weights::LATEST);
+            return Err(format!(
+                "its format is version {theirs}; this program reads versions 1 to {ours}"
+            ));
         }
         Ok(about)
     }
@@ -245,7 +255,8 @@ mod tests {
     use super::*;
 
     fn tiny() -> Weights {
-        let input = Input { mean: Mean::Color, scale: 1.0, side: None, exif: Default::default() };
+        let input =
+            Input { mean: Mean::Color, scale: 1.0.into(), side: None, exif: Default::default() };
         let classes = vec!["cat".to_string(), "dog \"x\"".to_string()];
         let model = Spec::image("tiny", 4, 4, 3).linear("fc1", 2);
         let weight = Values { shape: vec![2, 48], values: (0..96).map(|i| i as f32).collect() };
@@ -298,7 +309,7 @@ mod tests {
             (|w| w.about.input.side = Some(1_000_000_000), "input.side is 1000000000"),
             (|w| w.about.input.side = Some(0), "input.side is 0"),
             (|w| w.about.input.side = Some(3), "which is not a crop of images of 3 x 3"),
-            (|w| w.about.input.scale = f64::NAN, "input.scale is NaN"),
+            (|w| w.about.input.scale = f64::NAN.into(), "input.scale is NaN"),
             (|w| w.about.input.mean = Mean::Image, "`input.mean` is [3]"),
             (|w| w.about.model.input = [4, 4, 1], "which is not a crop"),
             (|w| w.about.model.rows.clear(), "must end in a `linear` row"),

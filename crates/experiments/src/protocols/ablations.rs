@@ -165,7 +165,7 @@ pub fn colour() -> Protocol {
 /// Why the paper's settings are said not to train.
 pub fn recipe() -> Protocol {
     let ours = Recipe { epochs: 2, schedule: Schedule::Constant {}, ..recipes::paper_64() };
-    let input = Input { mean: Mean::Color, scale: 1.0 / (0.226 * 255.0), ..ours.input };
+    let input = Input { mean: Mean::Color, scale: (1.0 / (0.226 * 255.0)).into(), ..ours.input };
     let theirs = Recipe { input, ..ours.clone() };
     let larger = Recipe { rate: 0.1, ..theirs.clone() };
     let adam = Recipe { optimizer: Optimizer::Adam, rate: 0.0001, decay: 0.0, ..theirs.clone() };

@@ -2,7 +2,7 @@
 //!
 //! Memory bound: one byte per element is read and four are written.
 
-use super::{CHANNELS, Geometry, Mean};
+use super::{CHANNELS, Geometry, Mean, TINTS};
 use crate::simd::{flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
@@ -24,7 +24,7 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<(
             assert!(inside, "a crop at {top}, {left} of a mean image of {height} x {width}");
         }
         let pixels = &pixels[n * g.height * row..][..g.height * row];
-        let tint = &tints[4 * n..4 * n + 4];
+        let tint = &tints[TINTS * n..TINTS * (n + 1)];
         vectorized!({
             for (i, (pixels, x)) in
                 pixels.chunks_exact(row).zip(x.chunks_exact_mut(row)).enumerate()
@@ -45,8 +45,8 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<(
 /// A row of a crop; `mean` is a row, or one colour.
 #[inline(always)]
 fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32]) {
-    let gain = tint[0];
-    let shift: [f32; STRIP] = std::array::from_fn(|k| tint[1 + k % CHANNELS]);
+    let gain: [f32; STRIP] = std::array::from_fn(|k| tint[k % CHANNELS]);
+    let shift: [f32; STRIP] = std::array::from_fn(|k| tint[CHANNELS + k % CHANNELS]);
     let color: [f32; STRIP] = std::array::from_fn(|k| mean[k % CHANNELS]);
     let flat = mean.len() == CHANNELS;
     let end = pixels.len();
@@ -65,7 +65,7 @@ fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32
             reverse_pixels(&mut means[..len]);
         }
         for k in 0..len {
-            x[k] = flushed((f32::from(bytes[k]) - means[k]) * gain + shift[k]);
+            x[k] = flushed((f32::from(bytes[k]) - means[k]) * gain[k] + shift[k]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Pixels to network input: mirror, subtract the mean, shift the colours (section 4.1).
 //!
 //! ```text
-//! x[n][i][j][c] = (pixel[n][i][j'][c] - mean[top + i][left + j'][c]) gain[n] + shift[n][c]
+//! x[n][i][j][c] = (pixel[n][i][j'][c] - mean[top + i][left + j'][c]) gain[n][c] + shift[n][c]
 //! j' = width - 1 - j in a mirrored image, else j
 //! ```
 //!
@@ -20,6 +20,9 @@ use tensor::{DType, Device, Result, Slot};
 
 /// Red, green, blue.
 pub const CHANNELS: usize = 3;
+
+/// Gains and shifts of an image: one of each per channel.
+pub const TINTS: usize = 2 * CHANNELS;
 
 /// A batch of crops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub struct Inputs {
     pub pixels: Slot,
     /// u32, `[images, 3]`: top and left of the crop in the mean image, and 1 if mirrored.
     pub views: Slot,
-    /// f32, `[images, 4]`: gain, and the shifts of red, green and blue.
+    /// f32, `[images, 6]`: the gains of red, green and blue, and their shifts.
     pub tints: Slot,
     /// f32, of the shape that [`Mean`] gives.
     pub mean: Slot,
@@ -74,7 +77,7 @@ pub fn forward(device: &mut Device, g: &Geometry, inputs: Inputs, x: Slot) -> Re
     let elements = g.images * g.height * g.width * CHANNELS;
     assert!(pixels.dtype() == DType::U8 && pixels.len() == elements, "pixels {pixels:?}");
     assert!(views.dtype() == DType::U32 && views.len() == 3 * g.images, "views {views:?}");
-    assert_eq!(tints.len(), 4 * g.images, "four values per image");
+    assert_eq!(tints.len(), TINTS * g.images, "six values per image");
     assert_eq!(x.len(), elements, "x and the pixels differ in length");
     let mean_elements = match g.mean {
         Mean::Image { height, width } => height * width * CHANNELS,

@@ -1,4 +1,4 @@
-// x[n][i][j][c] = (pixels[n][i][j'][c] - mean[top + i][left + j'][c]) gain[n] + shift[n][c].
+// x[n][i][j][c] = (pixels[n][i][j'][c] - mean[top + i][left + j'][c]) gain[n][c] + shift[n][c].
 // Four numbers of a row a thread: 16 bytes are written at once, and bytes are read next to each
 // other, forwards or backwards.
 #include "kernel.cuh"
@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       average = __uint_as_float(0x7fc00000u);
     }
     const float pixel = pixels[line * row + from * CHANNELS + c];
-    out[k] = (pixel - average) * tints[4 * image] + tints[4 * image + 1 + c];
+    out[k] = (pixel - average) * tints[2 * CHANNELS * image + c] + tints[2 * CHANNELS * image + CHANNELS + c];
   }
   store4(x, begin, n, make_float4(out[0], out[1], out[2], out[3]));
 }

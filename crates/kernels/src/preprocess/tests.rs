@@ -9,13 +9,13 @@ fn run(
     g: &Geometry,
     pixels: &[u8],
     views: &[[u32; 3]],
-    tints: &[[f32; 4]],
+    tints: &[[f32; 6]],
     mean: &[f32],
 ) -> Vec<f32> {
     let mut slots = Slots::new();
     let pixels = slots.bytes([pixels.len()], pixels.to_vec());
     let views = slots.words([3 * g.images], views.concat());
-    let tints = slots.floats([4 * g.images], tints.concat());
+    let tints = slots.floats([TINTS * g.images], tints.concat());
     let mean = slots.floats([mean.len()], mean.to_vec());
     let x = slots.room([g.images, g.height, g.width, CHANNELS]);
     slots.load(device);
@@ -30,9 +30,9 @@ fn known_answer() {
     let pixels = [10, 20, 30, 40, 50, 60];
     let mean: Vec<f32> = (0..18).map(|i| i as f32).collect();
     each_device(|device| {
-        let x = run(device, &g, &pixels, &[[1, 1, 1]], &[[2.0, 0.5, 0.0, -0.5]], &mean);
+        let x = run(device, &g, &pixels, &[[1, 1, 1]], &[[2.0, 2.0, 4.0, 0.5, 0.0, -0.5]], &mean);
         // The mean of the crop is at row 1, columns 1 and 2: 12 13 14 and 15 16 17.
-        assert_eq!(x, [50.5, 68.0, 85.5, -3.5, 14.0, 31.5]);
+        assert_eq!(x, [50.5, 68.0, 171.5, -3.5, 14.0, 63.5]);
     });
 }
 
@@ -60,8 +60,8 @@ proptest! {
                 [top, slack as u32 - top, draws.below(2)]
             })
             .collect();
-        let tints: Vec<[f32; 4]> =
-            (0..images).map(|_| [(); 4].map(|()| draws.normal())).collect();
+        let tints: Vec<[f32; TINTS]> =
+            (0..images).map(|_| [(); TINTS].map(|()| draws.normal())).collect();
         let row = width + slack;
         let elements = if whole_image { (height + slack) * row * 3 } else { 3 };
         let means = random_array(seed, elements).mapv(|m: f32| 120.0 + 30.0 * m);
@@ -82,5 +82,5 @@ proptest! {
 #[should_panic(expected = "of a mean image of 2 x 3")]
 fn a_crop_is_inside_the_mean_image() {
     let g = Geometry { images: 1, height: 2, width: 2, mean: Mean::Image { height: 2, width: 3 } };
-    run(&mut Device::cpu(1), &g, &[0; 12], &[[1, 0, 0]], &[[1.0; 4]], &[0.0; 18]);
+    run(&mut Device::cpu(1), &g, &[0; 12], &[[1, 0, 0]], &[[1.0; TINTS]], &[0.0; 18]);
 }

@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 
 fn start() -> Start {
     let mut recipe = recipes::paper();
-    recipe.input.scale = 1.0 / 64.0;
+    recipe.input.scale = (1.0 / 64.0).into();
     Start::fresh(&recipe, 3, Values { shape: vec![3], values: vec![120.0; 3] })
 }
 

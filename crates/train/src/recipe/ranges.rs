@@ -121,7 +121,7 @@ mod tests {
             ("bias.decay is", |r, x| r.bias.decay = x, &[-1.0, 1e7]),
             ("augment.color is", |r, x| r.augment.color = x, &[-0.1, 101.0]),
             ("until is", |r, x| r.until = Some(x), &[-0.1, 1.1]),
-            ("input.scale is", |r, x| r.input.scale = x, &[0.0, -1.0, 1e7]),
+            ("input.scale is", |r, x| r.input.scale = x.into(), &[0.0, -1.0, 1e7]),
             (
                 "schedule.factor is",
                 |r, factor| r.schedule = Schedule::Steps { after: vec![1], factor },
