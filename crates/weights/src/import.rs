@@ -15,6 +15,7 @@
 //! multiplied into both. Data in other files must be in the model's own folder.
 
 mod caffe;
+mod defaults;
 mod elements;
 mod guess;
 mod mean;
@@ -33,6 +34,7 @@ use std::fmt;
 use std::path::Path;
 
 pub(crate) use mean::of_bytes as mean_of_bytes;
+pub use defaults::read;
 pub use mean::read_mean;
 
 /// A kind of weights file that can be read.
@@ -104,7 +106,7 @@ pub struct TensorInfo {
 }
 
 /// An open weights file of another program.
-pub trait TensorFile: Send {
+pub trait TensorReader: Send {
     /// The format of the file.
     fn format(&self) -> Format;
 
@@ -123,7 +125,7 @@ pub trait TensorFile: Send {
 /// # Errors
 /// [`Error::Unusable`] if it cannot be read, is damaged, or is of a format that cannot be read, which
 /// the message names.
-pub fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
+pub fn open(path: &Path) -> Result<Box<dyn TensorReader>> {
     let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
     let source = Source::open(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
     open_source(source, path).map_err(unusable)
@@ -133,11 +135,11 @@ pub fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
 pub(crate) fn of_bytes(
     bytes: &[u8],
     path: &Path,
-) -> std::result::Result<Box<dyn TensorFile>, String> {
+) -> std::result::Result<Box<dyn TensorReader>, String> {
     open_source(Source::memory(bytes), path)
 }
 
-fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn TensorFile>, String> {
+fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn TensorReader>, String> {
     let start = source.bytes(0, START.min(source.len()))?;
     match Detected::of(&start, path) {
         Detected::Readable(Format::PyTorch) => pytorch::open_archive(source),
@@ -152,7 +154,27 @@ fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn Tenso
     }
 }
 
-/// So many bytes are enough to recognise a format; a tar file has its mark at byte 257.
+/// Whether another program wrote the file; false if it cannot be read.
+pub(crate) fn is_foreign(path: &Path) -> bool {
+    let Ok(source) = Source::open(path) else { return false };
+    let Ok(start) = source.bytes(0, START.min(source.len())) else { return false };
+    match Detected::of(&start, path) {
+        Detected::Readable(Format::Safetensors) => !has_own_metadata(&source).unwrap_or(true),
+        // A damaged file of this program, which has its own message.
+        Detected::Other(_) => path.extension().is_none_or(|extension| extension != "safetensors"),
+        Detected::Readable(_) => true,
+    }
+}
+
+/// Whether the metadata of a safetensors file describes one of this program's networks.
+fn has_own_metadata(source: &Source) -> Option<bool> {
+    let length = u64::from_le_bytes(source.bytes(0, 8).ok()?[..].try_into().ok()?);
+    let header = source.bytes(8, length).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    Some(header["__metadata__"]["alexnet"].is_string())
+}
+
+/// Bytes that suffice to recognise a format; the signature of a tar file is at byte 257.
 const START: u64 = 512;
 
 /// What a file is, by its first bytes.

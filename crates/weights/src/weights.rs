@@ -7,7 +7,7 @@
 
 use crate::input::{Input, Mean, Scale};
 use crate::tensors::{Contents, Tensor, TensorFile, Values};
-use crate::{Error, Result};
+use crate::{Error, Result, import};
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -130,9 +130,26 @@ impl Weights {
     pub fn read(path: &Path) -> Result<Weights> {
         let refused = |reason: String| Error::Unusable { path: path.into(), reason };
         let bytes = files::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
-        let weights = Weights::from_bytes(&bytes).map_err(refused)?;
-        match weights.first_not_finite() {
-            None => Ok(weights),
+        Weights::from_bytes(&bytes).map_err(refused)?.finite(path)
+    }
+
+    /// Reads a file of this program, or one of another program ([`import`](crate::import)) that fits
+    /// one of `networks`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read) and [`import::read`](crate::import::read).
+    pub fn open(path: &Path, networks: &[Spec]) -> Result<Weights> {
+        if import::is_foreign(path) {
+            import::read(path, networks)
+        } else {
+            Weights::read(path)
+        }
+    }
+
+    /// Rejects values that are not finite.
+    pub(crate) fn finite(self, path: &Path) -> Result<Weights> {
+        match self.first_not_finite() {
+            None => Ok(self),
             Some(tensor) => Err(Error::NotFinite { path: path.into(), tensor }),
         }
     }

@@ -3,7 +3,7 @@
 #[path = "import/expected.rs"]
 mod fixtures;
 
-use alexnet_weights::import::{self, ElementType, Format, TensorFile};
+use alexnet_weights::import::{self, ElementType, Format, TensorReader};
 use fixtures::{expected, fixture};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ struct TensorFields {
     element: ElementType,
 }
 
-fn fields(model: &dyn TensorFile, index: usize) -> TensorFields {
+fn fields(model: &dyn TensorReader, index: usize) -> TensorFields {
     let info = &model.tensors()[index];
     TensorFields { name: info.name.clone(), element: info.element }
 }

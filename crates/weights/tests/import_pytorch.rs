@@ -1,7 +1,7 @@
 //! Files of PyTorch and safetensors, written by `import/make_pytorch.py`, against the values that
 //! PyTorch had in them.
 
-use alexnet_weights::import::{ElementType, Format, TensorFile, TensorInfo, open};
+use alexnet_weights::import::{ElementType, Format, TensorReader, TensorInfo, open};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Drop for Folder {
 }
 
 /// Compares a tensor with what PyTorch had.
-fn check(file: &mut dyn TensorFile, index: usize, expected: &Value, what: &str) {
+fn check(file: &mut dyn TensorReader, index: usize, expected: &Value, what: &str) {
     let TensorInfo { name, shape, element, .. } = file.tensors()[index].clone();
     assert_eq!(name, expected["name"].as_str().unwrap(), "{what}");
     let what = format!("{what}: {name}");

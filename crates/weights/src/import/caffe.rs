@@ -21,7 +21,7 @@
 //! and a vector `[1, 1, 1, n]` as `[n]`.
 
 use super::protobuf::{Elements, Problem, count, oriented};
-use super::{Format, TensorFile, TensorInfo};
+use super::{Format, TensorReader, TensorInfo};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashSet;
@@ -76,7 +76,7 @@ impl CaffeFile {
     }
 }
 
-impl TensorFile for CaffeFile {
+impl TensorReader for CaffeFile {
     fn format(&self) -> Format {
         Format::Caffe
     }

@@ -5,7 +5,7 @@
 //! filters as `[filters, channels, height, width]` and flatten maps in that order; here channels
 //! come last, so filters and the columns of the first linear layer are transposed.
 
-use super::{ElementType, Format, TensorFile, TensorInfo};
+use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
 use layers::{Role, Spec};
 use std::cmp::Ordering;
@@ -68,7 +68,7 @@ impl Fitted {
     ///
     /// # Errors
     /// A table of all layers with both shapes, if they do not fit; or what is wrong with `spec`.
-    pub fn new(file: &dyn TensorFile, spec: &Spec) -> Result<Fitted, String> {
+    pub fn new(file: &dyn TensorReader, spec: &Spec) -> Result<Fitted, String> {
         let groups = groups(file);
         let reversed = file.format() == Format::Caffe;
         let layers = layers(spec, reversed)?;
@@ -99,7 +99,7 @@ impl Fitted {
     ///
     /// # Errors
     /// If there are none, what differs from the one that most layers fit.
-    pub fn among(file: &dyn TensorFile, candidates: &[Spec]) -> Result<Vec<Fitted>, String> {
+    pub fn among(file: &dyn TensorReader, candidates: &[Spec]) -> Result<Vec<Fitted>, String> {
         let all: Vec<_> = candidates.iter().map(|spec| Fitted::new(file, spec)).collect();
         let fitted: Vec<Fitted> = all.iter().flatten().cloned().collect();
         if !fitted.is_empty() {
@@ -122,7 +122,7 @@ impl Fitted {
     ///
     /// # Errors
     /// If the file cannot be read or is damaged.
-    pub fn read(&self, file: &mut dyn TensorFile) -> Result<Vec<(String, Values)>, String> {
+    pub fn read(&self, file: &mut dyn TensorReader) -> Result<Vec<(String, Values)>, String> {
         let read = |source: &Source| {
             let values = source.layout.apply(file.read(source.tensor)?);
             Ok((source.name.clone(), Values { shape: source.shape.clone(), values }))
@@ -255,9 +255,9 @@ fn input_of(table: &[layers::RowInfo], layer: &str, spec: &Spec) -> (usize, usiz
 }
 
 /// The floating-point tensors of a file by layers, in their order.
-fn groups(file: &dyn TensorFile) -> Vec<Group<'_>> {
+fn groups(file: &dyn TensorReader) -> Vec<Group<'_>> {
     // Integers are counts, such as `num_batches_tracked`.
-    let is_float = |(_, tensor): &(usize, &TensorInfo)| tensor.element != ElementType::I64;
+    let is_float = |(_, tensor): &(usize, &TensorInfo)| tensor.element.is_float();
     let tensors: Vec<_> = file.tensors().iter().enumerate().filter(is_float).collect();
     let mut groups: Vec<Group<'_>> = Vec::new();
     let split = |tensor: &'_ TensorInfo| tensor.name.rsplit_once('.').map(|(layer, _)| layer.len());
@@ -332,7 +332,7 @@ fn natural(a: &str, b: &str) -> Ordering {
 }
 
 /// All layers of a network beside those of the file.
-fn mismatch(file: &dyn TensorFile, groups: &[Group<'_>], spec: &Spec, layers: &[Layer]) -> String {
+fn mismatch(file: &dyn TensorReader, groups: &[Group<'_>], spec: &Spec, layers: &[Layer]) -> String {
     let tensors = file.tensors();
     let mut text = format!(
         "its {} layers do not fit `{}`, which has {}:\n",

@@ -1,7 +1,7 @@
 //! Whether a protobuf message is Caffe's or ONNX's: its first bytes allow a guess only.
 
 use super::protobuf::{Problem, read};
-use super::{Format, Source, TensorFile, caffe, onnx};
+use super::{Format, Source, TensorReader, caffe, onnx};
 use std::path::Path;
 
 /// Opens a file that is probably of format `guess`, Caffe's or ONNX's, and may be of the other.
@@ -12,12 +12,12 @@ pub(super) fn open(
     source: &Source,
     path: &Path,
     guess: Format,
-) -> Result<Box<dyn TensorFile>, String> {
+) -> Result<Box<dyn TensorReader>, String> {
     let bytes = read(source)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let as_caffe = || caffe::open(bytes.clone()).map(|file| Box::new(file) as Box<dyn TensorFile>);
+    let as_caffe = || caffe::open(bytes.clone()).map(|file| Box::new(file) as Box<dyn TensorReader>);
     let as_onnx = || onnx::open(bytes.clone(), folder).map(|file| Box::new(file) as _);
-    let attempts: [&dyn Fn() -> Result<Box<dyn TensorFile>, Problem>; 2] = match guess {
+    let attempts: [&dyn Fn() -> Result<Box<dyn TensorReader>, Problem>; 2] = match guess {
         Format::Caffe => [&as_caffe, &as_onnx],
         _ => [&as_onnx, &as_caffe],
     };

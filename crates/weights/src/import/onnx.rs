@@ -18,7 +18,7 @@ mod graph;
 mod tensor;
 
 use super::protobuf::{Problem, oriented};
-use super::{Format, TensorFile, TensorInfo};
+use super::{Format, TensorReader, TensorInfo};
 use bytes::Bytes;
 use graph::{Model, Use};
 use prost::Message;
@@ -90,7 +90,7 @@ impl OnnxFile {
     }
 }
 
-impl TensorFile for OnnxFile {
+impl TensorReader for OnnxFile {
     fn format(&self) -> Format {
         Format::Onnx
     }

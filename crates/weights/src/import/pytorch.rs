@@ -16,7 +16,7 @@ mod stream;
 
 use super::elements::Layout;
 use super::names::shown;
-use super::{Format, Source, TensorFile, TensorInfo, names};
+use super::{Format, Source, TensorReader, TensorInfo, names};
 use globals::Global;
 use rawzip::Crc32;
 use state::Described;
@@ -33,7 +33,7 @@ const PIECE: u64 = 1 << 20;
 ///
 /// # Errors
 /// A sentence without the path.
-pub(super) fn open_archive(source: Source) -> Result<Box<dyn TensorFile>, String> {
+pub(super) fn open_archive(source: Source) -> Result<Box<dyn TensorReader>, String> {
     let (tensors, storages) = archive::read(&source)?;
     Ok(Box::new(PyTorchFile::new(Format::PyTorch, source, tensors, &storages)?))
 }
@@ -42,7 +42,7 @@ pub(super) fn open_archive(source: Source) -> Result<Box<dyn TensorFile>, String
 ///
 /// # Errors
 /// A sentence without the path.
-pub(super) fn open_stream(source: Source) -> Result<Box<dyn TensorFile>, String> {
+pub(super) fn open_stream(source: Source) -> Result<Box<dyn TensorReader>, String> {
     let (tensors, storages) = stream::read(&source)?;
     Ok(Box::new(PyTorchFile::new(Format::PyTorchLegacy, source, tensors, &storages)?))
 }
@@ -116,7 +116,7 @@ impl PyTorchFile {
     }
 }
 
-impl TensorFile for PyTorchFile {
+impl TensorReader for PyTorchFile {
     fn format(&self) -> Format {
         self.format
     }

@@ -5,7 +5,7 @@
 
 use super::elements::Layout;
 use super::names::shown;
-use super::{ElementType, Format, Source, TensorFile, TensorInfo, names};
+use super::{ElementType, Format, Source, TensorReader, TensorInfo, names};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use serde::Deserialize;
@@ -27,7 +27,7 @@ const MOST_PARTS: usize = 256;
 ///
 /// # Errors
 /// A sentence without the path.
-pub(super) fn open(source: Source, path: &Path) -> Result<Box<dyn TensorFile>, String> {
+pub(super) fn open(source: Source, path: &Path) -> Result<Box<dyn TensorReader>, String> {
     let mut file = if path.to_string_lossy().to_lowercase().ends_with(".index.json") {
         SafetensorsFile::of_index(&source, path)?
     } else {
@@ -113,7 +113,7 @@ impl SafetensorsFile {
     }
 }
 
-impl TensorFile for SafetensorsFile {
+impl TensorReader for SafetensorsFile {
     fn format(&self) -> Format {
         Format::Safetensors
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::import::ElementType;
 use layers::window;
 
 /// A file in memory, whose tensors count up from a number of their own.
@@ -18,7 +19,7 @@ impl Counting {
     }
 }
 
-impl TensorFile for Counting {
+impl TensorReader for Counting {
     fn format(&self) -> Format {
         self.format
     }

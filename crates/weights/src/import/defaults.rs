@@ -1,7 +1,7 @@
 //! What the weights files of other programs do not say: how images enter, and the classes.
 
 use super::fit::Fitted;
-use super::{Format, TensorFile};
+use super::{Format, TensorReader};
 use crate::{About, Error, Input, Mean, Result, Scale, Values, Weights};
 use layers::Spec;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub fn read(path: &Path, networks: &[Spec]) -> Result<Weights> {
     Weights { about, mean, parameters }.finite(path)
 }
 
-fn choose(file: &dyn TensorFile, networks: &[Spec]) -> std::result::Result<Fitted, String> {
+fn choose(file: &dyn TensorReader, networks: &[Spec]) -> std::result::Result<Fitted, String> {
     let mut fitted = Fitted::among(file, networks)?;
     if file.format() == Format::Caffe
         && let Some(at) = fitted.iter().position(|fitted| fitted.spec.name == "caffe")
