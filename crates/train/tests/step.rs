@@ -112,7 +112,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
     let (mut step, batch) = (step(0.01), batch());
     let mut mean = vec![128.0; STORED * STORED * 3];
     mean[STORED * 3 * 5 + 30] = f32::NAN;
-    step.net_mut().set_input(&mean, 1.0).unwrap();
+    step.net_mut().set_input(&mean, 1.0.into()).unwrap();
     let (number, tensor, hint) = divergence(train_until_it_fails(&mut step, &batch));
     assert_eq!((number, tensor.as_str()), (1, "the preprocessed images"));
     assert!(!hint.contains("--lr"), "{hint}");

@@ -20,7 +20,8 @@ impl<G: Callable> Pickle<'_, G> {
     /// Every object that is kept outside the pickle, in the order in which the pickle names them,
     /// also where the root does not lead to it; for each, [`Value::as_persistent`] is its id.
     pub fn persistent(&self) -> impl Iterator<Item = Value<'_, G>> {
-        let all = (0..self.arena.nodes.len()).map(|id| Value { arena: &self.arena, id: id as Id });
+        let all =
+            (0..self.arena.nodes.len()).map(|id| Value { arena: &self.arena, id: id as NodeId });
         all.filter(|value| value.as_persistent().is_some())
     }
 }

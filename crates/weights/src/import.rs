@@ -33,8 +33,8 @@ use source::Source;
 use std::fmt;
 use std::path::Path;
 
-pub(crate) use mean::of_bytes as mean_of_bytes;
 pub use defaults::read;
+pub(crate) use mean::of_bytes as mean_of_bytes;
 pub use mean::read_mean;
 
 /// A kind of weights file that can be read.

@@ -139,11 +139,7 @@ impl Weights {
     /// # Errors
     /// As [`read`](Self::read) and [`import::read`](crate::import::read).
     pub fn open(path: &Path, networks: &[Spec]) -> Result<Weights> {
-        if import::is_foreign(path) {
-            import::read(path, networks)
-        } else {
-            Weights::read(path)
-        }
+        if import::is_foreign(path) { import::read(path, networks) } else { Weights::read(path) }
     }
 
     /// Rejects values that are not finite.

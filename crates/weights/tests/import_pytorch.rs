@@ -1,7 +1,7 @@
 //! Files of PyTorch and safetensors, written by `import/make_pytorch.py`, against the values that
 //! PyTorch had in them.
 
-use alexnet_weights::import::{ElementType, Format, TensorReader, TensorInfo, open};
+use alexnet_weights::import::{ElementType, Format, TensorInfo, TensorReader, open};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@
 //! and a vector `[1, 1, 1, n]` as `[n]`.
 
 use super::protobuf::{Elements, Problem, count, oriented};
-use super::{Format, TensorReader, TensorInfo};
+use super::{Format, TensorInfo, TensorReader};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashSet;

@@ -45,8 +45,7 @@ pub fn read(path: &Path, networks: &[Spec]) -> Result<Weights> {
     let outputs = fitted.spec.classes().map_err(|error| unusable(error.to_string()))?;
     let (classes, class_names) = classes(outputs);
     let input = Input { mean: Mean::Color, scale, side: Some(side), exif: Default::default() };
-    let about =
-        About { format: Weights::FORMAT, classes, class_names, input, model: fitted.spec };
+    let about = About { format: Weights::FORMAT, classes, class_names, input, model: fitted.spec };
     let mean = Values { shape: vec![3], values: mean.to_vec() };
     Weights { about, mean, parameters }.finite(path)
 }

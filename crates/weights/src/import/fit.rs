@@ -332,7 +332,12 @@ fn natural(a: &str, b: &str) -> Ordering {
 }
 
 /// All layers of a network beside those of the file.
-fn mismatch(file: &dyn TensorReader, groups: &[Group<'_>], spec: &Spec, layers: &[Layer]) -> String {
+fn mismatch(
+    file: &dyn TensorReader,
+    groups: &[Group<'_>],
+    spec: &Spec,
+    layers: &[Layer],
+) -> String {
     let tensors = file.tensors();
     let mut text = format!(
         "its {} layers do not fit `{}`, which has {}:\n",

@@ -15,7 +15,8 @@ pub(super) fn open(
 ) -> Result<Box<dyn TensorReader>, String> {
     let bytes = read(source)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let as_caffe = || caffe::open(bytes.clone()).map(|file| Box::new(file) as Box<dyn TensorReader>);
+    let as_caffe =
+        || caffe::open(bytes.clone()).map(|file| Box::new(file) as Box<dyn TensorReader>);
     let as_onnx = || onnx::open(bytes.clone(), folder).map(|file| Box::new(file) as _);
     let attempts: [&dyn Fn() -> Result<Box<dyn TensorReader>, Problem>; 2] = match guess {
         Format::Caffe => [&as_caffe, &as_onnx],

@@ -5,7 +5,7 @@ use super::{Source, caffe, protobuf};
 use crate::{Error, Result, Values};
 use bytes::Bytes;
 use std::path::Path;
-use unpickle::numpy::{Array, Kind};
+use unpickle::numpy::{Array, ElementKind};
 
 /// Reads the mean of a data set's images: `[3, height, width]`, or `[3]` for one mean of each colour,
 /// from 0 to 255 in most files. The colours are in the order of the file; Caffe's is blue, green,
@@ -92,7 +92,7 @@ fn npy(bytes: &[u8]) -> std::result::Result<Values, String> {
         ));
     }
     let bytes = data.into();
-    let array = Array { kind: Kind::Float, item_bytes, big_endian, shape, fortran, bytes };
+    let array = Array { kind: ElementKind::Float, item_bytes, big_endian, shape, fortran, bytes };
     let values = array.to_f64().into_iter().map(|value| value as f32).collect();
     Ok(Values { shape: array.shape, values })
 }

@@ -18,7 +18,7 @@ mod graph;
 mod tensor;
 
 use super::protobuf::{Problem, oriented};
-use super::{Format, TensorReader, TensorInfo};
+use super::{Format, TensorInfo, TensorReader};
 use bytes::Bytes;
 use graph::{Model, Use};
 use prost::Message;

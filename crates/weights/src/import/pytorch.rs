@@ -16,7 +16,7 @@ mod stream;
 
 use super::elements::Layout;
 use super::names::shown;
-use super::{Format, Source, TensorReader, TensorInfo, names};
+use super::{Format, Source, TensorInfo, TensorReader, names};
 use globals::Global;
 use rawzip::Crc32;
 use state::Described;
@@ -24,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 
 /// A pickle is no longer, and has no more values: a quarter of a million take some 20 MB.
 const LONGEST_PICKLE: u64 = 32 << 20;
-const LIMITS: unpickle::Limits = unpickle::Limits { values: 1 << 18, depth: 100 };
+const LIMITS: unpickle::PickleLimits = unpickle::PickleLimits { values: 1 << 18, depth: 100 };
 
 /// Bytes of a file that are checked at a time.
 const PIECE: u64 = 1 << 20;

@@ -5,7 +5,7 @@
 
 use super::elements::Layout;
 use super::names::shown;
-use super::{ElementType, Format, Source, TensorReader, TensorInfo, names};
+use super::{ElementType, Format, Source, TensorInfo, TensorReader, names};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use serde::Deserialize;
