@@ -77,7 +77,8 @@ impl Prediction {
 }
 
 impl Classifier {
-    /// Opens a run's folder, a weights file or a checkpoint, on the best available device.
+    /// Opens a run's folder, a weights file or a checkpoint, or a file of PyTorch, safetensors, Caffe
+    /// or ONNX with the parameters of a built-in model, on the best available device.
     ///
     /// # Errors
     /// [`Error::Weights`] if there is no network that can be read; [`Error::Device`].

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Device;
 use weights::Weights;
+use weights::import::ImportOptions;
 
 /// The crops of an image that the network classifies; their probabilities are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,16 +59,29 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a run's folder, a weights file or a checkpoint. For a run without weights the newest
-    /// intact checkpoint is used, which is reported to `log`.
+    /// Opens a run's folder, a weights file or a checkpoint; or a file of another program
+    /// ([`weights::import`]) with the parameters of one of the built-in models. For a run without
+    /// weights the newest intact checkpoint is used, which is reported to `log`.
     ///
     /// # Errors
     /// [`Error::Weights`] if none can be read.
     pub fn open(path: &Path, log: &mut dyn FnMut(&str)) -> Result<Model> {
+        Model::open_with(path, &import_options(), log)
+    }
+
+    /// As [`open`](Self::open); `options` state what a file of another program leaves open.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        path: &Path,
+        options: &ImportOptions,
+        log: &mut dyn FnMut(&str),
+    ) -> Result<Model> {
         let (path, weights) = if path.is_dir() {
             weights::run::newest_weights(path, log)?
         } else {
-            (path.to_path_buf(), Weights::read(path)?)
+            (path.to_path_buf(), Weights::open(path, options)?)
         };
         Ok(Model { weights, path })
     }
@@ -189,6 +203,11 @@ impl Model {
         let (device, plan) = device::open(placement, plan, InferencePlan::check, log)?;
         plan.open(device, &self.weights, &self.path)
     }
+}
+
+/// A file of another program may have the parameters of any built-in model.
+fn import_options() -> ImportOptions {
+    ImportOptions { networks: models::specs(), ..ImportOptions::default() }
 }
 
 /// The classes' titles for display, each on one line: names, with ids where several classes have

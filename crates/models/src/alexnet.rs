@@ -60,6 +60,24 @@ pub fn caffe(classes: usize) -> Spec {
         .linear("fc8", classes)
 }
 
+/// Caffe's bvlc_reference_caffenet: as `caffe`, but each layer is pooled before it is normalised.
+#[rustfmt::skip]
+pub fn caffenet(classes: usize) -> Spec {
+    let overlap = window(3).stride(2);
+    let norm = Lrn { k: 1.0, divide_alpha: true, ..Lrn::default() };
+    Spec::image("caffenet", 227, 227, 3)
+        .conv("conv1",  96, window(11).stride(4))       .relu().pool(overlap)       // 27 x 27 x  96
+            .lrn_with(norm)                                                         // 27 x 27 x  96
+        .conv("conv2", 256, window( 5).pad(2).groups(2)).relu().pool(overlap)       // 13 x 13 x 256
+            .lrn_with(norm)                                                         // 13 x 13 x 256
+        .conv("conv3", 384, window( 3).pad(1))          .relu()                     // 13 x 13 x 384
+        .conv("conv4", 384, window( 3).pad(1).groups(2)).relu()                     // 13 x 13 x 384
+        .conv("conv5", 256, window( 3).pad(1).groups(2)).relu().pool(overlap)       //  6 x  6 x 256
+        .linear("fc6", 4096)                            .relu().inverted_dropout(0.5)// 4096
+        .linear("fc7", 4096)                            .relu().inverted_dropout(0.5)// 4096
+        .linear("fc8", classes)
+}
+
 /// torchvision's alexnet, after "One weird trick for parallelizing convolutional neural networks"
 /// (2014): one tower of other widths, no normalisation, dropout before fc6 and fc7.
 #[rustfmt::skip]
@@ -99,7 +117,7 @@ mod tests {
     /// Compares the shapes in this file's comments, line by line, with those of the rows.
     #[test]
     fn the_shape_columns_are_true() {
-        let models = [paper as fn(usize) -> Spec, source, caffe, torchvision, small];
+        let models = [paper as fn(usize) -> Spec, source, caffe, caffenet, torchvision, small];
         let page = include_str!("alexnet.rs").split("#[cfg(test)]").next().unwrap();
         for (model, text) in models.iter().zip(page.split("Spec::image(").skip(1)) {
             let spec = model(1000);

@@ -17,6 +17,11 @@ pub struct Model {
     pub classes: usize,
 }
 
+/// The rows of every model, for its data set.
+pub fn specs() -> Vec<Spec> {
+    all().iter().map(|model| (model.spec)(model.classes)).collect()
+}
+
 /// Every model, in reading order.
 pub fn all() -> &'static [Model] {
     const IMAGENET: usize = 1000;
@@ -67,6 +72,12 @@ pub fn all() -> &'static [Model] {
             name: "caffe",
             about: "Caffe's bvlc_alexnet",
             spec: alexnet::caffe,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "caffenet",
+            about: "Caffe's bvlc_reference_caffenet: pooled before it is normalised",
+            spec: alexnet::caffenet,
             classes: IMAGENET,
         },
         Model {

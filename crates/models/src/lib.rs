@@ -25,4 +25,4 @@ mod find;
 pub mod notebook;
 pub mod vgg;
 
-pub use find::{Model, UnknownModel, all, find};
+pub use find::{Model, UnknownModel, all, find, specs};

@@ -10,12 +10,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tensor::Device;
-use weights::{Values, Weights};
+use weights::import::ImportOptions;
+use weights::{About, Mean, Values, Weights};
 
-/// Parameters of another run, by name.
+/// Parameters of another run or of another program's file, by name, with their classes and input.
 #[derive(Clone, Debug)]
 pub struct Pretrained {
     path: PathBuf,
+    about: About,
+    mean: Values,
     /// Patterns of the layers to copy; `None`: all, but the last only if its shape is the same.
     layers: Option<Vec<String>>,
     values: HashMap<String, Values>,
@@ -23,10 +26,11 @@ pub struct Pretrained {
 }
 
 impl Pretrained {
-    /// Reads the parameters of a run from its folder, a file of weights or a checkpoint. For a run
-    /// without weights, the newest checkpoint is read, and a note passed to `say`. `layers` are
-    /// names, in which `*` matches any text; without them all layers are copied, the last only if
-    /// both networks have the same number of classes.
+    /// Reads the parameters of a run from its folder, of a file of weights or a checkpoint, or of a
+    /// file of another program that `options` describe. For a run without weights, the newest
+    /// checkpoint is read, and a note passed to `say`. `layers` are names, in which `*` matches any
+    /// text; without them all layers are copied, the last only if both networks have the same
+    /// classes ([`match_classes`](Self::match_classes)).
     ///
     /// With `velocities`, those are copied, too: `from` is then a run's folder, whose newest
     /// checkpoint is read.
@@ -37,6 +41,7 @@ impl Pretrained {
         from: &Path,
         layers: Option<Vec<String>>,
         velocities: bool,
+        options: &ImportOptions,
         say: &mut dyn FnMut(&str),
     ) -> Result<Pretrained> {
         if velocities {
@@ -44,16 +49,83 @@ impl Pretrained {
                 let reason = "this run has no checkpoint, which velocities are read from";
                 return Err(Error::Checkpoint { path: from.into(), reason: reason.to_string() });
             };
-            let Checkpoint { path, parameters, velocities, .. } = checkpoint;
-            return Ok(Pretrained { path, layers, values: parameters, velocities });
+            let Checkpoint { path, about, mean, parameters, velocities, .. } = checkpoint;
+            return Ok(Pretrained { path, about, mean, layers, values: parameters, velocities });
         }
         let (path, weights) = if from.is_dir() {
             weights::run::newest_weights(from, say)?
         } else {
-            (from.to_path_buf(), Weights::read(from)?)
+            (from.to_path_buf(), Weights::open(from, options)?)
         };
-        let values = weights.parameters.into_iter().collect();
-        Ok(Pretrained { path, layers, values, velocities: HashMap::new() })
+        let Weights { about, mean, parameters } = weights;
+        let values = parameters.into_iter().collect();
+        Ok(Pretrained { path, about, mean, layers, values, velocities: HashMap::new() })
+    }
+
+    /// Reorders the last layer's outputs to the order of `classes`, ids with their readable `names`
+    /// (as many, or none); removes the layer if one of the classes is not among its own. Classes are
+    /// matched by their ids, or else by their names. A layer that was asked for by name and has as
+    /// many outputs is kept in its order. What is done is passed to `say`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if a class matches several.
+    pub fn match_classes(
+        &mut self,
+        classes: &[String],
+        names: &[String],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let shapes = self.about.model.parameter_shapes().unwrap_or_default();
+        let last = shapes.last().map_or("", |(name, _)| layer_of(name)).to_string();
+        if self.about.classes == classes || !self.is_chosen(&last) {
+            return Ok(());
+        }
+        let refused = |reason: String| {
+            Error::from(weights::Error::Unusable { path: self.path.clone(), reason })
+        };
+        let of_file = ClassNames { ids: &self.about.classes, names: &self.about.class_names };
+        match of_file.positions(ClassNames { ids: classes, names }).map_err(refused)? {
+            Ok(rows) => {
+                for tensors in [&mut self.values, &mut self.velocities] {
+                    let of_last = tensors.iter_mut().filter(|(name, _)| layer_of(name) == last);
+                    of_last.for_each(|(_, values)| take_rows(values, &rows));
+                }
+                self.about.classes = classes.to_vec();
+            }
+            Err(unknown) if self.layers.is_some() => say(&format!(
+                "WARNING: {last} keeps the order of its outputs in {}, which does not have the \
+                 class `{unknown}`",
+                self.path.display()
+            )),
+            Err(unknown) => {
+                for tensors in [&mut self.values, &mut self.velocities] {
+                    tensors.retain(|name, _| layer_of(name) != last);
+                }
+                say(&format!(
+                    "init    {last} starts anew: {} does not have the class `{unknown}`",
+                    self.path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a layer is to be copied if it fits.
+    fn is_chosen(&self, layer: &str) -> bool {
+        self.layers.as_ref().is_none_or(|layers| layers.iter().any(|name| fits(name, layer)))
+    }
+
+    /// The network's metadata.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// The mean that was subtracted from its images, if it is of this kind and, as an image, of this
+    /// height and width.
+    pub fn mean(&self, kind: Mean, (height, width): (usize, usize)) -> Option<&Values> {
+        let is_same = self.about.input.mean == kind
+            && (kind == Mean::Color || self.mean.shape == [height, width, 3]);
+        is_same.then_some(&self.mean)
     }
 
     /// The file that was read.
@@ -80,7 +152,7 @@ impl Pretrained {
         let mut taken = Vec::new();
         for (idx, entry) in entries.iter().enumerate() {
             let chosen = match &self.layers {
-                Some(layers) => layers.iter().any(|name| fits(name, entry.layer())),
+                Some(_) => self.is_chosen(entry.layer()),
                 None => entry.layer() != last || self.has(entry),
             };
             if !chosen {
@@ -151,5 +223,69 @@ impl Pretrained {
         }
         self.layers.iter().flatten().for_each(|name| hash.update(name));
         hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The layer of a parameter.
+fn layer_of(parameter: &str) -> &str {
+    parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer)
+}
+
+/// Replaces a tensor by some of its rows; its first extent counts them.
+fn take_rows(values: &mut Values, rows: &[usize]) {
+    let length: usize = values.shape[1..].iter().product();
+    let row = |&row: &usize| &values.values[row * length..(row + 1) * length];
+    values.values = rows.iter().flat_map(row).copied().collect();
+    values.shape[0] = rows.len();
+}
+
+/// Classes: unique ids, and readable names or none.
+#[derive(Clone, Copy)]
+struct ClassNames<'a> {
+    ids: &'a [String],
+    names: &'a [String],
+}
+
+impl ClassNames<'_> {
+    /// The place of each of `wanted` among these classes, by ids or else by names; or the first that
+    /// is not among them.
+    ///
+    /// # Errors
+    /// If a name is that of several classes.
+    fn positions(
+        self,
+        wanted: ClassNames<'_>,
+    ) -> std::result::Result<std::result::Result<Vec<usize>, String>, String> {
+        let by_id: HashMap<&str, usize> =
+            self.ids.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+        let all = wanted.ids.iter().map(|id| by_id.get(id.as_str()).copied());
+        if let Some(positions) = all.collect::<Option<Vec<_>>>() {
+            return Ok(Ok(positions));
+        }
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for at in 0..self.ids.len() {
+            by_name.entry(self.name(at)).or_default().push(at);
+        }
+        let mut positions = Vec::new();
+        for at in 0..wanted.ids.len() {
+            match by_name.get(&wanted.name(at)).map(Vec::as_slice) {
+                None | Some([]) => return Ok(Err(wanted.ids[at].clone())),
+                Some([position]) if !positions.contains(position) => positions.push(*position),
+                Some(_) => {
+                    return Err(format!(
+                        "the class `{}` matches several: call the data's classes by their ids \
+                         instead of names, or leave the last layer out",
+                        wanted.ids[at]
+                    ));
+                }
+            }
+        }
+        Ok(Ok(positions))
+    }
+
+    /// A class's name for comparisons: its id if it has none; `Tabby_Cat` is `tabby cat`.
+    fn name(self, at: usize) -> String {
+        let name = self.names.get(at).filter(|name| !name.is_empty()).unwrap_or(&self.ids[at]);
+        name.to_lowercase().replace('_', " ")
     }
 }

@@ -124,6 +124,9 @@ pub struct Layer {
     /// Weight decay, in place of the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay: Option<f64>,
+    /// Whether batch normalisation moves its running statistics; by default it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_statistics: Option<bool>,
 }
 
 /// The initial values of parameters. In TOML: `"constant 1"`, `"normal 0.01"`,
@@ -279,7 +282,8 @@ impl Recipe {
     pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
         let (layer, role) = split(parameter);
         if role.is_statistic() {
-            return [1.0, 0.0, 0.0]; // the momentum is a setting of its row
+            let moves = self.layer(layer).update_statistics.unwrap_or(true);
+            return [f32::from(moves), 0.0, 0.0]; // the momentum is a setting of its row
         }
         let rule = self.rule(parameter);
         let factor = match setting.factor(layer) {
@@ -303,6 +307,7 @@ impl Recipe {
             biases: over.biases.or(under.biases),
             rate: over.rate.or(under.rate),
             decay: over.decay.or(under.decay),
+            update_statistics: over.update_statistics.or(under.update_statistics),
         })
     }
 }

@@ -97,10 +97,12 @@ fn still(init: Pretrained) -> Job {
 fn parameters_are_taken_over_with_or_without_their_velocities() {
     let runs = Runs::new("taken");
     let (first, _) = runs.run("first", &job(10));
-    let plain = still(Pretrained::read(&first, None, false, &mut |_| ()).unwrap());
+    let plain =
+        still(Pretrained::read(&first, None, false, &Default::default(), &mut |_| ()).unwrap());
     assert!(weights(&runs.run("plain", &plain).0) == weights(&first));
 
-    let moving = still(Pretrained::read(&first, None, true, &mut |_| ()).unwrap());
+    let moving =
+        still(Pretrained::read(&first, None, true, &Default::default(), &mut |_| ()).unwrap());
     let (moved, _) = runs.run("moving", &moving);
     let before = newest(&first);
     let mut moved_at_all = false;
@@ -122,7 +124,7 @@ fn parameters_are_taken_over_with_or_without_their_velocities() {
 fn a_run_that_goes_on_needs_nothing_of_what_it_began_with() {
     let runs = Runs::new("without");
     let (first, _) = runs.run("first", &job(10));
-    let init = Pretrained::read(&first, None, true, &mut |_| ()).unwrap();
+    let init = Pretrained::read(&first, None, true, &Default::default(), &mut |_| ()).unwrap();
     let begun = Job { init: Some(Arc::new(init)), ..job(10) };
     let (whole, _) = runs.run("whole", &begun);
     let (run, _) = runs.run("run", &Job { max_steps: Some(3), ..begun });
@@ -153,7 +155,9 @@ fn a_last_layer_of_other_classes_starts_anew_and_others_must_fit() {
         let layers = layers.map(|names| names.iter().map(|name| name.to_string()).collect());
         let plan = job.plan(tensor::Target::Cpu { threads: 1 }).unwrap();
         let entries = plan.parameters().entries.clone();
-        let taken = Pretrained::read(&first, layers, false, &mut |_| ()).unwrap().taken(&entries);
+        let taken = Pretrained::read(&first, layers, false, &Default::default(), &mut |_| ())
+            .unwrap()
+            .taken(&entries);
         taken.map(|taken| taken.into_iter().map(|idx| entries[idx].name.clone()).collect())
     };
     let taken: Vec<String> = names(None, &other).unwrap();

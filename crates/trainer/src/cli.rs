@@ -17,8 +17,8 @@ pub use machine::{MachineArgs, OutputArgs};
 pub use reproducing::ReproduceArgs;
 pub use sharing::{Exchange, Parallel};
 pub use using::{
-    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
-    ViewsArg,
+    EvalArgs, FeaturesArgs, ImportArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs,
+    ServeArgs, UsingArgs, ViewsArg,
 };
 
 use crate::vendor::Vendor;
@@ -107,6 +107,7 @@ Examples:
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
   alexnet train --data photos --init runs/imagenet --freeze 'conv*'
+  alexnet train --data photos --init torchvision --freeze 'conv*'       docs/finetune.md
   alexnet train --resume RUN                                bit-identical to an uninterrupted run
   alexnet train --resume RUN --epochs 120 --lr 0.001
   mpirun -np 4 alexnet train --parallel data                four processes, on one or more hosts
@@ -206,14 +207,23 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", conflicts_with = "overfit")]
     pub hold_out: Option<usize>,
     /// Initialise with the weights of another run (its folder; without weights its newest
-    /// checkpoint), or of a weights file. The last layer is reinitialised if the number of classes
-    /// differs. After its first checkpoint the new run does not need the other one
-    #[arg(long, value_name = "RUN|FILE")]
+    /// checkpoint), or of a weights file of this program, PyTorch, safetensors, Caffe or ONNX;
+    /// `torchvision` is the file that torchvision has downloaded. Images are normalised as there.
+    /// The last layer is reinitialised if it does not have all classes of the data. After its first
+    /// checkpoint the new run does not need the other one
+    #[arg(long, value_name = "RUN|FILE", group = "initial")]
     pub init: Option<PathBuf>,
+    /// The same as --init torchvision
+    #[arg(long, group = "initial")]
+    pub pretrained: bool,
+    /// The mean that the network in another program's file subtracts from images, as --mean of
+    /// `predict`
+    #[arg(long, value_name = "FILE", requires = "initial")]
+    pub init_mean: Option<PathBuf>,
     /// Initialise only these layers; * matches any characters
-    #[arg(long, value_name = "NAME", num_args = 1.., requires = "init")]
+    #[arg(long, value_name = "NAME", num_args = 1.., requires = "initial")]
     pub init_layers: Vec<String>,
-    /// Do not train these layers; * matches any characters
+    /// Do not train these layers, and keep their running statistics; * matches any characters
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub freeze: Vec<String>,
     /// Train on N random images, for timing

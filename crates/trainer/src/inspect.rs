@@ -2,7 +2,9 @@
 
 use crate::cli::InspectArgs;
 use crate::console;
+use crate::describe::find_model;
 use crate::fault::{Fault, Result};
+use crate::importing;
 use crate::run_file;
 use crate::trained::WEIGHTS;
 use report::grouped;
@@ -12,6 +14,7 @@ use std::path::Path;
 use train::checkpoint::Checkpoint;
 use train::folder::Record;
 use weights::Weights;
+use weights::import::{self, TensorInfo};
 
 /// Runs the command.
 ///
@@ -21,8 +24,9 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
     let path = &args.path;
     let report = match path.extension().and_then(|extension| extension.to_str()) {
         _ if path.is_dir() => run(path)?,
-        Some("safetensors") => tensors(path)?,
         Some("jsonl") => metrics(path)?,
+        _ if import::is_foreign(path) => foreign(path, args.model.as_deref())?,
+        Some("safetensors") => tensors(path)?,
         _ => {
             return Err(unreadable(
                 path,
@@ -52,6 +56,47 @@ fn as_text(report: &Value, depth: usize) -> String {
     text
 }
 
+/// Norm and largest value of a tensor, and how many values are not finite.
+fn summary(shape: &[usize], values: &[f32]) -> String {
+    let norm: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
+    let spoilt = values.iter().filter(|x| !x.is_finite()).count();
+    let largest = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    let spoilt = if spoilt > 0 { format!(", {spoilt} NOT FINITE") } else { String::new() };
+    format!("{shape:?}, norm {:.4}, largest {largest:.4}{spoilt}", norm.sqrt())
+}
+
+/// Weights of another program: its tensors in their order, and the network that they fit.
+fn foreign(path: &Path, model: Option<&str>) -> Result<Value> {
+    let failed = |error| Fault::from(train::Error::from(error));
+    let mut file = import::open(path).map_err(failed)?;
+    let (infos, mut all, mut list) = (file.tensors().to_vec(), 0, json!({}));
+    for (at, TensorInfo { name, shape, element }) in infos.iter().enumerate() {
+        let what = if element.is_float() {
+            let values = file.read(at).map_err(|reason| unreadable(path, reason))?;
+            all += values.len();
+            summary(shape, &values)
+        } else {
+            format!("{shape:?}")
+        };
+        list[name] = format!("{element} {what}").into();
+    }
+    let mut report = json!({
+        "kind": file.format().to_string(),
+        "parameters": grouped(all),
+        "tensors": list,
+    });
+    let model = model.map(find_model).transpose()?;
+    match Weights::about(path, &importing::with_model(model, None)) {
+        Ok(about) => {
+            report["model"] = about.model.name.clone().into();
+            report["classes"] = about.classes.len().into();
+        }
+        Err(weights::Error::Unusable { reason, .. }) => report["model"] = reason.into(),
+        Err(error) => report["model"] = error.to_string().into(),
+    }
+    Ok(report)
+}
+
 /// Weights, or a checkpoint.
 fn tensors(path: &Path) -> Result<Value> {
     let weights = Weights::read(path)?;
@@ -60,13 +105,7 @@ fn tensors(path: &Path) -> Result<Value> {
     let mut all = 0;
     let mut list = json!({});
     for (name, tensor) in &weights.parameters {
-        let norm: f64 = tensor.values.iter().map(|&x| f64::from(x).powi(2)).sum();
-        let spoilt = tensor.values.iter().filter(|x| !x.is_finite()).count();
-        let largest = tensor.values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-        let spoilt = if spoilt > 0 { format!(", {spoilt} NOT FINITE") } else { String::new() };
-        let shape = &tensor.shape;
-        list[name] =
-            format!("{shape:?}, norm {:.4}, largest {largest:.4}{spoilt}", norm.sqrt()).into();
+        list[name] = summary(&tensor.shape, &tensor.values).into();
         all += tensor.values.len();
     }
     let mut report = json!({

@@ -27,6 +27,7 @@ mod doctor;
 mod fault;
 mod features;
 mod images;
+mod importing;
 mod inspect;
 mod limits;
 mod machine;

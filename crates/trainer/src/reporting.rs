@@ -77,7 +77,7 @@ fn use_network(
         );
         return Ok(());
     }
-    let trained = Trained::open(Some(path), None)?;
+    let trained = Trained::of_run(path)?;
     run.kernels = report::kernels::first_layer(&trained.weights);
     let reading = Reading::new(args.progress);
     let workers = args.machine.workers.unwrap_or(0);

@@ -15,11 +15,11 @@ use terminal::signals;
 /// # Errors
 /// Exit codes 1, 2, 4 and 6 as `alexnet --help` lists them.
 pub fn serve(args: &ServeArgs) -> Result<u8> {
-    let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
+    let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref(), &args.import)?;
     trained.set_exif(args.exif);
     limits::too_many_threads(args.machine.threads.unwrap_or(0)).iter().for_each(console::note);
     let (name, placement) = (name(&trained), placement(&args.machine)?);
-    let Trained { model, config } = trained;
+    let Trained { model, config, is_foreign } = trained;
     let server =
         Server::open(model, name, placement, options(args), &mut |text| console::note(text))?;
     let port = server.address().port();
@@ -29,7 +29,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
     let stop = signals::listen()?;
     print_address(&server);
 
-    let trained = Trained { model: server.model().clone(), config };
+    let trained = Trained { model: server.model().clone(), config, is_foreign };
     let (data, workers) = (args.data.clone(), args.machine.workers.unwrap_or(0));
     let images = move || {
         let reading = Reading::new(Progress::Auto);

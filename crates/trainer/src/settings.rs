@@ -5,6 +5,7 @@ mod written;
 
 use crate::cli::{Exchange, Parallel, TrainArgs, check_labelling};
 use crate::fault::{Fault, Result};
+use crate::importing;
 use crate::limits;
 use crate::vendor::Vendor;
 use data::Labelling;
@@ -91,6 +92,9 @@ pub struct Inherited {
     /// Whether to copy velocities, too: to continue another run's training on other images.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub velocities: bool,
+    /// For a file of another program: its mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<PathBuf>,
 }
 
 impl Settings {
@@ -135,19 +139,29 @@ impl Settings {
     /// As [`resolve`](Self::resolve).
     pub fn resolve_saved(args: &TrainArgs, saved: Option<String>) -> Result<Settings> {
         let layers = written::layers(args, saved)?;
-        let model =
-            written::last_text(&layers, &["model"]).unwrap_or_else(|| "alexnet-64".to_string());
+        let model = written::last_text(&layers, &["model"]);
+        let init = written::last_text(&layers, &["init", "from"]);
+        let init = match init.filter(|_| args.resume.is_none()) {
+            Some(from) => {
+                let mean = written::last_text(&layers, &["init", "mean"]).map(PathBuf::from);
+                importing::about(Path::new(&from), model.as_deref(), mean)?
+            }
+            None => None,
+        };
+        let model = model.or_else(|| importing::built_in(&init.as_ref()?.model));
+        let model = model.unwrap_or_else(|| "alexnet-64".to_string());
         let recipe = written::last_text(&layers, &["recipe", "base"]);
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
         let settings = Settings::new(model, find_recipe(&recipe)?);
         let mut table = Table::try_from(settings).expect("settings are a table");
+        if let Some(about) = &init {
+            let input = importing::input(about, table["model"].as_str())?;
+            set_recipe(&mut table, "input", input);
+        }
         let recipe_batch = table["recipe"]["batch"].as_integer();
         let parallel = written::last_text(&layers, &["parallel"]);
         if matches!(parallel.as_deref(), Some("data" | "hybrid")) && args.resume.is_none() {
-            let defaults = table.get_mut("recipe").and_then(Value::as_table_mut);
-            let defaults = defaults.expect("settings have a recipe");
-            // A default, too: the file, `--set` and flags override it.
-            defaults.insert("shards".to_string(), Value::from(SHARDS));
+            set_recipe(&mut table, "shards", Value::from(SHARDS));
         }
         let mut settings = None;
         for layer in layers {
@@ -203,6 +217,12 @@ impl Settings {
         let fake = self.fake_data.unwrap_or(1);
         limits::check("fake_data (--fake-data)", limits::FAKE_IMAGES, fake)
     }
+}
+
+/// Changes a default of the recipe: the file, `--set` and flags override it.
+fn set_recipe(defaults: &mut Table, key: &str, value: Value) {
+    let recipe = defaults.get_mut("recipe").and_then(Value::as_table_mut);
+    recipe.expect("settings have a recipe").insert(key.to_string(), value);
 }
 
 /// The built-in recipe of that name.

@@ -31,7 +31,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     if !args.ensemble.is_empty() {
         return ensemble::eval(args);
     }
-    let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
+    let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref(), &args.import)?;
     trained.set_exif(args.exif);
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.output.progress);

@@ -1,9 +1,10 @@
 //! A trained network, from a run's folder or a file of weights, and the images of its run.
 
-use crate::cli::{ExifArg, MachineArgs, UsingArgs};
+use crate::cli::{ExifArg, ImportArgs, MachineArgs, UsingArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
+use crate::importing;
 use crate::limits;
 use crate::machine;
 use crate::run_file;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use tensor::Choice;
 use terminal::progress::Reading;
 use weights::Weights;
+use weights::import::is_foreign;
 
 /// The name of the weights in a run's folder.
 pub const WEIGHTS: &str = Weights::FILE;
@@ -26,6 +28,8 @@ pub struct Trained {
     pub model: Model,
     /// The settings of its run, if it lies in a run's folder.
     pub config: Option<Settings>,
+    /// Whether another program wrote the file.
+    pub is_foreign: bool,
 }
 
 impl Deref for Trained {
@@ -42,25 +46,48 @@ impl Trained {
     ///
     /// # Errors
     /// Exit code 4 if the file, or the run's configuration, cannot be read.
-    pub fn open(run: Option<&Path>, weights: Option<&Path>) -> Result<Trained> {
+    pub fn open(
+        run: Option<&Path>,
+        weights: Option<&Path>,
+        import: &ImportArgs,
+    ) -> Result<Trained> {
         let run = match (run, weights) {
             (Some(run), _) => run.to_path_buf(),
-            (None, Some(weights)) => {
-                let config = run_of(weights).map(|run| run.join("config.toml"));
-                let config = match config {
-                    Some(path) if run_file::exists(&path)? => Some(Settings::read(&path)?),
-                    _ => None,
-                };
-                let model = Model { weights: Weights::read(weights)?, path: weights.to_path_buf() };
-                return Ok(Trained { model, config });
-            }
+            (None, Some(weights)) => return Trained::file(weights, import),
             (None, None) => newest(Path::new("runs"))?.ok_or_else(|| {
                 Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
             })?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
         let model = Model::open(&run, &mut |text| console::note(text))?;
-        Ok(Trained { model, config })
+        Ok(Trained { model, config, is_foreign: false })
+    }
+
+    /// The network of a run.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_run(run: &Path) -> Result<Trained> {
+        Trained::open(Some(run), None, &ImportArgs::default())
+    }
+
+    /// The network in a file, with the settings of the run in whose folder it lies.
+    fn file(typed: &Path, import: &ImportArgs) -> Result<Trained> {
+        let path = importing::resolve(typed)?;
+        let options = importing::options(&path, import)?;
+        if is_foreign(&path) {
+            let model = Model::open_with(&path, &options, &mut |text| console::note(text))?;
+            let Weights { about, mean, .. } = &model.weights;
+            console::note(importing::note(&path, about, &mean.values));
+            return Ok(Trained { model, config: None, is_foreign: true });
+        }
+        let config = run_of(&path).map(|run| run.join("config.toml"));
+        let config = match config {
+            Some(path) if run_file::exists(&path)? => Some(Settings::read(&path)?),
+            _ => None,
+        };
+        let model = Model { weights: Weights::read(&path)?, path };
+        Ok(Trained { model, config, is_foreign: false })
     }
 
     /// As [`open`](Self::open), for what was typed.
@@ -68,7 +95,8 @@ impl Trained {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn chosen(using: &UsingArgs) -> Result<Trained> {
-        let mut trained = Trained::open(using.run.as_deref(), using.weights.as_deref())?;
+        let mut trained =
+            Trained::open(using.run.as_deref(), using.weights.as_deref(), &using.import)?;
         trained.set_exif(using.exif);
         Ok(trained)
     }
@@ -132,6 +160,14 @@ impl Trained {
     pub fn check_classes(&self, found: &[String]) -> Result<()> {
         let learned = self.classes();
         if learned == found {
+            return Ok(());
+        }
+        let has_numbers_only = self.is_foreign && importing::has_numbers_only(learned);
+        if has_numbers_only && learned.len() == found.len() {
+            console::note(format_args!(
+                "{}: its classes have no names; they are taken to be the data's, in their order",
+                self.path.display()
+            ));
             return Ok(());
         }
         let differing = learned.iter().zip(found).find(|(a, b)| a != b);

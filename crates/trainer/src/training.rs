@@ -12,6 +12,7 @@ use crate::describe::{find_model, model_of};
 use crate::devices;
 use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
+use crate::importing;
 use crate::limits;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
@@ -226,10 +227,12 @@ fn check_init(run: &Path, settings: &Settings) -> Result<()> {
 }
 
 fn resolve_init(init: &mut Option<Inherited>) {
-    if let Some(init) = init
-        && let Ok(path) = std::fs::canonicalize(&init.from)
-    {
-        init.from = path;
+    let Some(init) = init else { return };
+    init.from = importing::resolve(&init.from).unwrap_or_else(|_| init.from.clone());
+    for path in [Some(&mut init.from), init.mean.as_mut()].into_iter().flatten() {
+        if let Ok(whole) = std::fs::canonicalize(&*path) {
+            *path = whole;
+        }
     }
 }
 

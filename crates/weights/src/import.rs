@@ -29,11 +29,12 @@ mod source;
 pub mod fit;
 
 use crate::{Error, Result};
-use source::Source;
+pub(crate) use source::Source;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
-pub use defaults::read;
+pub use defaults::{ImportOptions, about, read};
 pub(crate) use mean::of_bytes as mean_of_bytes;
 pub use mean::read_mean;
 
@@ -105,6 +106,18 @@ pub struct TensorInfo {
     pub element: ElementType,
 }
 
+/// A layer of a network, as far as it tells networks with equal parameters apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GraphLayer {
+    /// A convolution or a linear layer.
+    Weighted,
+    /// Local response normalisation.
+    Lrn,
+    /// Pooling.
+    Pool,
+}
+
 /// An open weights file of another program.
 pub trait TensorReader: Send {
     /// The format of the file.
@@ -112,6 +125,17 @@ pub trait TensorReader: Send {
 
     /// All floating-point tensors, and integer ones, in the order of the file.
     fn tensors(&self) -> &[TensorInfo];
+
+    /// The layers of the network in their order; empty for formats that have tensors only.
+    fn graph(&self) -> &[GraphLayer] {
+        &[]
+    }
+
+    /// Whether the first layer takes blue, green, red: Caffe's networks, and those converted from
+    /// Caffe, which local response normalisation identifies.
+    fn is_bgr(&self) -> bool {
+        self.format() == Format::Caffe || self.graph().contains(&GraphLayer::Lrn)
+    }
 
     /// The values of the tensor at `index` of [`tensors`](Self::tensors), row by row.
     ///
@@ -155,23 +179,25 @@ fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn Tenso
 }
 
 /// Whether another program wrote the file; false if it cannot be read.
-pub(crate) fn is_foreign(path: &Path) -> bool {
+pub fn is_foreign(path: &Path) -> bool {
     let Ok(source) = Source::open(path) else { return false };
     let Ok(start) = source.bytes(0, START.min(source.len())) else { return false };
     match Detected::of(&start, path) {
-        Detected::Readable(Format::Safetensors) => !has_own_metadata(&source).unwrap_or(true),
+        Detected::Readable(Format::Safetensors) => own_metadata(&source).is_none(),
         // A damaged file of this program, which has its own message.
         Detected::Other(_) => path.extension().is_none_or(|extension| extension != "safetensors"),
         Detected::Readable(_) => true,
     }
 }
 
-/// Whether the metadata of a safetensors file describes one of this program's networks.
-fn has_own_metadata(source: &Source) -> Option<bool> {
+/// The metadata of a safetensors file of this program; `None` of any other file.
+pub(crate) fn own_metadata(source: &Source) -> Option<HashMap<String, String>> {
     let length = u64::from_le_bytes(source.bytes(0, 8).ok()?[..].try_into().ok()?);
     let header = source.bytes(8, length).ok()?;
-    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    Some(header["__metadata__"]["alexnet"].is_string())
+    let mut header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    let metadata: HashMap<String, String> =
+        serde_json::from_value(header["__metadata__"].take()).ok()?;
+    metadata.contains_key("alexnet").then_some(metadata)
 }
 
 /// Bytes that suffice to recognise a format; the signature of a tar file is at byte 257.

@@ -1,6 +1,7 @@
 //! The names of a run's files, and its latest weights.
 
-use crate::weights::Weights;
+use crate::import::ImportOptions;
+use crate::weights::{About, Weights};
 use crate::{Error, Result};
 use files::disk::{Disk, FileKind, RealDisk};
 use std::io;
@@ -74,6 +75,21 @@ pub fn step_of(path: &Path) -> Option<u64> {
     let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
     let is_number = digits.len() >= 8 && digits.bytes().all(|digit| digit.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
+}
+
+/// The metadata of a run's latest weights, as [`newest_weights`] reads them; `None` if it has none.
+///
+/// # Errors
+/// [`Error::Unusable`] if they cannot be read.
+pub fn newest_about(run: &Path) -> Result<Option<About>> {
+    let path = run.join(Weights::FILE);
+    let options = ImportOptions::default();
+    let is_there = files::exists(&path).map_err(|error| unreadable(&path, &error))?;
+    if is_there {
+        return Weights::about(&path, &options).map(Some);
+    }
+    let found = list(run)?;
+    Ok(found.iter().find_map(|(_, path)| Weights::about(path, &options).ok()))
 }
 
 /// Reads a run's latest weights: its weights file or, while there is none, its newest intact

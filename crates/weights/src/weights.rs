@@ -5,9 +5,10 @@
 //! image. The file's metadata has one entry, `alexnet`: TOML with the network, the classes and the
 //! input. A checkpoint of a run is such a file with more tensors, and can be read as one.
 
+use crate::import::{self, ImportOptions};
 use crate::input::{Input, Mean, Scale};
 use crate::tensors::{Contents, Tensor, TensorFile, Values};
-use crate::{Error, Result, import};
+use crate::{Error, Result};
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -134,12 +135,29 @@ impl Weights {
     }
 
     /// Reads a file of this program, or one of another program ([`import`](crate::import)) that fits
-    /// one of `networks`.
+    /// one of the networks in `options`.
     ///
     /// # Errors
     /// As [`read`](Self::read) and [`import::read`](crate::import::read).
-    pub fn open(path: &Path, networks: &[Spec]) -> Result<Weights> {
-        if import::is_foreign(path) { import::read(path, networks) } else { Weights::read(path) }
+    pub fn open(path: &Path, options: &ImportOptions) -> Result<Weights> {
+        if import::is_foreign(path) { import::read(path, options) } else { Weights::read(path) }
+    }
+
+    /// The metadata of a file that [`open`](Self::open) reads, without its parameters.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but parameters are not checked.
+    pub fn about(path: &Path, options: &ImportOptions) -> Result<About> {
+        if import::is_foreign(path) {
+            return import::about(path, options);
+        }
+        let refused = |reason: String| Error::Unusable { path: path.into(), reason };
+        let source = import::Source::open(path);
+        let source = source.map_err(|error| refused(format!("cannot read: {error}")))?;
+        match import::own_metadata(&source) {
+            Some(metadata) => About::from_metadata(&metadata).map_err(refused),
+            None => Weights::read(path).map(|weights| weights.about), // with the reason
+        }
     }
 
     /// Rejects values that are not finite.
@@ -200,7 +218,7 @@ fn check_shape<'a>(
 
 impl About {
     /// Checks that classes, network, image size and mean agree, as the file may be untrusted.
-    fn check(&self, mean: &Values) -> std::result::Result<(), String> {
+    pub(crate) fn check(&self, mean: &Values) -> std::result::Result<(), String> {
         self.model.describe().map_err(|error| error.to_string())?;
         let outputs = self.model.classes().map_err(|error| error.to_string())?;
         if self.classes.len() != outputs {

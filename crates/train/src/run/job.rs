@@ -81,8 +81,15 @@ impl Job {
     }
 
     /// The mean that is subtracted from images: an image `[height, width, 3]` or a colour `[3]`.
+    /// It is that of the initial parameters if they have one of the recipe's kind and size, else the
+    /// training set's.
     pub fn mean(&self) -> Values {
         let (height, width) = self.train.size();
+        let init = self.init.as_ref();
+        let kept = init.and_then(|init| init.mean(self.recipe.input.mean, (height, width)));
+        if let Some(mean) = kept {
+            return mean.clone();
+        }
         match self.recipe.input.mean {
             Mean::Image => {
                 Values { shape: vec![height, width, 3], values: self.statistics.mean.clone() }
@@ -93,6 +100,7 @@ impl Job {
 
     /// The initial state: a checkpoint, or random and inherited parameters.
     pub fn start(&self, from: Option<Arc<Checkpoint>>) -> Start {
+        let mean = from.as_ref().map_or_else(|| self.mean(), |from| from.mean.clone());
         let state = match from {
             Some(checkpoint) => InitialState::Checkpoint(checkpoint),
             None => InitialState::Fresh {
@@ -100,8 +108,7 @@ impl Job {
                 inherit: self.init.clone(),
             },
         };
-        let (mean, scale) = (Arc::new(self.mean()), self.recipe.input.scale);
-        Start { state, seed: self.seed, mean, scale }
+        Start { state, seed: self.seed, mean: Arc::new(mean), scale: self.recipe.input.scale }
     }
 
     /// The loader of the given part of every validation batch.

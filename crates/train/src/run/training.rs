@@ -15,7 +15,7 @@ use layers::Parameter;
 use std::sync::Arc;
 use std::time::Instant;
 use tensor::Traffic;
-use weights::Weights;
+use weights::{Values, Weights};
 
 /// A run in progress.
 pub(super) struct Training<'a> {
@@ -90,7 +90,8 @@ impl<'a> Training<'a> {
                 checkpoint.progress.clone()
             }
         };
-        let writer = writer(job, executor.parameters(), folder, identity)?;
+        let mean = from.as_ref().map_or_else(|| job.mean(), |from| from.mean.clone());
+        let writer = writer(job, mean, (executor.parameters(), folder), identity)?;
         Ok(Training {
             validation: job.validation_loader(shape.part),
             stats: executor.new_stats(),
@@ -168,12 +169,12 @@ impl<'a> Training<'a> {
 /// Starts the writer, unless the folder keeps nothing.
 fn writer(
     job: &Job,
-    parameters: &[Parameter],
-    folder: &RunFolder,
+    mean: Values,
+    (parameters, folder): (&[Parameter], &RunFolder),
     identity: Identity,
 ) -> Result<Option<WriterThread>> {
     let Some(log) = folder.log() else { return Ok(None) };
-    let (about, mean, entries) = (job.about(), job.mean(), parameters.to_vec());
+    let (about, entries) = (job.about(), parameters.to_vec());
     Ok(Some(WriterThread::start(CheckpointWriter {
         store: Store::open(folder.path(), job.checkpoints.keep)?,
         run: RunMetadata { about, identity, mean, entries },

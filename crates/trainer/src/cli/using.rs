@@ -75,9 +75,13 @@ pub struct EvalArgs {
     /// --data is given
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// A weights file
+    /// A weights file of this program, PyTorch, safetensors, Caffe or ONNX; `torchvision` is the file
+    /// that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// What such a file leaves open.
+    #[command(flatten)]
+    pub import: ImportArgs,
     /// Average the probabilities of several runs' networks, tested on the first one's data
     #[arg(long, value_name = "RUN", num_args = 1..)]
     pub ensemble: Vec<PathBuf>,
@@ -147,6 +151,19 @@ impl From<ViewsArg> for Views {
     }
 }
 
+/// What a weights file of another program leaves open.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ImportArgs {
+    /// The network in another program's weights file, if its tensors fit several: a built-in name or
+    /// a TOML file
+    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    pub model: Option<String>,
+    /// The mean that the network in another program's weights file subtracts from images: Caffe's
+    /// .binaryproto, or .npy [default: the mean colour of ImageNet]
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    pub mean: Option<PathBuf>,
+}
+
 /// Which network, and where to compute.
 #[derive(Debug, Args)]
 pub struct UsingArgs {
@@ -154,9 +171,13 @@ pub struct UsingArgs {
     /// checkpoint]
     #[arg(long, value_name = "DIR", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// A weights file
+    /// A weights file of this program, PyTorch, safetensors, Caffe or ONNX; `torchvision` is the file
+    /// that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// What such a file leaves open.
+    #[command(flatten)]
+    pub import: ImportArgs,
     /// Whether to apply the EXIF orientation of image files [default: as in training]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
@@ -276,9 +297,13 @@ pub struct ServeArgs {
     /// checkpoint]
     #[arg(value_name = "RUN", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// A weights file
+    /// A weights file of this program, PyTorch, safetensors, Caffe or ONNX; `torchvision` is the file
+    /// that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// What such a file leaves open.
+    #[command(flatten)]
+    pub import: ImportArgs,
     /// Address to listen on; port 0: any free port [default: 127.0.0.1:8080, or the next free port]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,

@@ -52,6 +52,7 @@ impl<'a> Trainer<'a> {
                 from: init.from,
                 layers: None,
                 velocities: init.velocities,
+                mean: None,
             }),
             // The last checkpoint is enough to resume.
             checkpoints: Policy { keep: 1, ..Policy::default() },
@@ -137,7 +138,7 @@ impl Runner for Trainer<'_> {
     }
 
     fn open(&self, run: &Path, which: &experiments::Images) -> Result<(Trained, Images)> {
-        let trained = Trained::open(Some(run), None)?;
+        let trained = Trained::of_run(run)?;
         let mut settings = trained.config.clone().expect("a run's folder has its settings");
         (settings.hold_out, settings.data) = (None, which.name().to_string());
         let images = self.images(which, &settings, &trained.weights.about.model)?;

@@ -93,7 +93,11 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "hold_out", args.hold_out.map(whole));
     put(&mut table, "fake_data", args.fake_data.map(whole));
     if !args.freeze.is_empty() {
-        let still = Value::Table(Table::from_iter([("rate".to_string(), Value::from(0.0))]));
+        let mut still = Table::from_iter([("rate".to_string(), Value::from(0.0))]);
+        if args.resume.is_none() {
+            still.insert("update_statistics".to_string(), Value::from(false));
+        }
+        let still = Value::Table(still);
         let layers = args.freeze.iter().map(|name| (name.clone(), still.clone()));
         recipe.insert("layers".to_string(), Value::Table(layers.collect()));
     }
@@ -106,7 +110,9 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut labelling, "from", args.labelling.label_from.clone());
     put(&mut labelling, "class_names", text(&args.labelling.class_names));
     let mut init = Table::new();
-    put(&mut init, "from", args.init.as_ref().map(|path| path.display().to_string()));
+    let pretrained = args.pretrained.then(|| "torchvision".to_string());
+    put(&mut init, "from", text(&args.init).or(pretrained));
+    put(&mut init, "mean", text(&args.init_mean));
     let layers = (!args.init_layers.is_empty()).then(|| args.init_layers.clone());
     put(&mut init, "layers", layers);
     if !init.is_empty() {

@@ -20,7 +20,7 @@ use terminal::signals;
 pub fn eval(args: &EvalArgs) -> Result<u8> {
     let mut all = Vec::new();
     for run in &args.ensemble {
-        all.push(Trained::open(Some(run), None)?);
+        all.push(Trained::of_run(run)?);
     }
     let first = &all[0];
     if let Some(other) = all.iter().find(|other| other.classes() != first.classes()) {

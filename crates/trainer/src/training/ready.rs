@@ -4,9 +4,10 @@ use crate::cli::TrainArgs;
 use crate::devices::{self, Devices};
 use crate::fault::Result;
 use crate::images::{self, Images};
+use crate::importing;
 use crate::machine;
 use crate::ranks::Ranks;
-use crate::settings::{Inherited, Settings};
+use crate::settings::Settings;
 use crate::tuning;
 use crate::vendor::Vendor;
 use evaluate::Stop;
@@ -23,6 +24,7 @@ use train::folder::RunFolder;
 use train::init::Pretrained;
 use train::run::{Job, Outcome, Session};
 use train::start::Start;
+use weights::About;
 
 /// A planned run.
 pub struct Ready<'a> {
@@ -78,7 +80,7 @@ impl<'a> Ready<'a> {
             say(&format!("{}: {made} classes made {classes}, as the data has", spec.name));
         }
         let spec = spec.with_classes(classes)?;
-        let init = if goes_on { None } else { inherited(settings, &mut say)? };
+        let init = if goes_on { None } else { inherited(settings, &spec, images, &mut say)? };
         let job = Job { init, ..job(settings, spec, images, reading)? };
         // Before anything is written.
         let choices = devices::choices(settings)?;
@@ -94,6 +96,9 @@ impl<'a> Ready<'a> {
             let entries = parallel::parameters_of(&job.spec)?;
             let (taken, of) = (init.taken(&entries)?.len(), entries.len());
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
+            let (about, mean) =
+                (About { input: job.recipe.input, ..init.about().clone() }, job.mean());
+            say(&format!("input   {}", importing::input_text(&about, &mean.values)));
         }
         say(&format!("data    {}", images.describe()));
         let precision = Some(devices.precision().to_string());
@@ -238,9 +243,23 @@ fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> R
     })
 }
 
-fn inherited(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Option<Arc<Pretrained>>> {
-    let Some(Inherited { from, layers, velocities }) = &settings.init else { return Ok(None) };
-    Ok(Some(Arc::new(Pretrained::read(from, layers.clone(), *velocities, say)?)))
+/// The initial weights that settings name, with their classes matched to those of the images.
+fn inherited(
+    settings: &Settings,
+    spec: &Spec,
+    images: &Images,
+    say: &mut dyn FnMut(&str),
+) -> Result<Option<Arc<Pretrained>>> {
+    let Some(init) = &settings.init else { return Ok(None) };
+    let mut read = |model| {
+        let options = importing::with_model(model, init.mean.clone());
+        Pretrained::read(&init.from, init.layers.clone(), init.velocities, &options, say)
+    };
+    // Its own network first: it may be one that is not built in.
+    let own = read(Some(spec.clone()));
+    let mut pretrained = own.or_else(|first| read(None).map_err(|_| first))?;
+    pretrained.match_classes(images.train.classes(), &images.class_names, say)?;
+    Ok(Some(Arc::new(pretrained)))
 }
 
 /// An epoch of an overfitting run may be one step: then it validates every 25 epochs.

@@ -21,7 +21,7 @@
 //! and a vector `[1, 1, 1, n]` as `[n]`.
 
 use super::protobuf::{Elements, Problem, count, oriented};
-use super::{Format, TensorInfo, TensorReader};
+use super::{Format, GraphLayer, TensorInfo, TensorReader};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashSet;
@@ -29,7 +29,7 @@ use std::collections::HashSet;
 /// Opens the bytes of a file.
 pub(super) fn open(bytes: Bytes) -> Result<CaffeFile, Problem> {
     let net = Net::decode(bytes)?;
-    let mut file = CaffeFile { tensors: Vec::new(), blobs: Vec::new() };
+    let mut file = CaffeFile { tensors: Vec::new(), blobs: Vec::new(), graph: Vec::new() };
     let mut names = HashSet::new();
     for message in net.layers_v1 {
         file.add(LayerV1::decode(message)?.into_layer(), &mut names)?;
@@ -44,6 +44,7 @@ pub(super) fn open(bytes: Bytes) -> Result<CaffeFile, Problem> {
 pub(super) struct CaffeFile {
     tensors: Vec<TensorInfo>,
     blobs: Vec<Blob>,
+    graph: Vec<GraphLayer>,
 }
 
 struct Blob {
@@ -55,6 +56,7 @@ struct Blob {
 impl CaffeFile {
     fn add(&mut self, layer: Layer, names: &mut HashSet<String>) -> Result<(), Problem> {
         let kind = Kind::of(&layer.kind);
+        self.graph.extend(graph_layer(&layer.kind));
         let is_transposed = layer.inner_product.as_ref().is_some_and(|of| of.transpose);
         for (number, message) in layer.blobs.iter().enumerate() {
             let name = format!("{}.{}", text(&layer.name), kind.blob(&layer, number));
@@ -83,6 +85,10 @@ impl TensorReader for CaffeFile {
 
     fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
+    }
+
+    fn graph(&self) -> &[GraphLayer] {
+        &self.graph
     }
 
     fn read(&mut self, index: usize) -> Result<Vec<f32>, String> {
@@ -180,6 +186,16 @@ impl Kind {
     }
 }
 
+/// A layer's kind in all three forms of a layer.
+fn graph_layer(kind: &[u8]) -> Option<GraphLayer> {
+    match kind {
+        b"Convolution" | b"conv" | b"InnerProduct" | b"innerproduct" => Some(GraphLayer::Weighted),
+        b"LRN" | b"lrn" => Some(GraphLayer::Lrn),
+        b"Pooling" | b"pool" => Some(GraphLayer::Pool),
+        _ => None,
+    }
+}
+
 fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
@@ -252,6 +268,8 @@ impl LayerV1 {
                 let kind: &[u8] = match self.kind {
                     4 | 39 => b"Convolution", // CONVOLUTION, DECONVOLUTION
                     14 => b"InnerProduct",
+                    15 => b"LRN",
+                    17 => b"Pooling",
                     _ => b"",
                 };
                 let LayerV1 { name, blobs, inner_product, .. } = self;

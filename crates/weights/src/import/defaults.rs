@@ -1,10 +1,10 @@
 //! What the weights files of other programs do not say: how images enter, and the classes.
 
 use super::fit::Fitted;
-use super::{Format, TensorReader};
+use super::{GraphLayer, TensorReader, read_mean};
 use crate::{About, Error, Input, Mean, Result, Scale, Values, Weights};
-use layers::Spec;
-use std::path::Path;
+use layers::{Row, Spec};
+use std::path::{Path, PathBuf};
 
 /// The mean colour of ImageNet's training images and the standard deviation of its channels, red,
 /// green and blue, of pixels from 0 to 1: those of torchvision's weights.
@@ -22,40 +22,81 @@ const IMAGENET_SIDE: usize = 256;
 /// University, whose licence allows any use with this notice.
 const IMAGENET: &str = include_str!("imagenet.txt");
 
-/// Reads weights of another program into the one of `networks` that they fit.
+/// What a weights file of another program leaves open.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// The networks that it may be; the number of classes is the file's.
+    pub networks: Vec<Spec>,
+    /// A file with the mean that the network subtracts from images ([`read_mean`]), with colours in
+    /// the order of the network's input. By default the mean colour of ImageNet.
+    pub mean: Option<PathBuf>,
+}
+
+/// Reads weights of another program into the one of `options.networks` that they fit.
 ///
 /// Images are taken to enter as the program's own networks for ImageNet have them: from Caffe blue
 /// first and less the mean colour, from others normalised as torchvision does. A thousand classes
 /// are ImageNet's; others are called by their numbers.
 ///
 /// # Errors
-/// [`Error::Unusable`] if the file cannot be read, fits none of the networks, or several of them;
-/// [`Error::NotFinite`].
-pub fn read(path: &Path, networks: &[Spec]) -> Result<Weights> {
+/// [`Error::Unusable`] if the file cannot be read, fits none of the networks, or several of them,
+/// or if the mean cannot be used; [`Error::NotFinite`].
+pub fn read(path: &Path, options: &ImportOptions) -> Result<Weights> {
     let mut file = super::open(path)?;
-    let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
-    let format = file.format();
-    let fitted = choose(&*file, networks)
-        .map_err(|reason| unusable(format!("this is {format}: {reason}")))?;
-    let parameters = fitted.read(&mut *file).map_err(unusable)?;
-    let [height, width, _] = fitted.spec.input;
-    let side = height.max(width);
-    let side = if (200..=IMAGENET_SIDE).contains(&side) { IMAGENET_SIDE } else { side };
-    let (mean, scale) = normalisation(format);
-    let outputs = fitted.spec.classes().map_err(|error| unusable(error.to_string()))?;
-    let (classes, class_names) = classes(outputs);
-    let input = Input { mean: Mean::Color, scale, side: Some(side), exif: Default::default() };
-    let about = About { format: Weights::FORMAT, classes, class_names, input, model: fitted.spec };
-    let mean = Values { shape: vec![3], values: mean.to_vec() };
+    let (fitted, about, mean) = recognise(path, &*file, options)?;
+    let parameters = fitted.read(&mut *file);
+    let parameters = parameters.map_err(|reason| Error::Unusable { path: path.into(), reason })?;
     Weights { about, mean, parameters }.finite(path)
 }
 
+/// The network, the classes and the input of a file that [`read`] reads, without its parameters.
+///
+/// # Errors
+/// As [`read`].
+pub fn about(path: &Path, options: &ImportOptions) -> Result<About> {
+    recognise(path, &*super::open(path)?, options).map(|(_, about, _)| about)
+}
+
+/// The network that an open file fits, and what the file does not have: metadata and the mean.
+fn recognise(
+    path: &Path,
+    file: &dyn TensorReader,
+    options: &ImportOptions,
+) -> Result<(Fitted, About, Values)> {
+    let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
+    let (format, is_bgr) = (file.format(), file.is_bgr());
+    let fitted = choose(file, &options.networks)
+        .map_err(|reason| unusable(format!("this is {format}: {reason}")))?;
+    let [height, width, _] = fitted.spec.input;
+    let side = height.max(width);
+    let side = if (200..=IMAGENET_SIDE).contains(&side) { IMAGENET_SIDE } else { side };
+    let (mean, scale) = normalisation(is_bgr);
+    let (kind, side, mean) = match &options.mean {
+        Some(file) => mean_of(file, is_bgr, side)?,
+        None => (Mean::Color, side, Values { shape: vec![3], values: mean.to_vec() }),
+    };
+    let outputs = fitted.spec.classes().map_err(|error| unusable(error.to_string()))?;
+    let (classes, class_names) = classes(outputs);
+    let input = Input { mean: kind, scale, side: Some(side), exif: Default::default() };
+    let model = fitted.spec.clone();
+    let about = About { format: Weights::FORMAT, classes, class_names, input, model };
+    about.check(&mean).map_err(unusable)?;
+    Ok((fitted, about, mean))
+}
+
+/// The network that the file fits. Several may have equal parameters: where the format lists
+/// layers, those with the same order of pooling and normalisation remain, and of the paper's
+/// networks Caffe's.
 fn choose(file: &dyn TensorReader, networks: &[Spec]) -> std::result::Result<Fitted, String> {
     let mut fitted = Fitted::among(file, networks)?;
-    if file.format() == Format::Caffe
-        && let Some(at) = fitted.iter().position(|fitted| fitted.spec.name == "caffe")
-    {
-        return Ok(fitted.swap_remove(at));
+    let graph = file.graph();
+    let is_alike = |fitted: &Fitted| graph_of(&fitted.spec) == graph;
+    if fitted.iter().any(is_alike) {
+        fitted.retain(is_alike);
+    }
+    let is_caffe = |fitted: &Fitted| fitted.spec.name.starts_with("caffe");
+    if file.is_bgr() && fitted.iter().any(is_caffe) {
+        fitted.retain(is_caffe);
     }
     if fitted.len() == 1 {
         return Ok(fitted.remove(0));
@@ -68,15 +109,47 @@ fn choose(file: &dyn TensorReader, networks: &[Spec]) -> std::result::Result<Fit
     ))
 }
 
+fn graph_of(spec: &Spec) -> Vec<GraphLayer> {
+    let layer = |row: &Row| match row {
+        Row::Conv(_) | Row::Local(_) | Row::Linear(_) => Some(GraphLayer::Weighted),
+        Row::Lrn(_) => Some(GraphLayer::Lrn),
+        Row::Pool(_) => Some(GraphLayer::Pool),
+        _ => None,
+    };
+    spec.rows.iter().filter_map(layer).collect()
+}
+
 /// The mean of red, green and blue, of pixels from 0 to 255, and the scale.
-fn normalisation(format: Format) -> ([f32; 3], Scale) {
-    match format {
-        Format::Caffe => (CAFFE_MEAN, Scale::All(1.0)),
-        _ => (
-            TORCHVISION_MEAN.map(|mean| (255.0 * mean) as f32),
-            Scale::Channels(TORCHVISION_DEVIATION.map(|deviation| 1.0 / (255.0 * deviation))),
-        ),
+fn normalisation(is_bgr: bool) -> ([f32; 3], Scale) {
+    if is_bgr {
+        return (CAFFE_MEAN, Scale::All(1.0));
     }
+    (
+        TORCHVISION_MEAN.map(|mean| (255.0 * mean) as f32),
+        Scale::Channels(TORCHVISION_DEVIATION.map(|deviation| 1.0 / (255.0 * deviation))),
+    )
+}
+
+/// The mean in a file, the side of the images that it is subtracted from, and its values: red,
+/// green and blue, or `[side, side, 3]`. `side` is that of the images if it is a colour.
+fn mean_of(path: &Path, is_bgr: bool, side: usize) -> Result<(Mean, usize, Values)> {
+    let Values { shape, values } = read_mean(path)?;
+    let channel = |at: usize| if is_bgr { 2 - at } else { at };
+    let [_, height, width] = shape[..] else {
+        let values = [0, 1, 2].map(|at| values[channel(at)]).to_vec();
+        return Ok((Mean::Color, side, Values { shape, values }));
+    };
+    if height != width {
+        let reason = format!(
+            "this mean image has {height} x {width} pixels, and images are cut to squares: use the \
+             mean colour, an array of three numbers"
+        );
+        return Err(Error::Unusable { path: path.into(), reason });
+    }
+    let area = height * width;
+    let pixel = |at: usize| [0, 1, 2].map(|color| values[channel(color) * area + at]);
+    let values = (0..area).flat_map(pixel).collect();
+    Ok((Mean::Image, height, Values { shape: vec![height, width, 3], values }))
 }
 
 /// Ids and names of so many classes.

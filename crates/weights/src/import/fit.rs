@@ -1,9 +1,11 @@
 //! Fits the tensors of another program's file into a network.
 //!
 //! Layers are paired by the shapes of all their parameters, and those with equal shapes in their
-//! order: that of the file, or of their names where a format sorts tensors. Other programs store
+//! order: that of the file, or of their names where a format sorts tensors. Most programs store
 //! filters as `[filters, channels, height, width]` and flatten maps in that order; here channels
-//! come last, so filters and the columns of the first linear layer are transposed.
+//! come last, so filters and the columns of the first linear layer are transposed. Filters
+//! `[filters, height, width, channels]` are recognised by their shapes; such a file is taken to
+//! flatten maps in that order, too.
 
 use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
@@ -30,6 +32,15 @@ struct Source {
     layout: Layout,
 }
 
+/// The order of extents in a file's filters and flattened maps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    /// `[filters, channels, height, width]`.
+    ChannelsFirst,
+    /// `[filters, height, width, channels]`, this program's.
+    ChannelsLast,
+}
+
 /// How a tensor's elements are brought into this program's order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Layout {
@@ -37,7 +48,9 @@ enum Layout {
     Same,
     /// `[outer, channels, area]` becomes `[outer, area, channels]`; with `reversed` channels in the
     /// opposite order: blue, green, red become red, green, blue.
-    ChannelsLast { outer: usize, channels: usize, area: usize, reversed: bool },
+    ChannelsFirst { outer: usize, channels: usize, area: usize, reversed: bool },
+    /// The last extent, the channels, in the opposite order.
+    Reversed { channels: usize },
 }
 
 /// A layer's parameters in the file: those of one name up to its last dot.
@@ -70,11 +83,19 @@ impl Fitted {
     /// A table of all layers with both shapes, if they do not fit; or what is wrong with `spec`.
     pub fn new(file: &dyn TensorReader, spec: &Spec) -> Result<Fitted, String> {
         let groups = groups(file);
-        let reversed = file.format() == Format::Caffe;
-        let layers = layers(spec, reversed)?;
-        let Some(paired) = pair(file.tensors(), &groups, &layers) else {
-            return Err(mismatch(file, &groups, spec, &layers));
+        let reversed = file.is_bgr();
+        let with = |order| {
+            let layers = layers(spec, order, reversed)?;
+            Ok::<_, String>((pair(file.tensors(), &groups, &layers), order, layers))
         };
+        let (paired, order, layers) = match with(Order::ChannelsFirst)? {
+            (None, _, layers) => match with(Order::ChannelsLast)? {
+                (None, ..) => return Err(mismatch(file, &groups, spec, &layers)),
+                fits => fits,
+            },
+            fits => fits,
+        };
+        let paired = paired.unwrap_or_default();
         let outputs = match (layers.last(), paired.last()) {
             (Some(layer), Some(group)) => {
                 let weight = find(group, layer.parameters[0].role).expect("a pair has its weight");
@@ -83,7 +104,7 @@ impl Fitted {
             _ => return Err(format!("`{}` has no parameters", spec.name)),
         };
         let spec = spec.clone().with_classes(outputs).map_err(|error| error.to_string())?;
-        let layers = self::layers(&spec, reversed)?;
+        let layers = self::layers(&spec, order, reversed)?;
         let parameters = layers.into_iter().zip(&paired).flat_map(|(layer, group)| {
             layer.parameters.into_iter().map(move |expected| Source {
                 tensor: find(group, expected.role).expect("a pair has all its parameters"),
@@ -107,7 +128,7 @@ impl Fitted {
         }
         let groups = groups(file);
         let common = |spec: &Spec| {
-            let layers = layers(spec, false).unwrap_or_default();
+            let layers = layers(spec, Order::ChannelsFirst, false).unwrap_or_default();
             let fits = |layer: &Layer| groups.iter().any(|g| layer.fits(file.tensors(), g, false));
             layers.iter().filter(|layer| fits(layer)).count()
         };
@@ -132,16 +153,22 @@ impl Fitted {
 }
 
 impl Layout {
-    fn of(outer: usize, channels: usize, area: usize, reversed: bool) -> Layout {
-        if channels == 1 || area == 1 && !reversed {
-            Layout::Same
-        } else {
-            Layout::ChannelsLast { outer, channels, area, reversed }
+    fn of(order: Order, [outer, channels, area]: [usize; 3], reversed: bool) -> Layout {
+        match order {
+            _ if channels == 1 || !reversed && area == 1 => Layout::Same,
+            Order::ChannelsFirst => Layout::ChannelsFirst { outer, channels, area, reversed },
+            Order::ChannelsLast if reversed => Layout::Reversed { channels },
+            Order::ChannelsLast => Layout::Same,
         }
     }
 
-    fn apply(self, values: Vec<f32>) -> Vec<f32> {
-        let Layout::ChannelsLast { outer, channels, area, reversed } = self else { return values };
+    fn apply(self, mut values: Vec<f32>) -> Vec<f32> {
+        let Layout::ChannelsFirst { outer, channels, area, reversed } = self else {
+            if let Layout::Reversed { channels } = self {
+                values.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
+            }
+            return values;
+        };
         assert_eq!(
             values.len(),
             outer * channels * area,
@@ -211,7 +238,7 @@ fn pair<'a, 'b>(
 }
 
 /// The layers of a network that have parameters.
-fn layers(spec: &Spec, reversed: bool) -> Result<Vec<Layer>, String> {
+fn layers(spec: &Spec, order: Order, reversed: bool) -> Result<Vec<Layer>, String> {
     let table = spec.describe().map_err(|error| error.to_string())?;
     let shapes = spec.parameter_shapes().map_err(|error| error.to_string())?;
     let mut layers: Vec<Layer> = Vec::new();
@@ -224,14 +251,18 @@ fn layers(spec: &Spec, reversed: bool) -> Result<Vec<Layer>, String> {
         let is_first = layers.len() == 1;
         let shape = shape.dims().to_vec();
         let (foreign, layout) = match shape[..] {
-            [filters, height, width, channels] => (
-                vec![filters, channels, height, width],
-                Layout::of(filters, channels, height * width, reversed && is_first),
-            ),
+            [filters, height, width, channels] => {
+                let extents = [filters, channels, height * width];
+                let foreign = match order {
+                    Order::ChannelsFirst => vec![filters, channels, height, width],
+                    Order::ChannelsLast => shape.clone(),
+                };
+                (foreign, Layout::of(order, extents, reversed && is_first))
+            }
             [outputs, inputs] => {
                 let (channels, area) = input_of(&table, layer, spec);
-                let layout = Layout::of(outputs, channels, area, reversed && is_first);
-                (vec![outputs, inputs], layout)
+                let extents = [outputs, channels, area];
+                (vec![outputs, inputs], Layout::of(order, extents, reversed && is_first))
             }
             _ => (shape.clone(), Layout::Same),
         };

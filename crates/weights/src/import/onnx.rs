@@ -18,7 +18,7 @@ mod graph;
 mod tensor;
 
 use super::protobuf::{Problem, oriented};
-use super::{Format, TensorInfo, TensorReader};
+use super::{Format, GraphLayer, TensorInfo, TensorReader};
 use bytes::Bytes;
 use graph::{Model, Use};
 use prost::Message;
@@ -42,7 +42,7 @@ pub(super) fn open(bytes: Bytes, folder: &Path) -> Result<OnnxFile, Problem> {
     }
     let uses = graph.uses(&tensors);
     let used: HashSet<usize> = uses.iter().map(|of| of.tensor).collect();
-    let mut file = OnnxFile { tensors: Vec::new(), sources: Vec::new() };
+    let mut file = OnnxFile { tensors: Vec::new(), sources: Vec::new(), graph: graph.layers() };
     for of in uses {
         file.add(&tensors[of.tensor], of, folder)?;
     }
@@ -57,6 +57,7 @@ pub(super) fn open(bytes: Bytes, folder: &Path) -> Result<OnnxFile, Problem> {
 pub(super) struct OnnxFile {
     tensors: Vec<TensorInfo>,
     sources: Vec<Source>,
+    graph: Vec<GraphLayer>,
 }
 
 struct Source {
@@ -97,6 +98,10 @@ impl TensorReader for OnnxFile {
 
     fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
+    }
+
+    fn graph(&self) -> &[GraphLayer] {
+        &self.graph
     }
 
     fn read(&mut self, index: usize) -> Result<Vec<f32>, String> {

@@ -1,6 +1,7 @@
 //! The nodes of a graph, and which tensors its layers use.
 
 use super::Tensor;
+use crate::import::GraphLayer;
 use crate::import::protobuf::Problem;
 use bytes::Bytes;
 use prost::Message;
@@ -78,6 +79,17 @@ struct Value {
 }
 
 impl Graph {
+    /// The layers that tell networks apart.
+    pub fn layers(&self) -> Vec<GraphLayer> {
+        let layer = |node: &Node| match node.kind.as_str() {
+            "Conv" | "Gemm" | "MatMul" => Some(GraphLayer::Weighted),
+            "LRN" => Some(GraphLayer::Lrn),
+            "MaxPool" | "AveragePool" => Some(GraphLayer::Pool),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(layer).collect()
+    }
+
     /// The tensors of the `Constant` nodes, each with the name of the node's output.
     pub fn constants(&self) -> Result<Vec<Tensor>, Problem> {
         let mut tensors = Vec::new();
