@@ -24,6 +24,7 @@ const IMAGENET: &str = include_str!("imagenet.txt");
 
 /// What a weights file of another program leaves open.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ImportOptions {
     /// The networks that it may be; the number of classes is the file's.
     pub networks: Vec<Spec>,
