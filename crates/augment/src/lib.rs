@@ -43,6 +43,6 @@ pub use color_shift::{ColorFormula, ColorShift};
 pub use exif::ExifMode;
 pub use image::{Image, crop, mirror};
 pub use jitter::{Adjustment, Jitter, adjust};
-pub use resize::{Resizer, shorter_side_to};
+pub use resize::{CentreRounding, CentreSquare, Resizer, shorter_side_to};
 pub use resized_crop::{Rectangle, ResizedCrop};
 pub use view::{View, nine_crop, ten_crop};

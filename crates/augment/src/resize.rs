@@ -1,6 +1,7 @@
 //! Antialiased resizing.
 
 use crate::{Image, Rectangle};
+use serde::{Deserialize, Serialize};
 use taps::Taps;
 
 mod taps;
@@ -24,6 +25,48 @@ pub struct Resizer {
     narrowed: Vec<u8>,
     /// A copy of the image's last row, with one more byte.
     last: Vec<u8>,
+}
+
+/// The centre square of an image whose shorter side is resized to `side`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CentreSquare {
+    /// Height and width in pixels.
+    pub side: usize,
+    /// Where it begins if the number of pixels outside is odd.
+    pub rounding: CentreRounding,
+}
+
+/// How half a pixel is rounded in the position of a centre square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CentreRounding {
+    /// Down, to the left and up.
+    #[default]
+    Down,
+    /// To the even number of pixels, as torchvision's `CenterCrop` does.
+    HalfEven,
+}
+
+impl From<usize> for CentreSquare {
+    /// Rounded down.
+    fn from(side: usize) -> CentreSquare {
+        CentreSquare { side, rounding: CentreRounding::Down }
+    }
+}
+
+impl CentreRounding {
+    /// Whether this is the default; for serialisation.
+    pub fn is_down(&self) -> bool {
+        *self == CentreRounding::Down
+    }
+
+    /// Half of `pixels`.
+    fn half(self, pixels: usize) -> usize {
+        match self {
+            CentreRounding::HalfEven if pixels % 4 == 3 => pixels.div_ceil(2),
+            CentreRounding::Down | CentreRounding::HalfEven => pixels / 2,
+        }
+    }
 }
 
 impl Resizer {
@@ -70,9 +113,11 @@ impl Resizer {
     ///
     /// # Panics
     /// If a size is zero.
-    pub fn square(&mut self, from: &Image, side: usize, into: &mut Image) {
-        into.reshape(side, side);
-        self.square_crop(from, side, Rectangle::whole((side, side)), &mut into.pixels);
+    pub fn square(&mut self, from: &Image, square: impl Into<CentreSquare>, into: &mut Image) {
+        let square = square.into();
+        let size = (square.side, square.side);
+        into.reshape(size.0, size.1);
+        self.square_crop(from, square, Rectangle::whole(size), &mut into.pixels);
     }
 
     /// Computes only a part of the centre square of [`square`](Self::square), and writes it to
@@ -80,8 +125,14 @@ impl Resizer {
     ///
     /// # Panics
     /// If a size is zero, the part exceeds the square, or `into` does not have the part's size.
-    pub fn square_crop(&mut self, from: &Image, side: usize, part: Rectangle, into: &mut [u8]) {
-        let (whole, part) = in_whole((from.height, from.width), side, part);
+    pub fn square_crop(
+        &mut self,
+        from: &Image,
+        square: impl Into<CentreSquare>,
+        part: Rectangle,
+        into: &mut [u8],
+    ) {
+        let (whole, part) = in_whole((from.height, from.width), square.into(), part);
         self.crop(from, whole, part, into);
     }
 
@@ -90,8 +141,12 @@ impl Resizer {
     ///
     /// # Panics
     /// If a size is zero, or the part exceeds the square.
-    pub fn square_reach(size: (usize, usize), side: usize, part: Rectangle) -> Rectangle {
-        let (whole, part) = in_whole(size, side, part);
+    pub fn square_reach(
+        size: (usize, usize),
+        square: impl Into<CentreSquare>,
+        part: Rectangle,
+    ) -> Rectangle {
+        let (whole, part) = in_whole(size, square.into(), part);
         assert!(part.height > 0 && part.width > 0, "{part:?} is empty");
         if whole == size {
             return part;
@@ -134,11 +189,16 @@ impl Resizer {
 
 /// The size (height, width) of the whole image after its shorter side is resized to `side`, and a
 /// part of its centre square as a rectangle of that image.
-fn in_whole(size: (usize, usize), side: usize, part: Rectangle) -> ((usize, usize), Rectangle) {
+fn in_whole(
+    size: (usize, usize),
+    CentreSquare { side, rounding }: CentreSquare,
+    part: Rectangle,
+) -> ((usize, usize), Rectangle) {
     let inside = part.top + part.height <= side && part.left + part.width <= side;
     assert!(inside, "{part:?} exceeds a square of {side}");
     let whole = shorter_side_to(side, size);
-    let (top, left) = (part.top + (whole.0 - side) / 2, part.left + (whole.1 - side) / 2);
+    let [top, left] = [whole.0, whole.1].map(|extent| rounding.half(extent - side));
+    let (top, left) = (part.top + top, part.left + left);
     (whole, Rectangle { top, left, ..part })
 }
 
@@ -203,6 +263,30 @@ pub fn shorter_side_to(side: usize, size: (usize, usize)) -> (usize, usize) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn half_a_pixel_is_rounded_as_in_python() {
+        // `[round(pixels / 2) for pixels in range(10)]`
+        let halves = (0..10).map(|pixels| CentreRounding::HalfEven.half(pixels));
+        assert_eq!(halves.collect::<Vec<_>>(), [0, 0, 1, 2, 2, 2, 3, 4, 4, 4]);
+        let halves = (0..10).map(|pixels| CentreRounding::Down.half(pixels));
+        assert_eq!(halves.collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
+    }
+
+    #[test]
+    fn a_centre_square_moves_by_the_rounded_half() {
+        let from = noise(8, 11);
+        let mut squares = [CentreRounding::Down, CentreRounding::HalfEven].map(|rounding| {
+            let mut into = Image::default();
+            Resizer::default().square(&from, CentreSquare { side: 8, rounding }, &mut into);
+            into
+        });
+        for (square, left) in squares.iter_mut().zip([1, 2]) {
+            let mut expected = vec![0; 8 * 8 * 3];
+            crate::crop(&from.pixels, 11, 0, left, (8, 8), &mut expected);
+            assert_eq!(square.pixels, expected);
+        }
+    }
 
     fn noise(height: usize, width: usize) -> Image {
         let mut state = 1u32;

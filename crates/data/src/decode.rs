@@ -22,7 +22,7 @@ use crate::formats::{Format, Unsupported};
 use crate::jpeg::markers::{END_OF_IMAGE, START_OF_SCAN, Segments};
 use crate::jpeg::{Extent, Jpeg};
 use crate::{Error, ReadBuffer, Result};
-use augment::{Image, Rectangle, Resizer};
+use augment::{CentreSquare, Image, Rectangle, Resizer};
 use std::path::Path;
 
 /// The version of the decoders; prepared data sets record it. Incremented whenever the pixels of
@@ -42,12 +42,12 @@ const JPEG_PIXELS_A_BYTE: usize = 512;
 /// If the file cannot be read or is not a complete image.
 pub fn read_square<'a>(
     path: &Path,
-    side: usize,
+    square: impl Into<CentreSquare>,
     exif: ExifMode,
     buffer: &'a mut ReadBuffer,
 ) -> Result<(&'a [u8], bool)> {
     read_file(path, buffer)?;
-    square(side, exif, buffer).map_err(|reason| Error::image(path, reason))
+    self::square(square, exif, buffer).map_err(|reason| Error::image(path, reason))
 }
 
 /// As [`read_square`], for the bytes in `buffer.file`.
@@ -55,15 +55,17 @@ pub fn read_square<'a>(
 /// # Errors
 /// The reason, for [`Error::Image`].
 pub fn square(
-    side: usize,
+    square: impl Into<CentreSquare>,
     exif: ExifMode,
     buffer: &mut ReadBuffer,
 ) -> std::result::Result<(&[u8], bool), Reason> {
-    let square = |size| Resizer::square_reach(size, side, Rectangle::whole((side, side)));
-    buffer.decode_part(exif, square, Extent::Whole)?;
+    let square = square.into();
+    let whole = Rectangle::whole((square.side, square.side));
+    let part = |size| Resizer::square_reach(size, square, whole);
+    buffer.decode_part(exif, part, Extent::Whole)?;
     let shorter = buffer.decoded.height.min(buffer.decoded.width);
-    buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
-    Ok((&buffer.image.pixels, shorter < side))
+    buffer.resizer.square(&buffer.decoded, square, &mut buffer.image);
+    Ok((&buffer.image.pixels, shorter < square.side))
 }
 
 /// Reads an image file into `buffer.decoded`.

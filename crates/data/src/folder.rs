@@ -9,6 +9,7 @@ use crate::layout::tree::{DiskTree, FileTree, TreeEntryKind};
 use crate::layout::{Arranged, Labelling, arrange};
 use crate::square::SquareDecoder;
 use crate::{Crops, ReadBuffer, Result, Source};
+use augment::CentreRounding;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,13 +50,19 @@ impl Folder {
     fn of(root: &Path, classes: Arc<[String]>, files: Vec<(u32, PathBuf)>, side: usize) -> Folder {
         let absolute = |(label, path)| (label, root.join(path));
         let files: Vec<_> = files.into_iter().map(absolute).collect();
-        let decoder = SquareDecoder::new(side, ExifMode::Ignore, files.len());
+        let decoder = SquareDecoder::new(side.into(), ExifMode::Ignore, files.len());
         Folder { classes, files, decoder }
     }
 
     /// Sets how EXIF orientation is handled; the default is to ignore it.
     pub fn with_exif(mut self, exif: ExifMode) -> Folder {
         self.decoder.exif = exif;
+        self
+    }
+
+    /// Sets how half a pixel is rounded in the position of the centre square; the default is down.
+    pub fn with_centre(mut self, rounding: CentreRounding) -> Folder {
+        self.decoder.square.rounding = rounding;
         self
     }
 

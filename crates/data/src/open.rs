@@ -10,6 +10,7 @@ use crate::{
     Cifar, Dataset, Error, Idx, Memory, ProgressWatch, ReadBuffer, ReadTimeouts, Result, Shapes,
     Shards, Source, StalledRead, bad_limit,
 };
+use augment::{CentreRounding, CentreSquare};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ pub struct DatasetOptions {
     pub labelling: Labelling,
     /// How the EXIF orientation of image files is handled.
     pub exif: ExifMode,
+    /// How half a pixel is rounded where image files are cut to their centre square; prepared
+    /// folders and shards round down.
+    pub centre: CentreRounding,
 }
 
 impl DatasetOptions {
@@ -36,7 +40,8 @@ impl DatasetOptions {
     pub fn with_side(side: usize) -> DatasetOptions {
         let shapes = (Shapes::TRAIN, Shapes::TEST);
         let (labelling, exif) = (Labelling::default(), ExifMode::Ignore);
-        DatasetOptions { side, threads: 0, memory_limit: 1 << 30, shapes, labelling, exif }
+        let centre = CentreRounding::Down;
+        DatasetOptions { side, threads: 0, memory_limit: 1 << 30, shapes, labelling, exif, centre }
     }
 }
 
@@ -102,6 +107,7 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
     let path = Path::new(what);
     let (mut notes, mut statistics, mut names) = (Vec::new(), None, Vec::new());
     let mut memory_limit = options.memory_limit;
+    let square = CentreSquare { side: options.side, rounding: options.centre };
     let given = options.labelling.gives_labels();
     let (train, test) = if what == "shapes" && !given {
         let (train, test) = options.shapes;
@@ -131,7 +137,7 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
     } else if packed::is_packed(path) {
         let collection = packed::open(path, &options.labelling, &|_, _| ())?;
         (names, notes) = (class_names(&collection.classes), collection.notes.clone());
-        shared(CollectionSource::split(collection, options.side, options.exif))
+        shared(CollectionSource::split(collection, square, options.exif))
     } else if Shards::is_at(path) && !given {
         let split = Shards::split_webdataset(path, options.side)?;
         (names, notes) = (split.class_names, split.notes);
@@ -142,7 +148,8 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
         let split = Folder::split(path, &options.labelling, options.side)?;
         (names, notes) = (split.class_names, split.notes);
         let (train, test) = (split.train, split.test);
-        shared((train.with_exif(options.exif), test.with_exif(options.exif)))
+        let set = |folder: Folder| folder.with_exif(options.exif).with_centre(options.centre);
+        shared((set(train), set(test)))
     };
     let set = Dataset::new(what.to_owned(), train, test);
     Ok((Dataset { class_names: names, notes, statistics, ..set }, memory_limit))

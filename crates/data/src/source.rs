@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::decode::{self, ExifMode, Orientation, Reason};
 use crate::jpeg::{Extent, Jpeg};
-use augment::{Image, Rectangle, Resizer, View};
+use augment::{CentreSquare, Image, Rectangle, Resizer, View};
 use std::sync::Arc;
 
 /// A set of labelled images of one size. Any image can be read at any time from any thread.
@@ -178,15 +178,16 @@ impl ReadBuffer {
         decode::check_shape(decoded)
     }
 
-    /// Crops of the centre square of `decoded`, after its shorter side is resized to `side`. For a
+    /// Crops of the centre square of `decoded`, after its shorter side is resized. For a
     /// single crop, only its pixels are computed.
-    pub(crate) fn square_crops(&mut self, side: usize, crops: Crops<'_>) {
+    pub(crate) fn square_crops(&mut self, square: impl Into<CentreSquare>, crops: Crops<'_>) {
+        let square = square.into();
         if let [_] = crops.views {
-            let part = crops.part((side, side));
-            self.resizer.square_crop(&self.decoded, side, part, crops.into);
+            let part = crops.part((square.side, square.side));
+            self.resizer.square_crop(&self.decoded, square, part, crops.into);
         } else {
-            self.resizer.square(&self.decoded, side, &mut self.image);
-            crops.copy(&self.image.pixels, side);
+            self.resizer.square(&self.decoded, square, &mut self.image);
+            crops.copy(&self.image.pixels, square.side);
         }
     }
 }

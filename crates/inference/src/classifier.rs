@@ -128,9 +128,9 @@ impl Classifier {
     /// # Errors
     /// [`Error::Data`] if it cannot be read; [`Error::Device`].
     pub fn predict_file(&self, path: impl AsRef<Path>) -> Result<Prediction> {
-        let (mut buffer, side) = (ReadBuffer::default(), self.model.side());
+        let (mut buffer, square) = (ReadBuffer::default(), self.model.centre_square());
         let path = PathBuf::from(path.as_ref());
-        decode::read_square(&path, side, self.model.exif(), &mut buffer)?;
+        decode::read_square(&path, square, self.model.exif(), &mut buffer)?;
         let outputs =
             self.request(vec![std::mem::take(&mut buffer.image)], Wanted::Probabilities)?;
         Ok(self.prediction(outputs).remove(0))

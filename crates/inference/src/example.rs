@@ -32,6 +32,7 @@ pub fn folder() -> PathBuf {
                 scale: (1.0 / 64.0).into(),
                 side: None,
                 exif: Default::default(),
+                centre: Default::default(),
             },
             model: model.clone(),
         },

@@ -3,7 +3,7 @@
 use crate::device::{self, Placement};
 use crate::predictor::{InferencePlan, Predictor};
 use crate::{Error, Result};
-use augment::{ColorShift, Image, Resizer, View, nine_crop, ten_crop};
+use augment::{CentreSquare, ColorShift, Image, Resizer, View, nine_crop, ten_crop};
 use data::{Batch, ExifMode, IGNORED, ReadBuffer, Source};
 use files::escape::on_one_line;
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`] if none can be read.
     pub fn open(path: &Path, log: &mut dyn FnMut(&str)) -> Result<Model> {
-        Model::open_with(path, &import_options(), log)
+        Model::open_with(path, &ImportOptions::new(models::specs()), log)
     }
 
     /// As [`open`](Self::open); `options` state what a file of another program leaves open.
@@ -119,6 +119,11 @@ impl Model {
         self.weights.about.input.side.unwrap_or(height.max(width))
     }
 
+    /// The square that is cut from an image.
+    pub fn centre_square(&self) -> CentreSquare {
+        CentreSquare { side: self.side(), rounding: self.weights.about.input.centre }
+    }
+
     /// The square from which crops are taken: the shorter side resized, the centre cropped.
     ///
     /// # Errors
@@ -130,7 +135,7 @@ impl Model {
             return Err(Error::Pixels { height, width, bytes });
         }
         let mut square = Image::default();
-        Resizer::default().square(image, self.side(), &mut square);
+        Resizer::default().square(image, self.centre_square(), &mut square);
         Ok(square)
     }
 
@@ -203,11 +208,6 @@ impl Model {
         let (device, plan) = device::open(placement, plan, InferencePlan::check, log)?;
         plan.open(device, &self.weights, &self.path)
     }
-}
-
-/// A file of another program may have the parameters of any built-in model.
-fn import_options() -> ImportOptions {
-    ImportOptions { networks: models::specs(), ..ImportOptions::default() }
 }
 
 /// The classes' titles for display, each on one line: names, with ids where several classes have

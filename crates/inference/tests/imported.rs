@@ -3,6 +3,7 @@
 
 use alexnet_inference::device::Placement;
 use alexnet_inference::{Classifier, Model, Options};
+use augment::{CentreRounding, CentreSquare};
 use data::{ExifMode, ReadBuffer, decode};
 use layers::{Spec, window};
 use serde_json::Value;
@@ -39,15 +40,15 @@ fn networks() -> Vec<Spec> {
         .linear("fc4", 10);
     let mut normalised = Spec::image("small-bn", 32, 32, 3);
     for (name, filters) in [("conv1", 6), ("conv2", 8), ("conv3", 8)] {
-        normalised = normalised.conv(name, filters, window(3).pad(1)).batch_norm().relu().pool(half);
+        normalised =
+            normalised.conv(name, filters, window(3).pad(1)).batch_norm().relu().pool(half);
     }
     let normalised = normalised.linear("fc4", 16).relu().inverted_dropout(0.5).linear("fc5", 10);
     vec![small, normalised]
 }
 
 fn open(file: &str) -> Model {
-    let mut options = ImportOptions::default();
-    options.networks = networks();
+    let options = ImportOptions::new(networks());
     Model::open_with(&fixture(file), &options, &mut |_| ()).unwrap()
 }
 
@@ -62,8 +63,12 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 #[test]
 fn probabilities_and_features_are_those_of_pytorch() {
     let expected = expected();
-    let pictures: Vec<&str> =
-        expected["pictures"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let pictures: Vec<&str> = expected["pictures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
     for name in ["small", "small-bn"] {
         let of_network = &expected["networks"][name];
         for ending in ["pth", "safetensors", "onnx"] {
@@ -91,7 +96,8 @@ fn probabilities_and_features_are_those_of_pytorch() {
             for (at, picture) in pictures[..2].iter().enumerate() {
                 let mut buffer = ReadBuffer::default();
                 let path = fixture(picture);
-                decode::read_square(&path, 32, ExifMode::Ignore, &mut buffer).unwrap();
+                let square = CentreSquare { side: 32, rounding: CentreRounding::HalfEven };
+                decode::read_square(&path, square, ExifMode::Ignore, &mut buffer).unwrap();
                 let mut check = |layer: &str, expected: &Value, most: f32| {
                     let found = classifier.features(Some(layer), &buffer.image).unwrap();
                     let worst = difference(&found, &numbers(expected));
@@ -109,10 +115,8 @@ fn probabilities_and_features_are_those_of_pytorch() {
 
 #[test]
 fn a_network_that_does_not_fit_is_compared_layer_by_layer() {
-    let mut options = ImportOptions::default();
-    options.networks = vec![
-        Spec::image("other", 32, 32, 3).conv("conv1", 8, window(5)).relu().linear("fc2", 7),
-    ];
+    let other = Spec::image("other", 32, 32, 3).conv("conv1", 8, window(5)).relu().linear("fc2", 7);
+    let options = ImportOptions::new(vec![other]);
     let error = Model::open_with(&fixture("small.pth"), &options, &mut |_| ()).unwrap_err();
     let error = error.to_string();
     for expected in [

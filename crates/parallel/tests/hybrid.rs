@@ -48,6 +48,7 @@ fn recipe() -> Recipe {
         scale: (1.0 / 64.0).into(),
         side: Some(SIDE),
         exif: Default::default(),
+        centre: Default::default(),
     };
     scaled(recipe)
 }

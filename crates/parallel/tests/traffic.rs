@@ -39,6 +39,7 @@ fn recipe() -> Recipe {
         scale: (1.0 / 64.0).into(),
         side: Some(SIDE),
         exif: Default::default(),
+        centre: Default::default(),
     };
     scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
 }

@@ -82,7 +82,13 @@ pub fn paper() -> Recipe {
         momentum: 0.9,
         decay: 0.0005,
         bias: Bias { rate: 1.0, decay: 1.0, scheduled: true },
-        input: Input { mean: Mean::Image, scale: 1.0.into(), side: None, exif: Default::default() },
+        input: Input {
+            mean: Mean::Image,
+            scale: 1.0.into(),
+            side: None,
+            exif: Default::default(),
+            centre: Default::default(),
+        },
         augment: Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE },
         schedule: Schedule::Plateau { factor: 0.1, drops: 3, patience: 3, threshold: 0.001 },
         layers: layers([
@@ -173,6 +179,7 @@ pub fn torchvision() -> Recipe {
             scale: (1.0 / (0.226 * 255.0)).into(),
             side: None,
             exif: Default::default(),
+            centre: Default::default(),
         },
         augment: Augment { crop: true, mirror: true, color: 0.0, ..Augment::NONE },
         schedule: Schedule::Steps { after: vec![30, 60], factor: 0.1 },

@@ -80,7 +80,7 @@ pub fn named(
     trained: &Trained,
 ) -> Result<(Arc<UnlabelledImages>, bool)> {
     let (pictures, bad) =
-        UnlabelledImages::read(files, trained.side(), trained.exif(), trained.classes());
+        UnlabelledImages::read(files, trained.centre_square(), trained.exif(), trained.classes());
     if pictures.is_empty() {
         let first =
             bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);

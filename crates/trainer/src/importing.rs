@@ -34,8 +34,8 @@ pub fn options(weights: &Path, args: &ImportArgs) -> Result<ImportOptions> {
 
 /// Options for one network, or for any built-in one.
 pub fn with_model(model: Option<Spec>, mean: Option<PathBuf>) -> ImportOptions {
-    let mut options = ImportOptions::default();
-    options.networks = model.map_or_else(models::specs, |model| vec![model]);
+    let networks = model.map_or_else(models::specs, |model| vec![model]);
+    let mut options = ImportOptions::new(networks);
     options.mean = mean;
     options
 }
@@ -160,6 +160,7 @@ mod tests {
                 scale: 0.5.into(),
                 side: None,
                 exif: Default::default(),
+                centre: Default::default(),
             },
             model: spec,
         };

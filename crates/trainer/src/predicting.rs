@@ -39,8 +39,12 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
             files.len()
         )));
     }
-    let source =
-        Arc::new(UnlabelledFiles::new(files, trained.side(), trained.exif(), trained.classes()));
+    let source = Arc::new(UnlabelledFiles::new(
+        files,
+        trained.centre_square(),
+        trained.exif(),
+        trained.classes(),
+    ));
     let (count, machine) = (source.len(), &args.using.machine);
     let mut observer = progress::observer(args.progress);
     let mut skipped = SkippedFormats::default();

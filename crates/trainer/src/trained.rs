@@ -142,8 +142,13 @@ impl Trained {
             Some(count) => Images::random(count, self.side(), self.classes().len()),
             None => {
                 let (threads, exif) = (workers, self.exif());
+                let centre = self.weights.about.input.centre;
                 let side = DatasetOptions::with_side(self.side());
-                images::open(name, &DatasetOptions { threads, labelling, exif, ..side }, reading)?
+                images::open(
+                    name,
+                    &DatasetOptions { threads, labelling, exif, centre, ..side },
+                    reading,
+                )?
             }
         };
         self.check_classes(images.train.classes())?;

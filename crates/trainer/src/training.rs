@@ -172,6 +172,7 @@ pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Resul
                 threads: settings.workers,
                 labelling: settings.labelling.clone(),
                 exif: settings.recipe.input.exif,
+                centre: settings.recipe.input.centre,
                 ..DatasetOptions::with_side(side)
             };
             images::open(&settings.data, &options, reading)?

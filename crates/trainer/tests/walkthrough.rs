@@ -155,17 +155,15 @@ fn fine_tuning_does_what_its_page_says() {
         weights::Weights::read(&path).unwrap()
     };
     let (mine, all) = (read("mine"), read("all"));
-    let options = {
-        let mut options = weights::import::ImportOptions::default();
-        options.networks = vec![models::find("cifar-80sec").unwrap()];
-        options
-    };
+    let networks = vec![models::find("cifar-80sec").unwrap()];
+    let options = weights::import::ImportOptions::new(networks);
     let before = weights::Weights::open(&scratch.0.join(weights), &options).unwrap();
     let values = |of: &weights::Weights, name: &str| {
         let found = of.parameters.iter().find(|(own, _)| own == name);
         found.unwrap_or_else(|| panic!("there is no {name}")).1.clone()
     };
-    for (name, is_frozen) in [("conv1.weight", true), ("conv3.bias", true), ("fc64.weight", false)] {
+    for (name, is_frozen) in [("conv1.weight", true), ("conv3.bias", true), ("fc64.weight", false)]
+    {
         let is_same = values(&mine, name) == values(&before, name);
         assert_eq!(is_same, is_frozen, "{name}");
         assert_ne!(values(&all, name), values(&mine, name), "{name}");

@@ -1,7 +1,7 @@
 //! How pixels become a network's input.
 
 use crate::range::Range;
-use augment::ExifMode;
+use augment::{CentreRounding, ExifMode};
 use serde::{Deserialize, Serialize};
 
 /// How pixels become a network's input: `(pixel - mean) * scale`, with pixels from 0 to 255.
@@ -19,6 +19,9 @@ pub struct Input {
     /// Whether the EXIF orientation of image files is applied.
     #[serde(default, skip_serializing_if = "ExifMode::is_ignore")]
     pub exif: ExifMode,
+    /// How half a pixel is rounded where images are cut to their centre square.
+    #[serde(default, skip_serializing_if = "CentreRounding::is_down")]
+    pub centre: CentreRounding,
 }
 
 /// The factor after the mean is subtracted.

@@ -4,6 +4,7 @@ use super::{Collection, LabelledFile};
 use crate::decode::ExifMode;
 use crate::square::SquareDecoder;
 use crate::{Crops, ReadBuffer, Result, Source};
+use augment::CentreSquare;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ pub(crate) struct CollectionSource {
 }
 
 impl CollectionSource {
-    /// The training and the test images as squares of `side` pixels.
+    /// The training and the test images as squares.
     pub(crate) fn split(
         collection: Collection,
-        side: usize,
+        square: CentreSquare,
         exif: ExifMode,
     ) -> (CollectionSource, CollectionSource) {
         let classes: Arc<[String]> =
@@ -30,7 +31,7 @@ impl CollectionSource {
             collection: Arc::clone(&collection),
             is_test,
             classes: Arc::clone(&classes),
-            decoder: SquareDecoder::new(side, exif, images),
+            decoder: SquareDecoder::new(square, exif, images),
         };
         (set(false, train), set(true, test))
     }

@@ -2,6 +2,7 @@
 
 use crate::decode::read_square;
 use crate::{Error, ExifMode, ReadBuffer, Result, Source};
+use augment::CentreSquare;
 use std::path::PathBuf;
 
 /// Images read from files, without classes.
@@ -14,19 +15,20 @@ pub struct UnlabelledImages {
 }
 
 impl UnlabelledImages {
-    /// Reads `files` as squares of `side` pixels. Also returns the errors of those that cannot be
+    /// Reads `files` as squares. Also returns the errors of those that cannot be
     /// read, which are left out.
     pub fn read(
         files: &[PathBuf],
-        side: usize,
+        square: impl Into<CentreSquare>,
         exif: ExifMode,
         classes: &[String],
     ) -> (UnlabelledImages, Vec<Error>) {
         let (mut names, mut pixels, mut bad) = (Vec::new(), Vec::new(), Vec::new());
         let (mut oriented, mut first) = (0, None);
         let mut buffer = ReadBuffer::default();
+        let square = square.into();
         for file in files {
-            match read_square(file, side, exif, &mut buffer) {
+            match read_square(file, square, exif, &mut buffer) {
                 Ok((image, _)) => {
                     pixels.push(image.to_vec());
                     names.push(file.clone());
@@ -39,7 +41,16 @@ impl UnlabelledImages {
             }
         }
         let remark = first.map(|first| exif.note(oriented, &first.display().to_string()));
-        (UnlabelledImages { classes: classes.to_vec(), side, names, pixels, remark }, bad)
+        (
+            UnlabelledImages {
+                classes: classes.to_vec(),
+                side: square.side,
+                names,
+                pixels,
+                remark,
+            },
+            bad,
+        )
     }
 }
 

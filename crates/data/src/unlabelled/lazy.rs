@@ -2,6 +2,7 @@
 
 use crate::decode::read_square;
 use crate::{Error, ExifMode, ReadBuffer, Result, Source};
+use augment::CentreSquare;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// [`bad`](Self::bad), so that the other images can still be used, however many are bad.
 pub struct UnlabelledFiles {
     classes: Vec<String>,
-    side: usize,
+    square: CentreSquare,
     exif: ExifMode,
     files: Vec<PathBuf>,
     grey: Vec<u8>,
@@ -20,16 +21,17 @@ pub struct UnlabelledFiles {
 }
 
 impl UnlabelledFiles {
-    /// `files` as squares of `side` pixels, with the classes of the network that predicts them.
+    /// `files` as squares, with the classes of the network that predicts them.
     pub fn new(
         files: Vec<PathBuf>,
-        side: usize,
+        square: impl Into<CentreSquare>,
         exif: ExifMode,
         classes: &[String],
     ) -> UnlabelledFiles {
-        let grey = vec![128; side * side * 3];
+        let square = square.into();
+        let grey = vec![128; square.side * square.side * 3];
         let (classes, bad, oriented) = (classes.to_vec(), Mutex::default(), Mutex::default());
-        UnlabelledFiles { classes, side, exif, files, grey, bad, oriented }
+        UnlabelledFiles { classes, square, exif, files, grey, bad, oriented }
     }
 
     /// The path of image `index`.
@@ -49,7 +51,7 @@ impl Source for UnlabelledFiles {
     }
 
     fn size(&self) -> (usize, usize) {
-        (self.side, self.side)
+        (self.square.side, self.square.side)
     }
 
     fn len(&self) -> usize {
@@ -66,7 +68,7 @@ impl Source for UnlabelledFiles {
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
-        match read_square(&self.files[index], self.side, self.exif, buffer).map(drop) {
+        match read_square(&self.files[index], self.square, self.exif, buffer).map(drop) {
             Ok(()) => {
                 if buffer.is_oriented() {
                     self.oriented.lock().unwrap_or_else(PoisonError::into_inner).insert(index);

@@ -3,6 +3,7 @@
 use super::fit::Fitted;
 use super::{GraphLayer, TensorReader, read_mean};
 use crate::{About, Error, Input, Mean, Result, Scale, Values, Weights};
+use augment::{CentreRounding, ExifMode};
 use layers::{Row, Spec};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,13 @@ pub struct ImportOptions {
     /// A file with the mean that the network subtracts from images ([`read_mean`]), with colours in
     /// the order of the network's input. By default the mean colour of ImageNet.
     pub mean: Option<PathBuf>,
+}
+
+impl ImportOptions {
+    /// For a file that fits one of these networks.
+    pub fn new(networks: Vec<Spec>) -> ImportOptions {
+        ImportOptions { networks, mean: None }
+    }
 }
 
 /// Reads weights of another program into the one of `options.networks` that they fit.
@@ -78,7 +86,13 @@ fn recognise(
     };
     let outputs = fitted.spec.classes().map_err(|error| unusable(error.to_string()))?;
     let (classes, class_names) = classes(outputs);
-    let input = Input { mean: kind, scale, side: Some(side), exif: Default::default() };
+    let input = Input {
+        mean: kind,
+        scale,
+        side: Some(side),
+        exif: ExifMode::Ignore,
+        centre: if is_bgr { CentreRounding::Down } else { CentreRounding::HalfEven },
+    };
     let model = fitted.spec.clone();
     let about = About { format: Weights::FORMAT, classes, class_names, input, model };
     about.check(&mean).map_err(unusable)?;
