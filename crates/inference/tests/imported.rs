@@ -98,7 +98,7 @@ fn probabilities_and_features_are_those_of_pytorch() {
                 let path = fixture(picture);
                 let square = CentreSquare { side: 32, rounding: CentreRounding::HalfEven };
                 decode::read_square(&path, square, ExifMode::Ignore, &mut buffer).unwrap();
-                let mut check = |layer: &str, expected: &Value, most: f32| {
+                let check = |layer: &str, expected: &Value, most: f32| {
                     let found = classifier.features(Some(layer), &buffer.image).unwrap();
                     let worst = difference(&found, &numbers(expected));
                     assert!(worst <= most, "{name}.{ending}, {picture}, {layer}: {worst}");
