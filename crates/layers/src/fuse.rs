@@ -13,28 +13,83 @@ use crate::rows::{Conv, LrnPool, Row};
 use crate::spec::Spec;
 use kernels::lrn_pool;
 
+/// Rows with the names of the specification's rows that they compute.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedRows {
+    pub spec: Spec,
+    /// One for each row of `spec`.
+    pub names: Vec<RowNames>,
+}
+
+/// The rows that a fused row computes: all from the first to the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowNames {
+    pub first: String,
+    pub last: String,
+}
+
+impl NamedRows {
+    /// The rows of a specification as they are.
+    pub fn as_written(spec: &Spec) -> NamedRows {
+        let names = spec.names().into_iter().map(RowNames::of_one).collect();
+        NamedRows { spec: spec.clone(), names }
+    }
+
+    /// The first `count` rows.
+    pub fn first(&self, count: usize) -> NamedRows {
+        let rows = self.spec.rows[..count].to_vec();
+        NamedRows { spec: Spec { rows, ..self.spec.clone() }, names: self.names[..count].to_vec() }
+    }
+}
+
+impl RowNames {
+    fn of_one(name: String) -> RowNames {
+        RowNames { first: name.clone(), last: name }
+    }
+}
+
 /// The fused network.
 pub fn fuse(spec: &Spec) -> Spec {
+    fuse_except(spec, &[]).spec
+}
+
+/// The fused network, in which the rows called `own` have outputs of their own: no later row is
+/// fused into them.
+pub(crate) fn fuse_except(spec: &Spec, own: &[&str]) -> NamedRows {
     let mut rows: Vec<Row> = Vec::with_capacity(spec.rows.len());
-    for row in &spec.rows {
-        match (row, &mut rows[..]) {
-            (Row::Relu(_), [.., Row::Conv(conv)]) => conv.relu = true,
-            (Row::Relu(_), [.., Row::Local(local)]) => local.relu = true,
-            (Row::Relu(_), [.., Row::Linear(linear)]) => linear.relu = true,
-            (Row::Pool(pool), [.., Row::Conv(conv), last @ Row::Lrn(_)]) => {
-                let &mut Row::Lrn(lrn) = &mut *last else { unreachable!() };
-                let (region, reduction) = (lrn.region(), pool.reduction());
-                if lrn_pool::Geometry::fits(region, lrn.size, conv.filters, reduction) {
-                    *last = Row::LrnPool(LrnPool { lrn, pool: pool.clone() });
-                } else {
-                    rows.push(row.clone());
-                }
+    let mut names: Vec<RowNames> = Vec::with_capacity(spec.rows.len());
+    for (row, name) in spec.rows.iter().zip(spec.names()) {
+        match names.last_mut() {
+            Some(above) if !own.contains(&above.last.as_str()) && fuse_into(&mut rows, row) => {
+                above.last = name;
             }
-            _ => rows.push(row.clone()),
+            _ => {
+                rows.push(row.clone());
+                names.push(RowNames::of_one(name));
+            }
         }
     }
     mask_gradients(&mut rows);
-    Spec { rows, ..spec.clone() }
+    NamedRows { spec: Spec { rows, ..spec.clone() }, names }
+}
+
+/// Fuses `row` into the last of `rows`, if they fit.
+fn fuse_into(rows: &mut [Row], row: &Row) -> bool {
+    match (row, rows) {
+        (Row::Relu(_), [.., Row::Conv(conv)]) => conv.relu = true,
+        (Row::Relu(_), [.., Row::Local(local)]) => local.relu = true,
+        (Row::Relu(_), [.., Row::Linear(linear)]) => linear.relu = true,
+        (Row::Pool(pool), [.., Row::Conv(conv), last @ Row::Lrn(_)]) => {
+            let &mut Row::Lrn(lrn) = &mut *last else { unreachable!() };
+            let (region, reduction) = (lrn.region(), pool.reduction());
+            if !lrn_pool::Geometry::fits(region, lrn.size, conv.filters, reduction) {
+                return false;
+            }
+            *last = Row::LrnPool(LrnPool { lrn, pool: pool.clone() });
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// Moves the backward mask of a convolution's ReLU into the pooling row after it.
@@ -87,6 +142,36 @@ mod tests {
         let spec = spec.linear("fc2", 5).relu().linear("fc3", 2);
         let tail = ["local+relu", "linear+relu", "linear"];
         assert_eq!(kinds(&spec), [&["conv", "other", "pool", "relu"][..], &tail].concat());
+    }
+
+    #[test]
+    fn a_row_with_an_output_of_its_own_is_left_apart() {
+        let net = image().conv("conv1", 4, window(3)).relu().lrn().pool(window(2));
+        let net = net.conv("conv2", 4, window(1)).relu().batch_norm().relu().linear("fc3", 2);
+        let apart = |own: &[&str]| {
+            let fused = fuse_except(&net, own);
+            assert_eq!(fused.spec.rows.len(), fused.names.len());
+            let names = fused.names.iter().map(|names| {
+                if names.first == names.last {
+                    names.first.clone()
+                } else {
+                    format!("{}..{}", names.first, names.last)
+                }
+            });
+            names.collect::<Vec<_>>().join(" ")
+        };
+        // The second ReLU keeps its name though the first is no row any more.
+        let tail = "batch_norm2 relu2b fc3";
+        assert_eq!(apart(&[]), format!("conv1..relu1 lrn1..pool1 conv2..relu2 {tail}"));
+        let outputs = ["relu1", "pool1", "relu2", "relu2b", "fc3", "no row"];
+        assert_eq!(apart(&outputs), apart(&[]), "these are outputs of fused rows");
+        assert_eq!(apart(&["conv1"]), format!("conv1 relu1 lrn1 pool1 conv2..relu2 {tail}"));
+        assert_eq!(apart(&["lrn1"]), format!("conv1..relu1 lrn1 pool1 conv2..relu2 {tail}"));
+        assert_eq!(
+            apart(&["conv2", "lrn1"]),
+            format!("conv1..relu1 lrn1 pool1 conv2 relu2 {tail}")
+        );
+        assert_eq!(fuse_except(&net, &[]).spec, fuse(&net));
     }
 
     #[test]

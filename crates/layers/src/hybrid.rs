@@ -16,7 +16,7 @@ mod head;
 #[cfg(test)]
 mod tests;
 
-use crate::fuse::fuse;
+use crate::fuse::{NamedRows, RowNames, fuse_except};
 use crate::layer::{self, Layer, dropout, weight_and_bias};
 use crate::network::TrainableNetwork;
 use crate::parameters::Parameter;
@@ -70,8 +70,7 @@ impl Shares {
 /// A network divided at its first linear row.
 #[derive(Debug)]
 struct DividedNetwork {
-    fused: Spec,
-    names: Vec<String>,
+    fused: NamedRows,
     /// Index of the first linear row.
     first: usize,
     /// Number of features of an image, the input of that row.
@@ -84,20 +83,20 @@ struct DividedNetwork {
 /// [`SpecError::Row`] if no row below has parameters, or a layer has fewer than `shards` units.
 fn divide(spec: &Spec, shards: usize) -> Result<DividedNetwork, SpecError> {
     spec.describe()?;
-    let fused = fuse(spec);
-    let infos = fused.describe()?;
+    let fused = fuse_except(spec, &[]);
+    let infos = fused.spec.describe()?;
     let refused = |row: usize, reason: String| {
-        let (network, row) = (spec.name.clone(), infos[row].name.clone());
+        let (network, row) = (spec.name.clone(), fused.names[row].first.clone());
         Err(SpecError::Row { network, row, reason })
     };
     let is_linear = |row: &Row| matches!(row, Row::Linear(_));
-    let first = fused.rows.iter().position(is_linear).expect("a network ends in a linear row");
+    let first = fused.spec.rows.iter().position(is_linear).expect("a network ends in a linear row");
     if infos[..first].iter().all(|row| row.parameters == 0) {
         let reason = "no layer before the first linear row has parameters, so hybrid parallelism \
                       does not apply; use data parallelism, or a network with convolutions";
         return refused(first, reason.to_string());
     }
-    for (idx, row) in fused.rows.iter().enumerate() {
+    for (idx, row) in fused.spec.rows.iter().enumerate() {
         if let Row::Linear(linear) = row
             && linear.outputs < shards
         {
@@ -109,8 +108,8 @@ fn divide(spec: &Spec, shards: usize) -> Result<DividedNetwork, SpecError> {
             return refused(idx, reason);
         }
     }
-    let (features, names) = (infos[first - 1].output.len(), fused.names());
-    Ok(DividedNetwork { names, first, features, fused })
+    let features = infos[first - 1].output.len();
+    Ok(DividedNetwork { first, features, fused })
 }
 
 /// A linear layer and the rows up to the next one, before they have slots.
@@ -139,7 +138,8 @@ impl DividedNetwork {
     fn stages(&self, shares: &Shares) -> Result<Vec<UnplannedStage>, SpecError> {
         let mut stages: Vec<UnplannedStage> = Vec::new();
         let mut inputs = self.features;
-        for (name, row) in self.names.iter().zip(&self.fused.rows).skip(self.first) {
+        let NamedRows { spec, names } = &self.fused;
+        for (RowNames { first: name, .. }, row) in names.iter().zip(&spec.rows).skip(self.first) {
             match (row, stages.last_mut()) {
                 (Row::Linear(linear), _) => {
                     let (whole, relu, name) = (linear.outputs, linear.relu, name.clone());
@@ -152,7 +152,7 @@ impl DividedNetwork {
                 (row, Some(below)) => {
                     let row = unitwise(shares, below.whole, name, row);
                     below.unitwise.push(row.map_err(|reason| SpecError::Row {
-                        network: self.fused.name.clone(),
+                        network: spec.name.clone(),
                         row: name.clone(),
                         reason,
                     })?);
@@ -214,8 +214,7 @@ pub fn plan(
 ) -> Result<(TrainableNetwork, Head), SpecError> {
     let divided = divide(spec, shares.shards)?;
     let stages = divided.stages(&shares)?;
-    let rows = divided.fused.rows[..divided.first].to_vec();
-    let below = Spec { rows, ..divided.fused.clone() };
+    let below = divided.fused.first(divided.first);
     let above = stages.iter().flat_map(UnplannedStage::parameters).collect();
     let network = TrainableNetwork::plan_part(&below, shares.images, above, planner, target)?;
     let head = Head::plan(shares, stages, &network, planner, target);
@@ -253,7 +252,7 @@ pub fn traffic(spec: &Spec, world: usize) -> Result<Vec<HybridTraffic>, SpecErro
     let shares = Shares { images: 1, shards: world, rank: 0, world };
     let stages = divided.stages(&shares)?;
     let mut traffic = Vec::new();
-    let mut from = divided.names[divided.first - 1].clone();
+    let mut from = divided.fused.names[divided.first - 1].first.clone();
     for stage in &stages {
         let (to, floats) = (Some(stage.name.clone()), stage.geometry.inputs);
         traffic.push(HybridTraffic { from, to, floats, world });

@@ -1,6 +1,6 @@
 //! A specification planned on a device.
 
-use crate::fuse::fuse;
+use crate::fuse::{NamedRows, fuse_except};
 use crate::layer::Phase;
 use crate::parameters::{Parameter, Parameters};
 use crate::planned_row::PlannedRow;
@@ -40,7 +40,7 @@ pub struct TrainableNetwork {
 
 impl Network {
     /// Plans the forward pass of `spec` for `images` images: an activation's memory is reused once
-    /// the next row has read it. Rows are [fused](fuse) first.
+    /// the next row has read it. Rows are [fused](crate::fuse) first.
     ///
     /// # Errors
     /// [`SpecError`] if rows do not fit together, with the row's name and both shapes.
@@ -50,8 +50,23 @@ impl Network {
         planner: &mut Planner,
         target: Target,
     ) -> std::result::Result<Network, SpecError> {
+        Network::plan_with_outputs(spec, images, &[], planner, target)
+    }
+
+    /// [`plan`](Self::plan), in which the rows called `outputs` have outputs of their own: no later
+    /// row is fused into them. No bit of any output depends on it.
+    ///
+    /// # Errors
+    /// As `plan`. Names of other rows have no effect.
+    pub fn plan_with_outputs(
+        spec: &Spec,
+        images: usize,
+        outputs: &[&str],
+        planner: &mut Planner,
+        target: Target,
+    ) -> std::result::Result<Network, SpecError> {
         spec.describe()?;
-        let layers = planning::build(&fuse(spec), images)?;
+        let layers = planning::build(&fuse_except(spec, outputs), images)?;
         let parameters = Parameters::plan(entries(&layers), planner);
         let network =
             Network::lay_out(layers, parameters, Outputs::UntilRead, spec, images, planner, target);
@@ -118,7 +133,8 @@ impl TrainableNetwork {
         target: Target,
     ) -> std::result::Result<TrainableNetwork, SpecError> {
         spec.describe()?;
-        TrainableNetwork::plan_as_written(&fuse(spec), images, planner, target)
+        let rows = fuse_except(spec, &[]);
+        TrainableNetwork::plan_part(&rows, images, Vec::new(), planner, target)
     }
 
     /// [`plan`](Self::plan) without fusing rows: slower, but every row has its own output.
@@ -132,19 +148,20 @@ impl TrainableNetwork {
         target: Target,
     ) -> std::result::Result<TrainableNetwork, SpecError> {
         spec.describe()?;
-        TrainableNetwork::plan_part(spec, images, Vec::new(), planner, target)
+        let rows = NamedRows::as_written(spec);
+        TrainableNetwork::plan_part(&rows, images, Vec::new(), planner, target)
     }
 
     /// [`plan_as_written`](Self::plan_as_written) of rows that need not end in a classifier; the
     /// blocks of parameters have room for those of the rows `above`, too.
     pub(crate) fn plan_part(
-        spec: &Spec,
+        rows: &NamedRows,
         images: usize,
         above: Vec<Parameter>,
         planner: &mut Planner,
         target: Target,
     ) -> std::result::Result<TrainableNetwork, SpecError> {
-        let layers = planning::build(spec, images)?;
+        let (spec, layers) = (&rows.spec, planning::build(rows, images)?);
         let entries = entries(&layers).into_iter().chain(above).collect();
         let parameters = Parameters::plan(entries, planner);
         let [gradients, velocities] =

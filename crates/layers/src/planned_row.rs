@@ -1,12 +1,13 @@
 //! A row of a planned network: its layer, its slots, and its forward and backward passes.
 
+use crate::fuse::RowNames;
 use crate::layer::{Layer, LayerSlots, Phase, Transfer, exchange};
 use tensor::{Device, Result, Slot};
 
 /// A planned row: a layer, its slots, and the slots that nothing reads after its passes.
 #[derive(Debug)]
 pub struct PlannedRow {
-    pub(crate) name: String,
+    pub(crate) names: RowNames,
     pub(crate) layer: Box<dyn Layer>,
     pub(crate) slots: LayerSlots,
     pub(crate) dead_after_forward: Vec<Slot>,
@@ -16,7 +17,12 @@ pub struct PlannedRow {
 impl PlannedRow {
     /// As in [`RowInfo::name`](crate::RowInfo::name); a fused row keeps the name of its first row.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.names.first
+    }
+
+    /// The name of the row whose output it computes: of a fused row the last.
+    pub fn output_name(&self) -> &str {
+        &self.names.last
     }
 
     /// The slot of its input.

@@ -1,16 +1,17 @@
 //! Plans a specification's rows: claims and releases every slot.
 
+use crate::fuse::{NamedRows, RowNames};
 use crate::layer::{Gradients, Layer, LayerSlots};
 use crate::parameters::Parameters;
 use crate::planned_row::PlannedRow;
-use crate::spec::{Spec, SpecError};
+use crate::spec::SpecError;
 use tensor::{DType, Planner, Shape, Slot, Target};
 
 /// Length of a [`Network::clock`](crate::Network::clock) in 32-bit words.
 pub(crate) const CLOCK: usize = 5;
 
-/// A row's name and its layer.
-pub(crate) type NamedLayer = (String, Box<dyn Layer>);
+/// A layer with the names of the rows that it computes.
+pub(crate) type NamedLayer = (RowNames, Box<dyn Layer>);
 
 /// How long a row's output stays in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,16 +23,17 @@ pub(crate) enum Outputs {
 }
 
 /// Builds every row's layer on the output shape of the previous one.
-pub(crate) fn build(spec: &Spec, images: usize) -> Result<Vec<NamedLayer>, SpecError> {
+pub(crate) fn build(rows: &NamedRows, images: usize) -> Result<Vec<NamedLayer>, SpecError> {
+    let NamedRows { spec, names } = rows;
     assert!(images > 0, "a network for no images");
     spec.check_images(images)?;
     let [height, width, channels] = spec.input;
     let mut shape = Shape::from([images, height, width, channels]);
     let mut layers = Vec::with_capacity(spec.rows.len());
-    for (row, name) in spec.rows.iter().zip(spec.names()) {
-        let layer = spec.layer(row, &name, shape)?;
+    for (row, names) in spec.rows.iter().zip(names) {
+        let layer = spec.layer(row, &names.first, shape)?;
         shape = layer.output();
-        layers.push((name, layer));
+        layers.push((names.clone(), layer));
     }
     Ok(layers)
 }
@@ -56,7 +58,7 @@ pub(crate) fn forward(
         _ => None,
     };
     let packed: Vec<_> = layers.iter().map(|(_, layer)| claim_packed(layer.as_ref())).collect();
-    for ((name, layer), packed) in layers.into_iter().zip(packed) {
+    for ((names, layer), packed) in layers.into_iter().zip(packed) {
         let y = planner.claim(DType::F32, layer.output());
         let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(target)]));
         planner.release(scratch);
@@ -70,7 +72,7 @@ pub(crate) fn forward(
         let parameters = own.map(|idx| parameters.value(idx)).collect();
         let slots = LayerSlots { x, y, parameters, packed, scratch, clock, gradients: None };
         rows.push(PlannedRow {
-            name,
+            names,
             layer,
             slots,
             dead_after_forward,

@@ -5,8 +5,9 @@ use alexnet_layers::{
     BatchNorm, Lrn, Network, Phase, Role, Row, Spec, SpecError, TrainableNetwork, window,
 };
 use random::{Purpose, Stream};
+use std::collections::BTreeMap;
 use tensor::{Device, Planner, Recording, Target};
-use testkit::{close, each_gpu};
+use testkit::{bits_equal, close, each_device, each_gpu};
 
 /// Every kind of row, on 11 x 9 images.
 fn every_row() -> Spec {
@@ -172,7 +173,70 @@ fn fused_rows_change_no_bit() {
     let apart = gradients_of(Built { device: filled(&apart, &planner, 2), network: apart });
     let fused = gradients(&spec, 2);
     assert!(fused.iter().any(|gradient| *gradient != 0.0));
-    testkit::bits_equal(&fused, &apart, "fused");
+    bits_equal(&fused, &apart, "fused");
+}
+
+/// Rows with outputs of their own, one or all of them, change no bit of any output.
+#[test]
+fn rows_with_their_own_outputs_change_no_bit() {
+    let overlap = window(3).stride(2);
+    let spec = Spec::image("own-outputs", 17, 15, 3)
+        .conv("conv1", 16, window(3).pad(1))
+        .relu()
+        .lrn()
+        .pool(overlap)
+        .conv("conv2", 8, window(3).pad(1).groups(2))
+        .relu()
+        .batch_norm()
+        .relu()
+        .pool(overlap)
+        .local("local3", 6, window(2))
+        .relu()
+        .linear("fc4", 12)
+        .relu()
+        .dropout(0.5)
+        .linear("fc5", 4);
+    let names: Vec<String> = spec.describe().unwrap().into_iter().map(|row| row.name).collect();
+    let run = |device: &mut Device, own: &[&str]| {
+        let (mut planner, target) = (Planner::new(), device.target());
+        let network = Network::plan_with_outputs(&spec, 3, own, &mut planner, target).unwrap();
+        device.reserve(planner.total()).unwrap();
+        let mut draws = Stream::new(5, Purpose::Test, 0, 0);
+        let mut normals = |len| (0..len).map(|_| 0.3 * draws.normal()).collect::<Vec<f32>>();
+        device.upload(network.input, &normals(network.input.len())).unwrap();
+        for (idx, entry) in network.parameters.entries.iter().enumerate() {
+            let mut values = normals(entry.len());
+            if entry.role == Role::Variance {
+                values.iter_mut().for_each(|value| *value = value.abs());
+            }
+            device.upload(network.parameters.value(idx), &values).unwrap();
+        }
+        let mut outputs = BTreeMap::new();
+        for row in network.rows() {
+            row.forward(device, Phase::Test).unwrap();
+            let output = device.download::<f32>(row.output()).unwrap();
+            outputs.insert(row.output_name().to_string(), output);
+        }
+        outputs
+    };
+    each_device(|device| {
+        let fused = run(device, &[]);
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        let apart = run(device, &all);
+        assert_eq!((fused.len(), apart.len()), (names.len() - 5, names.len()));
+        fused.iter().for_each(|(name, output)| bits_equal(output, &apart[name], name));
+        let relus = [("conv1", "relu1"), ("conv2", "relu2"), ("local3", "relu3"), ("fc4", "relu4")];
+        for (before, after) in relus {
+            assert!(apart[before].iter().any(|&x| x < 0.0), "{before}");
+            let rectified: Vec<f32> = apart[before].iter().map(|x| x.max(0.0)).collect();
+            bits_equal(&apart[after], &rectified, after);
+        }
+        for own in ["conv1", "lrn1", "conv2", "local3", "fc4"] {
+            let one = run(device, &[own]);
+            assert!(!fused.contains_key(own) && one.contains_key(own), "{own}");
+            one.iter().for_each(|(name, output)| bits_equal(output, &apart[name], name));
+        }
+    });
 }
 
 /// The paper's network, planned for training with 128 images, needs little more memory than its
