@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that is written under a temporary name and renamed when it is complete.
@@ -39,6 +39,16 @@ impl Output {
         self.file.write_all(bytes).map_err(|error| failed(&self.path, error))
     }
 
+    /// Continues at byte `position`, which may be beyond the end of what is written so far: bytes
+    /// that are never written are zero.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn seek(&mut self, position: u64) -> Result<()> {
+        self.file.seek(SeekFrom::Start(position)).map_err(|error| failed(&self.path, error))?;
+        Ok(())
+    }
+
     /// Synchronises the file to disk and renames it.
     ///
     /// # Errors
@@ -68,6 +78,20 @@ fn failed(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_may_be_written_in_any_order() {
+        let path = std::env::temp_dir().join(format!("alexnet-pieces-{}", std::process::id()));
+        let mut output = Output::create(&path).unwrap();
+        output.write(b"0123").unwrap();
+        output.seek(6).unwrap();
+        output.write(b"67").unwrap();
+        output.seek(1).unwrap();
+        output.write(b"ab").unwrap();
+        output.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"0ab3\0\x0067");
+        fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn an_unfinished_file_leaves_the_old_one() {
