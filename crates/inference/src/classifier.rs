@@ -145,8 +145,12 @@ impl Classifier {
         Ok(self.prediction(self.request(squares, Wanted::Probabilities)?))
     }
 
-    /// The output of a layer for the centre crop of an image, row by row, channels last; by default
-    /// of the last layer before the classifier, fc7 in the paper's network.
+    /// The output of a layer for the centre crop of an image, row by row, channels last. `conv5` is
+    /// the convolution before its ReLU, `relu5` after it. By default of the last layer before the
+    /// classifier: `relu7` in the paper's network.
+    ///
+    /// The first request for a layer into which a later one is otherwise fused, such as `conv5`,
+    /// opens the network a second time.
     ///
     /// # Errors
     /// [`Error::Layer`], [`Error::NoHiddenLayer`], [`Error::Pixels`], [`Error::Device`].
@@ -199,19 +203,21 @@ enum Wanted {
     LastHidden,
 }
 
-/// State of the inference thread: the network for one image and, once needed, for several.
+/// State of the inference thread: the network for one image and, once needed, for several, and with
+/// every layer's own output.
 struct Engine {
     model: Arc<Model>,
     options: Options,
     one: Predictor,
     many: Option<Predictor>,
+    apart: Option<Predictor>,
 }
 
 impl Engine {
     fn open(model: Arc<Model>, options: Options) -> Result<Engine> {
         let views = options.views.of((model.side(), model.side()), model.crop()).len();
         let one = model.predictor(views, options.placement, &mut |_| ())?;
-        Ok(Engine { model, options, one, many: None })
+        Ok(Engine { model, options, one, many: None, apart: None })
     }
 
     fn work(&mut self, queue: &Receiver<Request>) {
@@ -293,10 +299,29 @@ impl Engine {
         Ok(room.chunks_exact(views * classes).take(squares.len()).map(mean).collect())
     }
 
+    /// The network for one image, in which every layer has its own output.
+    fn with_all_layers(&mut self) -> Result<&mut Predictor> {
+        if self.apart.is_none() {
+            let described = self.model.weights.about.model.describe()?;
+            let names: Vec<&str> = described.iter().map(|row| row.name.as_str()).collect();
+            let (rows, placement) = (self.one.batch_shape().images, self.options.placement);
+            let opened = self.model.predictor_for_layers(rows, placement, &names, &mut |_| ())?;
+            self.apart = Some(opened);
+        }
+        Ok(self.apart.as_mut().expect("made above"))
+    }
+
     fn features(&mut self, squares: &[Image], name: Option<&str>) -> Result<Vec<Vec<f32>>> {
         let model = Arc::clone(&self.model);
-        let predictor = &mut self.one;
-        let row = layer(predictor, &model.weights.about.model, name)?;
+        let spec = &model.weights.about.model;
+        let (predictor, row) = match layer(&self.one, spec, name) {
+            Err(Error::NotKept { .. }) => {
+                let predictor = self.with_all_layers()?;
+                let row = layer(predictor, spec, name)?;
+                (predictor, row)
+            }
+            found => (&mut self.one, found?),
+        };
         let (rows, length) =
             (predictor.batch_shape().images, predictor.layer(row).1.iter().product());
         let mut vectors = Vec::new();

@@ -1,6 +1,7 @@
 //! Errors of opening and using a trained network.
 
 use crate::predictor::NoSuchLayer;
+use std::path::PathBuf;
 
 /// A trained network that cannot be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,22 @@ pub enum Error {
     /// The network has no layer of that name.
     #[error(transparent)]
     Layer(#[from] NoSuchLayer),
+
+    /// The output of a layer is not kept: a later row was fused into it.
+    #[error("the network was opened without the output of `{layer}`: name it when opening")]
+    NotKept {
+        /// The layer.
+        layer: String,
+    },
+
+    /// A file of features cannot have this format.
+    #[error("{path}: {reason}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it cannot hold, and which format can.
+        reason: String,
+    },
 
     /// The network consists of its classifier only.
     #[error("{network} has no layer before its classifier")]

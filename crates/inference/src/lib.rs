@@ -3,7 +3,7 @@
 //! * [`Classifier`]: opens a run's folder or a weights file; can be used from any thread
 //! * [`Model`]: trained weights and their file; [`Views`]: one or several crops of an image
 //! * [`Predictor`]: a network on a device, for batches; [`InferencePlan`]: its memory plan
-//! * [`features`], [`neighbours`]: outputs of a layer for a whole data set; similar images
+//! * [`features`], [`neighbours`]: outputs of layers for a whole data set; similar images
 //! * [`device`]: opens the requested device, or the best one available
 //!
 //! ```

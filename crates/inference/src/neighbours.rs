@@ -81,20 +81,21 @@ impl Search {
         let row = self.row;
         self.predictor.enter(|mut predictor| {
             let mut points: Vec<Vec<f32>> = Vec::new();
-            let mut keep = |_: usize, vector: Option<&[f32]>| {
-                points.push(vector.map(<[f32]>::to_vec).unwrap_or_default());
+            let mut keep = |_: usize, outputs: Option<&[&[f32]]>| {
+                points.push(outputs.map(<[&[f32]]>::concat).unwrap_or_default());
             };
-            let mut done = walk(&mut predictor, &mut first, row, stop, &mut |_, _| (), &mut keep)?;
+            let rows = &[row];
+            let mut done = walk(&mut predictor, &mut first, rows, stop, &mut |_, _| (), &mut keep)?;
             let mut found = vec![Vec::new(); points.len()];
             let mut watch = |done, of| observer.progress("search", done, of);
-            let mut compare = |sample: usize, vector: Option<&[f32]>| {
-                let Some(vector) = vector else { return };
+            let mut compare = |sample: usize, outputs: Option<&[&[f32]]>| {
+                let Some(&[vector]) = outputs else { return };
                 for (point, nearest) in points.iter().zip(&mut found) {
                     let distance = distance(point, vector);
                     insert(nearest, Near { sample, distance }, count);
                 }
             };
-            done = done && walk(&mut predictor, &mut second, row, stop, &mut watch, &mut compare)?;
+            done = done && walk(&mut predictor, &mut second, rows, stop, &mut watch, &mut compare)?;
             Ok(done.then_some(found))
         })
     }

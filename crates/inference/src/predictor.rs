@@ -40,10 +40,27 @@ impl InferencePlan {
         input: (weights::Mean, [usize; 2]),
         target: Target,
     ) -> Result<InferencePlan> {
+        InferencePlan::with_outputs(spec, images, input, &[], target)
+    }
+
+    /// As [`new`](Self::new), with the outputs of these layers, by their names in
+    /// [`Spec::describe`]: for example `conv5` before its ReLU, which is otherwise fused into it.
+    /// They take memory and some time; no bit of a result depends on them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`Error::Layer`] if there is no such layer.
+    pub fn with_outputs(
+        spec: &Spec,
+        images: usize,
+        input: (weights::Mean, [usize; 2]),
+        layers: &[&str],
+        target: Target,
+    ) -> Result<InferencePlan> {
         spec.check_images(images)?;
         let mut planner = Planner::new();
         let frame = Frame::plan(spec, images, spec.classes()?, input, &mut planner);
-        let network = Network::plan(spec, images, &mut planner, target)?;
+        let network = Network::plan_with_outputs(spec, images, layers, &mut planner, target)?;
+        layers.iter().try_for_each(|layer| NoSuchLayer::check(spec, layer))?;
         Ok(InferencePlan { network, frame, bytes: planner.total() })
     }
 

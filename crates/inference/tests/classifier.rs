@@ -1,9 +1,13 @@
 //! A classifier's results do not depend on the calling thread or on the number of waiting images.
 
 use alexnet_inference::device::Placement;
+use alexnet_inference::features::{layer, walk};
 use alexnet_inference::{Classifier, Error, Image, Model, Options, Views, example};
+use data::{Loader, Source};
+use evaluate::Stop;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tensor::Choice;
 
 struct Folder(PathBuf);
@@ -77,14 +81,72 @@ fn the_best_classes_come_first_with_their_names() {
 fn features_are_a_layers_output_and_an_unknown_layer_is_an_error() {
     let (_folder, classifier) = open(Views::Centre);
     let image = &images(2)[1];
-    assert_eq!(classifier.features(Some("conv1"), image).unwrap().len(), 6 * 6 * 4);
     let hidden = classifier.features(None, image).unwrap();
-    assert_eq!(hidden, classifier.features(Some("conv1"), image).unwrap());
-    assert!(hidden.iter().all(|&value| value >= 0.0), "after its ReLU");
+    assert_eq!(hidden.len(), 6 * 6 * 4);
+    assert_eq!(hidden, classifier.features(Some("relu1"), image).unwrap());
+    // A convolution's own output is that before its ReLU, every time.
+    for _ in 0..2 {
+        let before = classifier.features(Some("conv1"), image).unwrap();
+        assert!(before.iter().any(|&value| value < 0.0) && before.iter().any(|&value| value > 0.0));
+        let rectified: Vec<f32> = before.iter().map(|value| value.max(0.0)).collect();
+        testkit::bits_equal(&rectified, &hidden, "relu1");
+    }
+    let scores = classifier.features(Some("fc2"), image).unwrap();
+    let exp: Vec<f64> = scores.iter().map(|&score| f64::from(score).exp()).collect();
+    let probabilities: Vec<f64> = exp.iter().map(|e| e / exp.iter().sum::<f64>()).collect();
+    testkit::close(&classifier.predict(image).unwrap().probabilities, &probabilities, 1e-6);
     let error = classifier.features(Some("conv2"), image).unwrap_err();
     assert!(matches!(error, Error::Layer(_)) && error.to_string().contains("did you mean"));
     // It goes on after that.
     assert_eq!(classifier.features(None, image).unwrap(), hidden);
+}
+
+#[test]
+fn a_predictor_gives_the_layers_that_it_was_opened_with() {
+    let (_folder, classifier) = open(Views::Centre);
+    let model = classifier.model();
+    let placement = Placement { device: Choice::Cpu, threads: 1, precision: None };
+    let open = |layers: &[&str]| model.predictor_for_layers(2, placement, layers, &mut |_| ());
+    let spec = &model.weights.about.model;
+    let fused = open(&[]).unwrap();
+    assert_eq!(fused.find_layer("conv1"), None);
+    assert_eq!(fused.find_layer("relu1"), fused.find_activated("conv1"));
+    let error = layer(&fused, spec, Some("conv1")).unwrap_err();
+    assert!(matches!(&error, Error::NotKept { layer } if layer == "conv1"), "{error}");
+    let error = open(&["conv1", "conv2"]).unwrap_err();
+    assert!(matches!(error, Error::Layer(_)), "{error}");
+
+    let mut apart = open(&["fc2", "conv1"]).unwrap();
+    let rows = ["relu1", "conv1", "fc2"].map(|name| layer(&apart, spec, Some(name)).unwrap());
+    assert_eq!(rows.map(|row| apart.output_name(row).to_string()), ["relu1", "conv1", "fc2"]);
+    assert_eq!(apart.find_activated("conv1"), Some(rows[0]));
+    let source: Arc<dyn Source> = Arc::new(data::Fake::new(5, 8, 2));
+    let mut loader = Loader::new(source, Views::Centre.plan(2, (8, 8)), 1, 0);
+    let (mut outputs, mut steps) = (Vec::new(), Vec::new());
+    let mut each = |sample: usize, found: Option<&[&[f32]]>| {
+        let found: Vec<Vec<f32>> = found.unwrap().iter().map(|layer| layer.to_vec()).collect();
+        outputs.push((sample, found));
+    };
+    let mut watch = |done, of| steps.push((done, of));
+    let stop = Stop::new();
+    assert!(walk(&mut apart, &mut loader, &rows, &stop, &mut watch, &mut each).unwrap());
+    assert_eq!(steps, [(2, 5), (4, 5), (5, 5)]);
+    let mut plain = open(&[]).unwrap();
+    let both = ["relu1", "fc2"].map(|name| layer(&plain, spec, Some(name)).unwrap());
+    let mut expected = Vec::new();
+    let mut each = |_: usize, found: Option<&[&[f32]]>| {
+        expected.push(found.unwrap().iter().map(|layer| layer.to_vec()).collect::<Vec<_>>());
+    };
+    walk(&mut plain, &mut loader, &both, &stop, &mut |_, _| (), &mut each).unwrap();
+    for (at, (sample, found)) in outputs.iter().enumerate() {
+        assert_eq!((*sample, found.len()), (at, 3));
+        testkit::bits_equal(&found[0], &expected[at][0], "relu1");
+        testkit::bits_equal(&found[2], &expected[at][1], "fc2");
+        assert!(found[1].iter().any(|&value| value < 0.0));
+        let rectified: Vec<f32> = found[1].iter().map(|value| value.max(0.0)).collect();
+        testkit::bits_equal(&rectified, &found[0], "conv1");
+    }
+    assert_eq!(outputs.len(), 5);
 }
 
 #[test]

@@ -180,8 +180,8 @@ impl IndexBuilder {
                 index.change(|contents| contents.done = done as usize);
                 wait_for_requests(busy, stop);
             };
-            walk(&mut predictor, &mut loader, row, stop, &mut watch, &mut |sample, vector| {
-                let Some(vector) = vector else { return };
+            walk(&mut predictor, &mut loader, &[row], stop, &mut watch, &mut |sample, outputs| {
+                let Some(&[vector]) = outputs else { return };
                 index.change(|contents| {
                     contents.samples.push(sample);
                     contents.vectors.extend_from_slice(vector);

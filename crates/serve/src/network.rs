@@ -130,8 +130,7 @@ impl InferenceWorker {
         index: Arc<Index>,
         names: Vec<String>,
     ) -> InferenceWorker {
-        let spec = &model.weights.about.model;
-        let row = |name: String| Some((predictor.find_layer(spec, &name).ok()?, name));
+        let row = |name: String| Some((predictor.find_activated(&name)?, name));
         let maps = names.into_iter().filter_map(row).collect();
         let hidden = predictor.last_hidden_layer();
         InferenceWorker { maps, hidden, predictor, model, index, buffer: ReadBuffer::default() }

@@ -4,6 +4,7 @@ mod around;
 mod datasets;
 mod exif;
 mod labelling;
+mod layout;
 mod machine;
 mod reproducing;
 mod sharing;
@@ -63,7 +64,7 @@ pub enum Command {
     /// Classify images
     #[command(after_help = using::PREDICT_EXAMPLES)]
     Predict(PredictArgs),
-    /// Write a layer's outputs for images, as feature vectors
+    /// Write layers' outputs for images, as feature vectors and maps
     #[command(after_help = using::FEATURES_EXAMPLES)]
     Features(FeaturesArgs),
     /// Find the training images with the most similar features

@@ -142,7 +142,7 @@ impl From<inference::Error> for Fault {
             E::Data(error) => error.into(),
             E::Device(error) => error.into(),
             E::Layer(error) => Fault::usage(format!("--layer: {error}")),
-            error @ E::NoHiddenLayer { .. } => Fault::usage(error),
+            error @ (E::NoHiddenLayer { .. } | E::Format { .. }) => Fault::usage(error),
             error => Fault::failure(error),
         }
     }

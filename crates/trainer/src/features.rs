@@ -1,14 +1,18 @@
-//! `alexnet features`: writes a layer's outputs.
+//! `alexnet features`: writes layers' outputs.
 
-use crate::cli::{FeaturesArgs, PartArg};
+use crate::cli::{FeaturesArgs, MachineArgs, PartArg};
 use crate::console;
 use crate::fault::{Fault, Result};
+use crate::limits;
 use crate::output;
-use crate::trained::Trained;
-use data::unlabelled::UnlabelledImages;
+use crate::trained::{Trained, placement};
+use data::formats::SkippedFormats;
+use data::unlabelled::{ImagePaths, UnlabelledFiles};
 use data::{Loader, Source};
-use inference::Views;
-use inference::features::{VectorFormat, Writer, layer, walk};
+use inference::features::{Contents, VectorFormat, Writer, layer, walk};
+use inference::{Predictor, Views};
+use serde_json::json;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use terminal::progress::{self, Reading};
 use terminal::signals;
@@ -16,31 +20,50 @@ use terminal::signals;
 /// Runs the command.
 ///
 /// # Errors
-/// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them.
+/// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them; 3 also if some of several images could
+/// not be read, after the file is written.
 pub fn features(args: &FeaturesArgs) -> Result<u8> {
-    let format = match output::ending(&args.out, &["safetensors", "npy", "csv"])? {
+    let format = match output::ending(&args.out, &["safetensors", "npy", "npz", "csv"])? {
         "safetensors" => VectorFormat::Safetensors,
         "npy" => VectorFormat::Npy,
+        "npz" => VectorFormat::Npz,
         _ => VectorFormat::Csv,
     };
+    let names = distinct(&args.layers)?;
+    format.check(&args.out, &names)?;
     let trained = Trained::chosen(&args.using)?;
-    let machine = &args.using.machine;
-    let plan = Views::Centre.plan(args.using.batch_size, trained.crop());
     let mut observer = progress::observer(args.output.progress);
-    let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
-    let row = layer(&predictor, &trained.weights.about.model, args.layer.as_deref())?;
-    let (name, shape) = predictor.layer(row);
-    let (name, length) = (name.to_string(), shape.iter().product());
+    let files = files(args, &trained, &mut |text| observer.note(text))?;
+    let images = files.as_ref().map_or(usize::MAX, |files| files.len());
+    let machine = &args.using.machine;
+    let plan = Views::Centre.plan(args.using.batch_size.min(images), trained.crop());
+    let mut say = |text: &str| observer.note(text);
+    let predictor = predictor(&trained, plan.rows, &names, machine, &mut say)?;
+    let rows = rows(&predictor, &trained, &names)?;
+    let layer = |&row: &usize| (predictor.output_name(row).to_string(), predictor.layer(row).1);
+    let layers: Vec<(String, Vec<usize>)> = rows.iter().map(layer).collect();
     let stop = signals::listen()?;
-    let (source, labelled, failed) = images(args, &trained)?;
-    let mut out = Writer::create(&args.out, format, &*source, length, labelled)?;
+    let source: Arc<dyn Source> = match &files {
+        Some(files) => files.clone(),
+        None => labelled(args, &trained)?,
+    };
+    let contents = Contents {
+        source: &*source,
+        labelled: files.is_none(),
+        folder: folder(&args.images),
+        layers: layers.clone(),
+        layout: args.layout.into(),
+        model: &trained.weights.about.model.name,
+    };
+    let mut out = Writer::create(&args.out, format, contents)?;
     let mut loader = Loader::new(source.clone(), plan, machine.workers.unwrap_or(0), 0);
+    let is_bad = |at| files.as_ref().is_some_and(|files| files.bad().contains_key(&at));
     let mut written = Ok(());
     let finished = predictor.enter(|mut predictor| {
         let mut watch = |done, of| observer.progress("features", done, of);
-        walk(&mut predictor, &mut loader, row, &stop, &mut watch, &mut |sample, vector| {
+        walk(&mut predictor, &mut loader, &rows, &stop, &mut watch, &mut |sample, outputs| {
             if written.is_ok() {
-                written = out.push(sample, vector);
+                written = out.push(sample, outputs.filter(|_| !is_bad(sample)));
             }
         })
     })?;
@@ -49,46 +72,149 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     if !finished {
         return Ok(signals::exit_code(stop.requested().expect("a walk ends early when asked to")));
     }
-    out.finish()?;
-    let (images, path) = (source.len(), args.out.display());
-    console::println(format_args!(
-        "{path}: {images} images x {length} values, layer {name} ({})",
-        shape_text(&shape)
-    ))?;
-    Ok(if failed { 3 } else { 0 })
-}
-
-/// The images, whether they have classes, and whether some could not be read.
-fn images(args: &FeaturesArgs, trained: &Trained) -> Result<(Arc<dyn Source>, bool, bool)> {
-    if args.images.is_empty() {
-        let reading = Reading::new(args.output.progress);
-        let workers = args.using.machine.workers.unwrap_or(0);
-        let images = trained.images(args.data.as_deref(), workers, &reading)?;
-        let test = args.of.unwrap_or_default() == PartArg::Test;
-        return Ok((if test { images.test } else { images.train }, true, false));
+    if let Some(files) = &files {
+        files.remarks().iter().for_each(console::note);
     }
-    let (pictures, failed) = named(&args.images, trained)?;
-    Ok((pictures, false, failed))
+    let bad: Vec<data::Error> = match &files {
+        Some(files) => files.bad().values().cloned().collect(),
+        None => loader.bad().values().cloned().collect(),
+    };
+    finish(args, out, &bad, source.len(), &layers)
 }
 
-/// Opens image files and reports those that cannot be read; also returns whether there are any.
+/// Completes the file, prints what was written, and reports the images that could not be read.
 ///
 /// # Errors
-/// Exit code 3 if none can be read.
-pub fn named(
-    files: &[std::path::PathBuf],
-    trained: &Trained,
-) -> Result<(Arc<UnlabelledImages>, bool)> {
-    let (pictures, bad) =
-        UnlabelledImages::read(files, trained.centre_square(), trained.exif(), trained.classes());
-    if pictures.is_empty() {
-        let first =
-            bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);
-        return Err(Fault::new(3, first));
+/// Exit code 7; 3 if images could not be read. If none could, there is no file.
+fn finish(
+    args: &FeaturesArgs,
+    out: Writer<'_>,
+    bad: &[data::Error],
+    images: usize,
+    layers: &[(String, Vec<usize>)],
+) -> Result<u8> {
+    if let ([only], 1) = (bad, images) {
+        return Err(only.clone().into());
+    }
+    let is_any_read = bad.len() < images;
+    if is_any_read {
+        out.finish()?;
+        print(args, images, layers)?;
+    }
+    if bad.is_empty() {
+        return Ok(0);
     }
     bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
-    pictures.remarks().iter().for_each(console::note);
-    Ok((Arc::new(pictures), !bad.is_empty()))
+    let message = if is_any_read {
+        format!("{} of {images} images could not be read; their values are NaN", bad.len())
+    } else {
+        format!("none of the {images} images could be read")
+    };
+    Err(Fault::new(3, message))
+}
+
+/// The names of layers, each once.
+///
+/// # Errors
+/// Exit code 2 if one is named twice.
+fn distinct(layers: &[String]) -> Result<Vec<&str>> {
+    let mut names: Vec<&str> = Vec::new();
+    for layer in layers {
+        if names.contains(&layer.as_str()) {
+            return Err(Fault::usage(format!("--layer: `{layer}` is named twice")));
+        }
+        names.push(layer);
+    }
+    Ok(names)
+}
+
+/// The image files that were named, if any; `note` receives what was skipped.
+///
+/// # Errors
+/// Exit codes 2 and 3.
+fn files(
+    args: &FeaturesArgs,
+    trained: &Trained,
+    note: &mut dyn FnMut(&str),
+) -> Result<Option<Arc<UnlabelledFiles>>> {
+    if args.images.is_empty() {
+        return Ok(None);
+    }
+    let ImagePaths { files, others } = ImagePaths::resolve(&args.images)?;
+    let mut skipped = SkippedFormats::default();
+    others.iter().for_each(|path| skipped.add(path));
+    skipped.notes().iter().for_each(|text| note(text));
+    let files = UnlabelledFiles::new(files, trained.centre_square(), trained.exif(), trained.classes());
+    Ok(Some(Arc::new(files)))
+}
+
+/// The folder relative to which images are named: the only argument, if it is one.
+fn folder(arguments: &[PathBuf]) -> Option<&Path> {
+    match arguments {
+        [only] if only.is_dir() => Some(only),
+        _ => None,
+    }
+}
+
+/// The images of a data set.
+///
+/// # Errors
+/// As [`Trained::images`].
+fn labelled(args: &FeaturesArgs, trained: &Trained) -> Result<Arc<dyn Source>> {
+    let reading = Reading::new(args.output.progress);
+    let workers = args.using.machine.workers.unwrap_or(0);
+    let images = trained.images(args.data.as_deref(), workers, &reading)?;
+    let is_test = args.of.unwrap_or_default() == PartArg::Test;
+    Ok(if is_test { images.test } else { images.train })
+}
+
+/// The network with the outputs of these layers; `say` as in [`Trained::predictor`].
+///
+/// # Errors
+/// As [`Trained::predictor`]; exit code 2 if there is no such layer.
+pub fn predictor(
+    trained: &Trained,
+    rows: usize,
+    layers: &[&str],
+    args: &MachineArgs,
+    say: &mut dyn FnMut(&str),
+) -> Result<Predictor> {
+    let warning = limits::too_many_threads(args.threads.unwrap_or(0));
+    warning.into_iter().for_each(|warning| say(&warning));
+    Ok(trained.model.predictor_for_layers(rows, placement(args)?, layers, say)?)
+}
+
+/// The planned rows of the layers called `names`; if there are none, of the default one.
+fn rows(predictor: &Predictor, trained: &Trained, names: &[&str]) -> Result<Vec<usize>> {
+    let spec = &trained.weights.about.model;
+    if names.is_empty() {
+        return Ok(vec![layer(predictor, spec, None)?]);
+    }
+    let rows = names.iter().map(|name| layer(predictor, spec, Some(name)));
+    Ok(rows.collect::<inference::Result<_>>()?)
+}
+
+/// Prints what was written.
+fn print(args: &FeaturesArgs, images: usize, layers: &[(String, Vec<usize>)]) -> Result<()> {
+    let layout = inference::features::Layout::from(args.layout);
+    let path = args.out.display();
+    if args.output.json {
+        let layers = layers
+            .iter()
+            .map(|(name, shape)| json!({ "name": name, "shape": layout.shape(shape) }));
+        let layers: Vec<_> = layers.collect();
+        return console::println(json!({
+            "file": path.to_string(), "images": images, "layers": layers, "layout": layout.name()
+        }));
+    }
+    for (name, shape) in layers {
+        let length: usize = shape.iter().product();
+        let shape = shape_text(&layout.shape(shape));
+        console::println(format_args!(
+            "{path}: {images} images x {length} values, layer {name} ({shape})"
+        ))?;
+    }
+    Ok(())
 }
 
 fn shape_text(shape: &[usize]) -> String {

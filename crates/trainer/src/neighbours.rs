@@ -2,16 +2,19 @@
 
 use crate::cli::{MachineArgs, NeighboursArgs};
 use crate::console;
-use crate::fault::Result;
-use crate::features::named;
+use crate::fault::{Fault, Result};
+use crate::features::predictor;
 use crate::output;
 use crate::trained::Trained;
+use data::unlabelled::UnlabelledImages;
 use data::{Source, spread_over_classes};
 use inference::features::layer;
 use inference::neighbours::{Near, Search, Selection, among, class_of};
 use report::figures::{Neighbour, Neighbours, draw_neighbours};
 use report::palette;
 use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
 use terminal::progress::{self, Reading};
 use terminal::signals;
 
@@ -25,8 +28,8 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     let machine = &args.using.machine;
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
-    let mut search = search(&trained, args.using.batch_size, machine, &mut say)?;
-    search.row = layer(&search.predictor, &trained.weights.about.model, args.layer.as_deref())?;
+    let layer = args.layer.as_deref();
+    let search = search(&trained, args.using.batch_size, layer, machine, &mut say)?;
     let stop = signals::listen()?;
     let reading = Reading::new(args.output.progress);
     let workers = machine.workers.unwrap_or(0);
@@ -61,6 +64,23 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     Ok(if failed { 3 } else { 0 })
 }
 
+/// Opens image files and reports those that cannot be read; also returns whether there are any.
+///
+/// # Errors
+/// Exit code 3 if none can be read.
+fn named(files: &[PathBuf], trained: &Trained) -> Result<(Arc<UnlabelledImages>, bool)> {
+    let (pictures, bad) =
+        UnlabelledImages::read(files, trained.side(), trained.exif(), trained.classes());
+    if pictures.is_empty() {
+        let first =
+            bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);
+        return Err(Fault::new(3, first));
+    }
+    bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
+    pictures.remarks().iter().for_each(console::note);
+    Ok((Arc::new(pictures), !bad.is_empty()))
+}
+
 /// Prints the result of one query.
 fn print_neighbours(
     args: &NeighboursArgs,
@@ -86,7 +106,7 @@ fn print_neighbours(
     console::print(text)
 }
 
-/// A search by distances in the last layer before the classifier. `say` as in
+/// A search by distances in a layer, by default the last before the classifier. `say` as in
 /// [`Trained::predictor`].
 ///
 /// # Errors
@@ -94,11 +114,13 @@ fn print_neighbours(
 pub fn search(
     trained: &Trained,
     images: usize,
+    name: Option<&str>,
     machine: &MachineArgs,
     say: &mut dyn FnMut(&str),
 ) -> Result<Search> {
-    let predictor = trained.predictor(images.max(1), machine, say)?;
-    let row = layer(&predictor, &trained.weights.about.model, None)?;
+    let names: Vec<&str> = name.into_iter().collect();
+    let predictor = predictor(trained, images.max(1), &names, machine, say)?;
+    let row = layer(&predictor, &trained.weights.about.model, name)?;
     let workers = machine.workers.unwrap_or(0);
     Ok(Search { predictor, row, crop: trained.crop(), workers })
 }

@@ -108,7 +108,7 @@ fn use_network(
     run.tested = Some(TestSummary::of(&titles, &predictions, is_part));
 
     let mut silent = |_: &str| {}; // the test has already reported the device
-    let search = search(&trained, args.batch_size, &args.machine, &mut silent)?;
+    let search = search(&trained, args.batch_size, None, &args.machine, &mut silent)?;
     let queries = Selection { indices: spread_over_classes(&*few, QUERIES), source: few };
     let pool = among(&images.train, Some(args.among));
     observer.note(&format!("{}: looking for neighbours among {} images", run.name, pool.len()));

@@ -1,4 +1,4 @@
-//! Networks in use: eval's files, ensembles, predict, features, neighbours, the report.
+//! Networks in use: eval's files, ensembles, predict, neighbours, the report.
 
 mod program;
 
@@ -75,7 +75,7 @@ fn eval_leaves_files_that_agree_with_what_it_says() {
 }
 
 #[test]
-fn predict_features_and_neighbours_work_on_files() {
+fn predict_and_neighbours_work_on_files() {
     let scratch = Scratch::new("using");
     let data = coloured(&scratch, &["a"]);
     let (run, image) = (scratch.path("a"), format!("{data}/val/red/0.png"));
@@ -91,18 +91,6 @@ fn predict_features_and_neighbours_work_on_files() {
     assert!(fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
     let (_, stderr) = expect(3, &["predict", "/no/such.jpg", "--run", &run]);
     assert!(stderr.contains("/no/such.jpg"), "{stderr}");
-
-    let out = scratch.path("f.csv");
-    let (said, _) = expect(0, &["features", "--run", &run, "-o", &out, "--progress", "none"]);
-    assert!(said.contains("12 images x 6 values, layer fc2 (6)"), "{said}");
-    let table = fs::read_to_string(&out).unwrap();
-    assert_eq!((table.lines().count(), table.lines().nth(1).unwrap().split(',').count()), (13, 9));
-    let maps = scratch.path("maps.safetensors");
-    let (said, _) =
-        expect(0, &["features", &image, "--run", &run, "-o", &maps, "--layer", "pool1"]);
-    assert!(said.contains("1 images x 288 values, layer pool1 (6 x 6 x 8)"), "{said}");
-    let (_, stderr) = expect(2, &["features", "--run", &run, "-o", &maps, "--layer", "fc22"]);
-    assert!(stderr.contains("did you mean `fc2`?") && stderr.contains("dropout2"), "{stderr}");
 
     let near = scratch.path("near.png");
     let train = format!("{data}/train/green/3.png");

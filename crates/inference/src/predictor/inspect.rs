@@ -15,29 +15,38 @@ pub struct NoSuchLayer {
     all: String,
 }
 
-impl Predictor {
-    /// The planned row whose output is called `name`. A fused ReLU is found as the row into which
-    /// it was fused; a convolution or linear layer includes the activation after it.
-    ///
-    /// # Errors
-    /// [`NoSuchLayer`], with the nearest name.
-    pub fn find_layer(&self, spec: &Spec, name: &str) -> std::result::Result<usize, NoSuchLayer> {
-        let rows = self.network().rows();
-        let planned = |name: &str| rows.iter().position(|row| row.name() == name);
-        let described = spec.describe().unwrap_or_default(); // it was planned: it can be described
+impl NoSuchLayer {
+    /// Checks that `spec` has a layer called `name`.
+    pub(crate) fn check(spec: &Spec, name: &str) -> std::result::Result<(), NoSuchLayer> {
+        let described = spec.describe().unwrap_or_default(); // if it cannot, planning has failed
         let names: Vec<&str> = described.iter().map(|row| row.name.as_str()).collect();
-        if let Some(at) = names.iter().position(|&other| other == name) {
-            // A row that is not planned was fused into the nearest planned row before it.
-            let row = names[..=at].iter().rev().find_map(|above| planned(above));
-            let row = row.expect("the first row is always planned");
-            let next = rows.get(row + 1).map_or("", |next| next.name());
-            let kinds = ["relu", "tanh", "logistic", "leaky_relu", "prelu", "gelu"];
-            let activation = kinds.iter().any(|kind| next.starts_with(kind));
-            return Ok(if activation && described[at].parameters > 0 { row + 1 } else { row });
+        if names.contains(&name) {
+            return Ok(());
         }
         let hint = nearest(name, names.iter().copied());
         let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         Err(NoSuchLayer { name: name.to_string(), hint, all: names.join(", ") })
+    }
+}
+
+impl Predictor {
+    /// The planned row with the output of the layer called `name`. `None` if there is no such
+    /// layer, or if a later row was fused into it; [`InferencePlan::with_outputs`] prevents that.
+    ///
+    /// [`InferencePlan::with_outputs`]: crate::InferencePlan::with_outputs
+    pub fn find_layer(&self, name: &str) -> Option<usize> {
+        self.network().rows().iter().position(|row| row.output_name() == name)
+    }
+
+    /// The planned row with the output of the layer called `name`, after the activation that
+    /// follows it: feature maps as they are usually drawn.
+    pub fn find_activated(&self, name: &str) -> Option<usize> {
+        let rows = self.network().rows();
+        let row = rows.iter().position(|row| row.name() == name)?;
+        let next = rows.get(row + 1).map_or("", |next| next.name());
+        let kinds = ["relu", "tanh", "logistic", "leaky_relu", "prelu", "gelu"];
+        let is_activation = kinds.iter().any(|kind| next.starts_with(kind));
+        Some(if is_activation { row + 1 } else { row })
     }
 
     /// The last row before the classifier and its dropout, fc7 in the paper's network. Similar
@@ -46,6 +55,15 @@ impl Predictor {
         let rows = self.network().rows();
         let (_classifier, below) = rows.split_last()?;
         below.iter().rposition(|row| !row.name().starts_with("dropout"))
+    }
+
+    /// The name of the layer whose output a planned row computes: `relu7` where the ReLU after
+    /// `fc7` was fused into it.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn output_name(&self, row: usize) -> &str {
+        self.network().rows()[row].output_name()
     }
 
     /// The name of a planned row, and the shape of its output for one image.
@@ -57,7 +75,7 @@ impl Predictor {
         (row.name(), row.output().shape().dims()[1..].to_vec())
     }
 
-    /// Computes a batch up to the last of `rows`, which ascend; `each` receives the output of each
+    /// Computes a batch up to the last of `rows`; `each` receives the output of each
     /// row for the whole batch, image by image, channels last.
     ///
     /// # Errors
@@ -68,7 +86,7 @@ impl Predictor {
         rows: &[usize],
         each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let last = rows.last().map_or(0, |&last| last + 1);
+        let last = rows.iter().max().map_or(0, |&last| last + 1);
         self.activations_up_to(last, batch, rows, each)
     }
 

@@ -1,5 +1,6 @@
 //! Arguments of the commands that use a trained network.
 
+use super::layout::LayoutArg;
 use super::{ExifArg, MachineArgs, OutputArgs};
 use clap::{Args, ValueEnum};
 use inference::Views;
@@ -24,9 +25,25 @@ Examples:
 
 pub(super) const FEATURES_EXAMPLES: &str = "\
 Examples:
-  alexnet features --out fc7.npy                the test images of the newest run, layer fc7
+  alexnet features --out relu7.npy              the test images of the newest run, layer relu7
   alexnet features --run RUN --of train --out train.safetensors
-  alexnet features photos/*.jpg --layer conv5 --out conv5.csv";
+  alexnet features photos --layer conv5,relu5,fc7 --out features.npz
+  alexnet features photos --layer pool5 --layout nchw --out pool5.npy
+
+A layer's name means its own output: conv5 is the convolution before its ReLU, relu5 after it; fc7
+and relu7 likewise. (Formerly conv5 and fc7 were written after their ReLU.) The default is the last
+layer before the classifier, after its ReLU.
+
+Values are 32-bit floats. Outputs of convolutions, pooling and the like keep their shape: [images,
+height, width, channels], or with --layout nchw [images, channels, height, width]; .csv has them in
+this order in one row. Names and order of the images are stored in every format:
+  .safetensors  features (of several layers: a tensor by each layer's name), labels; the metadata
+                has names, layers, layout and model
+  .npz          an array by each layer's name, labels, names
+  .npy          one layer; labels in NAME.labels.npy, names in NAME.names.txt
+  .csv          columns image, name, class, f0, f1, ...; of several layers: conv5_f0, ...
+Images of a folder are named relative to it. Values of images that cannot be read are NaN; the exit
+code is then 3.";
 
 pub(super) const NEIGHBOURS_EXAMPLES: &str = "\
 Examples:
@@ -221,15 +238,19 @@ pub struct PredictArgs {
 /// `alexnet features`.
 #[derive(Debug, Args)]
 pub struct FeaturesArgs {
-    /// Image files, instead of a data set
-    #[arg(value_name = "IMG", conflicts_with_all = ["data", "of"])]
+    /// Image files, folders with images, or patterns such as 'photos/**/*.jpg', instead of a data
+    /// set
+    #[arg(value_name = "IMG|DIR|GLOB", conflicts_with_all = ["data", "of"])]
     pub images: Vec<PathBuf>,
-    /// Output file: .safetensors (with labels), .npy (with labels in a second file) or .csv
+    /// Output file: .safetensors, .npz, .npy (one layer) or .csv
     #[arg(long, short, value_name = "FILE")]
     pub out: PathBuf,
-    /// The layer, by its name in `describe` [default: the last before the classifier]
-    #[arg(long, value_name = "NAME")]
-    pub layer: Option<String>,
+    /// The layers, by their names in `describe` [default: the last before the classifier]
+    #[arg(long = "layer", value_name = "NAME,...", value_delimiter = ',')]
+    pub layers: Vec<String>,
+    /// The order of the values of feature maps
+    #[arg(long, value_enum, value_name = "ORDER", default_value = "nhwc")]
+    pub layout: LayoutArg,
     /// As in `train` [default: the run's]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
@@ -272,8 +293,8 @@ pub struct NeighboursArgs {
     /// As in `train` [default: the run's]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
-    /// The layer in which distances are measured [default: the last before the classifier, fc7 in
-    /// the paper]
+    /// The layer in which distances are measured; conv5 is before its ReLU, relu5 after it [default:
+    /// the last before the classifier, relu7 in the paper]
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
     /// Output file of the picture
