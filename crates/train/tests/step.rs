@@ -29,6 +29,7 @@ fn recipe(rate: f64) -> Recipe {
         scale: (1.0 / 64.0).into(),
         side: Some(STORED),
         exif: Default::default(),
+        centre: Default::default(),
     };
     scaled(recipe)
 }

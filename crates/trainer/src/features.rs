@@ -144,7 +144,8 @@ fn files(
     let mut skipped = SkippedFormats::default();
     others.iter().for_each(|path| skipped.add(path));
     skipped.notes().iter().for_each(|text| note(text));
-    let files = UnlabelledFiles::new(files, trained.centre_square(), trained.exif(), trained.classes());
+    let files =
+        UnlabelledFiles::new(files, trained.centre_square(), trained.exif(), trained.classes());
     Ok(Some(Arc::new(files)))
 }
 

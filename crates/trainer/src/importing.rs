@@ -1,8 +1,8 @@
 //! Weights files of other programs: what is typed about them, and where torchvision's lie.
 
 use crate::cli::ImportArgs;
-use crate::describe::find_model;
 use crate::fault::{Fault, Result};
+use crate::model_file::find_model;
 use layers::Spec;
 use std::env;
 use std::path::{Path, PathBuf};

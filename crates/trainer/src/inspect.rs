@@ -2,9 +2,9 @@
 
 use crate::cli::InspectArgs;
 use crate::console;
-use crate::describe::find_model;
 use crate::fault::{Fault, Result};
 use crate::importing;
+use crate::model_file::find_model;
 use crate::run_file;
 use crate::trained::WEIGHTS;
 use report::grouped;

@@ -32,6 +32,7 @@ mod inspect;
 mod limits;
 mod machine;
 mod manual;
+mod model_file;
 mod neighbours;
 mod output;
 mod predicting;

@@ -70,7 +70,7 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
 /// Exit code 3 if none can be read.
 fn named(files: &[PathBuf], trained: &Trained) -> Result<(Arc<UnlabelledImages>, bool)> {
     let (pictures, bad) =
-        UnlabelledImages::read(files, trained.side(), trained.exif(), trained.classes());
+        UnlabelledImages::read(files, trained.centre_square(), trained.exif(), trained.classes());
     if pictures.is_empty() {
         let first =
             bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);

@@ -8,12 +8,12 @@ pub use ready::{Destination, Ready};
 
 use crate::cli::TrainArgs;
 use crate::console;
-use crate::describe::{find_model, model_of};
 use crate::devices;
 use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
 use crate::importing;
 use crate::limits;
+use crate::model_file::{find_model, model_of};
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
 use data::DatasetOptions;

@@ -3,8 +3,8 @@
 use super::unread;
 use crate::cli::{ShowArgs, TrainArgs};
 use crate::console;
-use crate::describe::find_model;
 use crate::fault::{Fault, Result};
+use crate::model_file::find_model;
 use crate::settings::Settings;
 use data::{IGNORED, Loader};
 use report::sheet::{self, Labelled, StoredMean};

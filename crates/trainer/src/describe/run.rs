@@ -1,11 +1,11 @@
 //! The run that `train` would begin with the same words: what it takes of memory.
 
-use super::find_model;
 use crate::cli::Parallel;
 use crate::cli::{DescribeArgs, MachineArgs, TrainArgs};
 use crate::devices::{self, TOWERS};
 use crate::fault::Result;
 use crate::machine;
+use crate::model_file::find_model;
 use crate::settings::Settings;
 use inference::InferencePlan;
 use layers::{Spec, hybrid, towers};

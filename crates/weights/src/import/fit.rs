@@ -7,9 +7,12 @@
 //! `[filters, height, width, channels]` are recognised by their shapes; such a file is taken to
 //! flatten maps in that order, too.
 
+mod layout;
+
 use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
 use layers::{Role, Spec};
+use layout::{Layout, Order};
 use std::cmp::Ordering;
 use std::fmt::Write;
 
@@ -30,27 +33,6 @@ struct Source {
     /// Among the tensors of the file.
     tensor: usize,
     layout: Layout,
-}
-
-/// The order of extents in a file's filters and flattened maps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Order {
-    /// `[filters, channels, height, width]`.
-    ChannelsFirst,
-    /// `[filters, height, width, channels]`, this program's.
-    ChannelsLast,
-}
-
-/// How a tensor's elements are brought into this program's order.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Layout {
-    /// They are in that order.
-    Same,
-    /// `[outer, channels, area]` becomes `[outer, area, channels]`; with `reversed` channels in the
-    /// opposite order: blue, green, red become red, green, blue.
-    ChannelsFirst { outer: usize, channels: usize, area: usize, reversed: bool },
-    /// The last extent, the channels, in the opposite order.
-    Reversed { channels: usize },
 }
 
 /// A layer's parameters in the file: those of one name up to its last dot.
@@ -149,40 +131,6 @@ impl Fitted {
             Ok((source.name.clone(), Values { shape: source.shape.clone(), values }))
         };
         self.parameters.iter().map(read).collect()
-    }
-}
-
-impl Layout {
-    fn of(order: Order, [outer, channels, area]: [usize; 3], reversed: bool) -> Layout {
-        match order {
-            _ if channels == 1 || !reversed && area == 1 => Layout::Same,
-            Order::ChannelsFirst => Layout::ChannelsFirst { outer, channels, area, reversed },
-            Order::ChannelsLast if reversed => Layout::Reversed { channels },
-            Order::ChannelsLast => Layout::Same,
-        }
-    }
-
-    fn apply(self, mut values: Vec<f32>) -> Vec<f32> {
-        let Layout::ChannelsFirst { outer, channels, area, reversed } = self else {
-            if let Layout::Reversed { channels } = self {
-                values.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
-            }
-            return values;
-        };
-        assert_eq!(
-            values.len(),
-            outer * channels * area,
-            "a tensor of another size than its shape"
-        );
-        let mut out = Vec::with_capacity(values.len());
-        for block in values.chunks_exact(channels * area) {
-            for at in 0..area {
-                let channel =
-                    |c: usize| block[if reversed { channels - 1 - c } else { c } * area + at];
-                out.extend((0..channels).map(channel));
-            }
-        }
-        out
     }
 }
 
