@@ -102,14 +102,21 @@ struct Op {
 impl Op {
     /// An operand with new values.
     fn operand(&mut self, shape: impl Into<Shape>) -> Slot {
-        let (shape, place) = (shape.into(), self.seed % 4);
+        let shape = shape.into();
+        let values = self.values(shape.len());
+        self.slots.floats(shape, values)
+    }
+
+    /// The values of a new operand.
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        let place = self.seed % 4;
         self.seed += 1;
-        let mut numbers = numbers(self.seed, shape.len());
+        let mut numbers = numbers(self.seed, count);
         if self.tiny >> place & 1 == 1 {
             // Operands are never denormal, as no op writes such numbers.
             numbers.iter_mut().for_each(|x| *x = flushed(*x * TINY));
         }
-        self.slots.floats(shape, numbers)
+        numbers
     }
 
     fn room(&mut self, shape: impl Into<Shape>) -> Slot {
@@ -500,7 +507,9 @@ fn first_and_last(run: &mut Run<'_>) {
     let mut draws = Stream::new(1, Purpose::Test, 0, 0);
     let pixels = op.slots.bytes([len], (0..len).map(|_| (draws.next() >> 24) as u8).collect());
     let views = op.slots.words([images, 3], vec![0, 0, 0, 1, 2, 1, 3, 3, 1]);
-    let tints = op.operand([images, preprocess::TINTS]);
+    let tints = op.values(4 * images); // one gain and three shifts
+    let tints = tints.chunks_exact(4).flat_map(|t| [t[0], t[0], t[0], t[1], t[2], t[3]]);
+    let tints = op.slots.floats([images, preprocess::TINTS], tints.collect());
     let mean = op.slots.floats([8 * 22 * 3], positive(8, 8 * 22 * 3));
     let x = op.room([len]);
     let inputs = preprocess::Inputs { pixels, views, tints, mean };

@@ -32,6 +32,7 @@ fn recipe(images: usize) -> Recipe {
         scale: (1.0 / 64.0).into(),
         side: None,
         exif: Default::default(),
+        centre: Default::default(),
     };
     scaled(recipe)
 }

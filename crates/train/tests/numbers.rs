@@ -39,6 +39,7 @@ impl Case {
             scale: (1.0 / 64.0).into(),
             side: None,
             exif: Default::default(),
+            centre: Default::default(),
         };
         scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
     }
