@@ -67,6 +67,7 @@ impl Recorded {
                 scale: self.scale.into(),
                 side: None,
                 exif: Default::default(),
+                centre: Default::default(),
             },
             schedule: Schedule::Steps { after: vec![self.halved_after_step], factor: 0.5 },
             ..recipes::paper()
