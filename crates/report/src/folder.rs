@@ -44,6 +44,15 @@ impl Run {
     }
 }
 
+impl Run {
+    /// The data of a weights file that lies in no run's folder: its network only.
+    pub fn of_network(file: &Path, spec: &Spec) -> Run {
+        let missing = "This is a weights file, which has no measurements and settings.".to_string();
+        let model = network::model(spec).ok();
+        Run { name: name_of(file), model, missing: vec![missing], ..Run::default() }
+    }
+}
+
 /// The folder's name, resolving paths such as `.`.
 fn name_of(folder: &Path) -> String {
     let whole = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());

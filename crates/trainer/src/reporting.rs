@@ -1,8 +1,9 @@
 //! `alexnet report`: collects the data of runs for the page.
 
-use crate::cli::{ReportArgs, ViewsArg};
+use crate::cli::{ImportArgs, ReportArgs, ViewsArg};
 use crate::console;
 use crate::fault::Result;
+use crate::importing;
 use crate::neighbours::{pictures, search};
 use crate::predicting::named_top;
 use crate::trained::{Trained, has_network};
@@ -36,8 +37,17 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
     let mut observer = progress::observer(args.progress);
     let mut runs = Vec::new();
     for path in &args.runs {
-        let mut run = Run::read(path)?;
-        if let Err(fault) = use_network(args, path, &mut run, &mut *observer, &stop) {
+        let path = importing::resolve(path)?;
+        let (mut run, trained) = if path.is_file() {
+            let trained = Trained::open(None, Some(&path), &ImportArgs::default())?;
+            (Run::of_network(&path, &trained.weights.about.model), Some(trained))
+        } else {
+            (Run::read(&path)?, None)
+        };
+        let trained = trained.map_or_else(|| of_run(&path), |trained| Ok(Some(trained)));
+        let added =
+            trained.and_then(|trained| use_network(args, trained, &mut run, &mut *observer, &stop));
+        if let Err(fault) = added {
             run.missing.push(format!("Some sections are missing: {}.", fault.message));
         }
         if let Some(signal) = stop.requested() {
@@ -61,23 +71,27 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
     }
 }
 
+/// The network of a run; `None` if it has no weights yet.
+fn of_run(path: &Path) -> Result<Option<Trained>> {
+    has_network(path)?.then(|| Trained::of_run(path)).transpose()
+}
+
 /// Adds the network's results. If something fails, earlier results are kept.
 fn use_network(
     args: &ReportArgs,
-    path: &Path,
+    trained: Option<Trained>,
     run: &mut Run,
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<()> {
-    if !has_network(path)? {
+    let Some(trained) = trained else {
         run.missing.push(
             "There are no weights yet, so no kernels, predictions or neighbours: a run writes them \
              after its first validation."
                 .to_string(),
         );
         return Ok(());
-    }
-    let trained = Trained::of_run(path)?;
+    };
     run.kernels = report::kernels::first_layer(&trained.weights);
     let reading = Reading::new(args.progress);
     let workers = args.machine.workers.unwrap_or(0);

@@ -116,7 +116,7 @@ fn weights_with_absurd_metadata_are_refused() {
         ("drop = 0.5", "drop = nan", "drop is NaN"),
         ("filters = 8", "filters = 16", "`conv1.weight` is [8, 3, 3, 3]; the network needs [16, "),
         ("scale = 1.0", "scale = 0.0", "input.scale is 0; it must be above 0"),
-        ("format = 1", "format = 2", "its format is version 2; this program reads 1"),
+        ("format = 1", "format = 3", "its format is version 3; this program reads versions 1 to 2"),
     ] {
         Weights::read(&good).with_text(from, to).write(&bad);
         refused(4, &["predict", &image, "--weights", &bad], told);

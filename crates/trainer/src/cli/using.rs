@@ -349,8 +349,8 @@ pub struct ServeArgs {
 /// `alexnet report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Folders of runs
-    #[arg(value_name = "RUN", required = true)]
+    /// Folders of runs, or weights files, for which --data says which images
+    #[arg(value_name = "RUN|FILE", required = true)]
     pub runs: Vec<PathBuf>,
     /// Output file of the page
     #[arg(long, short, value_name = "FILE", default_value = "report.html")]
