@@ -216,7 +216,7 @@ fn objects_outside_the_pickle_are_listed() {
     let items: Vec<_> = pickle.root().items().unwrap().collect();
     assert_eq!((items.len(), items[0].kind()), (2, "an object outside the pickle"));
     assert!(items[1].as_persistent().is_none() && read(b"N.").unwrap().persistent().count() == 0);
-    assert_eq!(said(b"Pstorage 1"), "the pickle is cut off at byte 10");
+    assert_eq!(said(b"Pstorage 1"), "the pickle is truncated at byte 10");
     assert!(said(b"(Q.").contains("missing from the stack"));
 }
 
