@@ -3,6 +3,7 @@
 //!
 //! Each line here is one block of the paper's table 1. Layers are numbered in torchvision's order:
 //! `conv3` is the third convolution, `fc9` in VGG-11 the first linear layer, the paper's FC-4096.
+//! Dropout scales in training, as in Caffe, with which the authors trained, and in torchvision.
 
 use layers::{Spec, Window, window};
 
@@ -41,8 +42,8 @@ fn a(name: &str, classes: usize, after: After) -> Spec {
     let maps = convs(maps,  after, [256, 256], 3)    .pool(HALVED);         //  28 x  28 x 256
     let maps = convs(maps,  after, [512, 512], 5)    .pool(HALVED);         //  14 x  14 x 512
     let maps = convs(maps,  after, [512, 512], 7)    .pool(HALVED);         //   7 x   7 x 512
-    maps.linear("fc9", 4096) .relu().dropout(0.5)                           //            4096
-        .linear("fc10", 4096).relu().dropout(0.5)                           //            4096
+    maps.linear("fc9", 4096) .relu().inverted_dropout(0.5)                  //            4096
+        .linear("fc10", 4096).relu().inverted_dropout(0.5)                  //            4096
         .linear("fc11", classes)
 }
 
@@ -54,8 +55,8 @@ fn d(name: &str, classes: usize, after: After) -> Spec {
     let maps = convs(maps,  after, [256, 256, 256], 5) .pool(HALVED);       //  28 x  28 x 256
     let maps = convs(maps,  after, [512, 512, 512], 8) .pool(HALVED);       //  14 x  14 x 512
     let maps = convs(maps,  after, [512, 512, 512], 11).pool(HALVED);       //   7 x   7 x 512
-    maps.linear("fc14", 4096).relu().dropout(0.5)                           //            4096
-        .linear("fc15", 4096).relu().dropout(0.5)                           //            4096
+    maps.linear("fc14", 4096).relu().inverted_dropout(0.5)                  //            4096
+        .linear("fc15", 4096).relu().inverted_dropout(0.5)                  //            4096
         .linear("fc16", classes)
 }
 

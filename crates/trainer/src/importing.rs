@@ -3,7 +3,7 @@
 use crate::cli::ImportArgs;
 use crate::fault::{Fault, Result};
 use crate::model_file::find_model;
-use layers::Spec;
+use layers::{Row, Spec};
 use std::env;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -62,6 +62,24 @@ pub fn about(typed: &Path, model: Option<&str>, mean: Option<PathBuf>) -> Result
 pub fn built_in(spec: &Spec) -> Option<String> {
     let model = models::find(&spec.name).ok()?.with_classes(spec.classes().ok()?).ok()?;
     (model == *spec).then_some(model.name)
+}
+
+/// A warning if a network's dropout scales at another time than that of its initial weights.
+pub fn dropout_warning(model: &Spec, init: &About) -> Option<String> {
+    let scales = |spec: &Spec| {
+        spec.rows.iter().find_map(|row| match row {
+            Row::Dropout(dropout) => Some(if dropout.inverted { "training" } else { "tests" }),
+            _ => None,
+        })
+    };
+    let (own, theirs) = (scales(model)?, scales(&init.model)?);
+    (own != theirs).then(|| {
+        format!(
+            "WARNING: dropout of `{}` scales in {own}, that of the initial weights in {theirs}: the \
+             layers after it see other values than before",
+            model.name
+        )
+    })
 }
 
 /// The input of initial weights as a setting; the size of images only if the run's model takes

@@ -96,6 +96,7 @@ impl<'a> Ready<'a> {
             let entries = parallel::parameters_of(&job.spec)?;
             let (taken, of) = (init.taken(&entries)?.len(), entries.len());
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
+            importing::dropout_warning(&job.spec, init.about()).iter().for_each(|text| say(text));
             let (about, mean) =
                 (About { input: job.recipe.input, ..init.about().clone() }, job.mean());
             say(&format!("input   {}", importing::input_text(&about, &mean.values)));

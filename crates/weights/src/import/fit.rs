@@ -11,7 +11,7 @@ mod layout;
 
 use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
-use layers::{Role, Spec};
+use layers::{Role, Row, Spec};
 use layout::{Layout, Order};
 use std::cmp::Ordering;
 use std::fmt::Write;
@@ -19,7 +19,8 @@ use std::fmt::Write;
 /// A network whose parameters a file has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
-    /// The network, with as many classes as the file has.
+    /// The network, with as many classes as the file has. Its dropout scales in training, as that of
+    /// all these programs does.
     pub spec: Spec,
     /// For each parameter of the network, in its order: name, shape and the tensor's index.
     parameters: Vec<Source>,
@@ -85,7 +86,12 @@ impl Fitted {
             }
             _ => return Err(format!("`{}` has no parameters", spec.name)),
         };
-        let spec = spec.clone().with_classes(outputs).map_err(|error| error.to_string())?;
+        let mut spec = spec.clone().with_classes(outputs).map_err(|error| error.to_string())?;
+        for row in &mut spec.rows {
+            if let Row::Dropout(dropout) = row {
+                dropout.inverted = true;
+            }
+        }
         let layers = self::layers(&spec, order, reversed)?;
         let parameters = layers.into_iter().zip(&paired).flat_map(|(layer, group)| {
             layer.parameters.into_iter().map(move |expected| Source {

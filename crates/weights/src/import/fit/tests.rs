@@ -60,6 +60,21 @@ const TORCH: [(&str, &[usize]); 11] = [
 ];
 
 #[test]
+fn dropout_scales_in_training() {
+    let file = Counting::new(Format::PyTorch, &TORCH);
+    let mut spec = network();
+    let last = spec.rows.pop().unwrap();
+    let mut spec = spec.dropout(0.25);
+    spec.rows.push(last);
+    let fitted = Fitted::new(&file, &spec).unwrap();
+    let dropout = fitted.spec.rows.iter().find_map(|row| match row {
+        Row::Dropout(dropout) => Some((dropout.drop, dropout.inverted)),
+        _ => None,
+    });
+    assert_eq!(dropout, Some((0.25, true)));
+}
+
+#[test]
 fn filters_and_the_first_linear_layer_are_transposed() {
     let mut file = Counting::new(Format::PyTorch, &TORCH);
     let fitted = Fitted::new(&file, &network()).unwrap();
