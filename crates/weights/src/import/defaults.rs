@@ -176,3 +176,65 @@ fn classes(count: usize) -> (Vec<String>, Vec<String>) {
     }
     imagenet.into_iter().map(|(id, name)| (id.to_string(), name.to_string())).unzip()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/caffe").join(name)
+    }
+
+    #[test]
+    fn a_mean_is_put_into_the_order_of_this_program() {
+        let stored = read_mean(&fixture("mean3.npy")).unwrap().values;
+        let (kind, side, colour) = mean_of(&fixture("mean3.npy"), true, 256).unwrap();
+        assert_eq!((kind, side, colour.shape), (Mean::Color, 256, vec![3]));
+        assert_eq!(colour.values, [stored[2], stored[1], stored[0]], "blue first in the file");
+        let (_, _, colour) = mean_of(&fixture("mean3.npy"), false, 256).unwrap();
+        assert_eq!(colour.values, stored);
+
+        let folder = std::env::temp_dir().join(format!("alexnet-mean-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, shape: &str, count: usize| {
+            let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+            let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+            bytes.extend((header.len() as u16).to_le_bytes());
+            bytes.extend(header.as_bytes());
+            bytes.extend((0..count).flat_map(|at| (at as f32).to_le_bytes()));
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let square = write("square.npy", "(3, 2, 2)", 12);
+        let (kind, side, image) = mean_of(&square, true, 256).unwrap();
+        assert_eq!((kind, side, image.shape), (Mean::Image, 2, vec![2, 2, 3]));
+        assert_eq!(image.values[..6], [8.0, 4.0, 0.0, 9.0, 5.0, 1.0]);
+        let wide = write("wide.npy", "(3, 2, 4)", 24);
+        let error = mean_of(&wide, true, 256).unwrap_err().to_string();
+        assert!(error.contains("has 2 x 4 pixels") && error.contains("wide.npy"), "{error}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_thousand_classes_are_those_of_imagenet() {
+        let (ids, names) = classes(1000);
+        let of = |at: usize| (ids[at].as_str(), names[at].as_str());
+        assert_eq!(of(0), ("n01440764", "tench"));
+        assert_eq!(of(999), ("n15075141", "toilet tissue"));
+        assert_eq!((of(134).1, of(517).1), ("crane bird", "crane"));
+        assert_eq!(classes(2), (vec!["0".to_string(), "1".to_string()], Vec::new()));
+    }
+
+    #[test]
+    fn layers_in_the_file_tell_networks_apart() {
+        let pooled_first = Spec::image("caffenet", 8, 8, 3)
+            .conv("conv1", 2, layers::window(3))
+            .relu()
+            .pool(layers::window(2).stride(2))
+            .lrn()
+            .linear("fc2", 2);
+        use GraphLayer::{Lrn, Pool, Weighted};
+        assert_eq!(graph_of(&pooled_first), [Weighted, Pool, Lrn, Weighted]);
+    }
+}
