@@ -19,12 +19,6 @@ impl Link {
     fn half_ring(&self, devices: f64, bytes: f64) -> f64 {
         (devices - 1.0) * self.time(bytes / devices)
     }
-
-    /// As `half_ring`, in NCCL's double binary tree: the ring's bytes, with the latency of the
-    /// tree's depth.
-    fn half_tree(&self, devices: f64, bytes: f64) -> f64 {
-        devices.log2().ceil() * self.alpha + (devices - 1.0) / devices * bytes / self.beta
-    }
 }
 
 /// Equal devices in equal hosts.
@@ -84,9 +78,11 @@ impl Cluster {
         self.inside.half_ring(devices as f64, bytes)
     }
 
-    /// Seconds of an all-reduce among the devices with the same index in their hosts.
+    /// Seconds of an all-reduce among the devices with the same index in their hosts, in NCCL's
+    /// double binary tree: the ring's bytes, with the latency of the tree's depth.
     pub fn all_reduce_between(&self, hosts: usize, bytes: f64) -> f64 {
-        2.0 * self.between.half_tree(hosts as f64, bytes)
+        let (hosts, Link { alpha, beta }) = (hosts as f64, self.between);
+        2.0 * (hosts.log2().ceil() * alpha + (hosts - 1.0) / hosts * bytes / beta)
     }
 
     /// Seconds of an all-reduce among one device of each pair, while the other devices do the same.

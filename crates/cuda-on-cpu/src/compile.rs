@@ -2,6 +2,7 @@
 //! sources.
 
 use std::collections::hash_map::DefaultHasher;
+use std::ffi::OsStr;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -84,7 +85,9 @@ impl Sources {
         let mut shared = DefaultHasher::new();
         (FLAGS, CHECKS, compiler).hash(&mut shared);
         for folder in &headers {
-            for path in list(folder)?.iter().filter(|path| is_header(path)) {
+            let is_header = |kind: &OsStr| kind == "h" || kind == "cuh";
+            for path in list(folder)?.iter().filter(|path| path.extension().is_some_and(is_header))
+            {
                 read(path)?.hash(&mut shared);
             }
         }
@@ -219,10 +222,6 @@ fn target() -> PathBuf {
 
 fn is_cuda(path: &Path) -> bool {
     path.extension().is_some_and(|kind| kind == "cu")
-}
-
-fn is_header(path: &Path) -> bool {
-    path.extension().is_some_and(|kind| kind == "h" || kind == "cuh")
 }
 
 /// The folder's entries in the order of their names.

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::existing_run;
 use crate::experiment::Experiment;
 use crate::measured::{Measured, TestResult, view_name};
-use crate::protocol::{Arm, Measure, Stage, View};
+use crate::protocol::{Arm, Measure, Stage};
 use crate::run_file;
 use crate::runner::{Ended, Fingerprints, Images, RunRequest, Runner};
 use evaluate::{Observer, Predictions, Score};
@@ -107,7 +107,7 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
         let views = self.experiment.page.views;
         let mut opened = None;
         for &view in views {
-            if is_tested(&measured, view) {
+            if measured.tested.iter().any(|test| test.views == view_name(view)) {
                 continue;
             }
             let opened = match &opened {
@@ -202,8 +202,4 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
 
 fn before_seeds(arm: &Arm) -> String {
     format!("{}-", arm.name)
-}
-
-fn is_tested(measured: &Measured, view: View) -> bool {
-    measured.tested.iter().any(|test| test.views == view_name(view))
 }

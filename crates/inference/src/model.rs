@@ -1,14 +1,13 @@
 //! Trained weights and their file.
 
-use crate::device::{self, Placement};
-use crate::predictor::{InferencePlan, Predictor};
+use crate::device::Placement;
+use crate::predictor::Predictor;
 use crate::{Error, Result};
 use augment::{CentreSquare, ColorShift, Image, Resizer, View, nine_crop, ten_crop};
 use data::{Batch, ExifMode, IGNORED, ReadBuffer, Source};
 use files::escape::on_one_line;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tensor::Device;
 use weights::Weights;
 use weights::import::ImportOptions;
 
@@ -202,11 +201,7 @@ impl Model {
         placement: Placement,
         log: &mut dyn FnMut(&str),
     ) -> Result<Predictor> {
-        let about = &self.weights.about;
-        let mean = (about.input.mean, [self.side(); 2]);
-        let plan = |device: &Device| InferencePlan::new(&about.model, rows, mean, device.target());
-        let (device, plan) = device::open(placement, plan, InferencePlan::check, log)?;
-        plan.open(device, &self.weights, &self.path)
+        self.predictor_for_layers(rows, placement, &[], log)
     }
 }
 

@@ -101,17 +101,13 @@ impl Geometry {
     }
 }
 
-fn check_clock(clock: Slot) {
-    assert!(clock.len() == 3 && clock.dtype() == DType::U32, "a clock slot holds three words");
-}
-
 /// Training: `y = m x`, scaled if inverted. `clock` holds `[seed low, seed high, step]` as u32.
 ///
 /// # Errors
 /// If the device fails.
 pub fn forward(device: &mut Device, g: &Geometry, clock: Slot, x: Slot, y: Slot) -> Result<()> {
     g.check([x, y]);
-    check_clock(clock);
+    assert!(clock.len() == 3 && clock.dtype() == DType::U32, "a clock slot holds three words");
     match device {
         Device::Cpu(cpu) => cpu::mask(cpu, g, clock, x, y),
         Device::Cuda(cuda) => cuda::mask(cuda, g, clock, x, y),
