@@ -59,10 +59,10 @@ fn as_text(report: &Value, depth: usize) -> String {
 /// Norm and largest value of a tensor, and how many values are not finite.
 fn summary(shape: &[usize], values: &[f32]) -> String {
     let norm: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
-    let spoilt = values.iter().filter(|x| !x.is_finite()).count();
+    let bad = values.iter().filter(|x| !x.is_finite()).count();
     let largest = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    let spoilt = if spoilt > 0 { format!(", {spoilt} NOT FINITE") } else { String::new() };
-    format!("{shape:?}, norm {:.4}, largest {largest:.4}{spoilt}", norm.sqrt())
+    let bad = if bad > 0 { format!(", {bad} NOT FINITE") } else { String::new() };
+    format!("{shape:?}, norm {:.4}, largest {largest:.4}{bad}", norm.sqrt())
 }
 
 /// Weights of another program: its tensors in their order, and the network that they fit.

@@ -147,7 +147,7 @@ fn files_of_other_kinds_are_named() {
         ("net.npz", b"PK\x03\x04", "this is a NumPy archive"),
         ("net.pth", b"<!DOCTYPE html><html>", "this is a web page"),
         ("net.pkl", b"\x80\x04\x95\x00", "this is a Python pickle that PyTorch did not write"),
-        ("net.txt", b"weights", "this is of a format that is not known"),
+        ("net.txt", b"weights", "this is a file of an unknown format"),
     ] {
         let path = scratch.0.join(name);
         std::fs::write(&path, start).unwrap();

@@ -106,7 +106,7 @@ pub struct TensorInfo {
     pub element: ElementType,
 }
 
-/// A layer of a network, as far as it tells networks with equal parameters apart.
+/// The kinds of layers that distinguish networks with equal parameter shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GraphLayer {
@@ -248,7 +248,7 @@ impl Detected {
             // NetParameter begins with its name.
             _ if ends(".caffemodel") => Readable(Format::Caffe),
             [0x0a, ..] => Readable(Format::Caffe),
-            _ => Other("of a format that is not known"),
+            _ => Other("a file of an unknown format"),
         }
     }
 }

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_in_the_file_tell_networks_apart() {
+    fn the_order_of_layers_distinguishes_networks() {
         let pooled_first = Spec::image("caffenet", 8, 8, 3)
             .conv("conv1", 2, layers::window(3))
             .relu()

@@ -60,7 +60,7 @@ struct Expected {
 }
 
 impl Fitted {
-    /// Fits the tensors of `file` into `spec`, whose number of classes gives way to the file's.
+    /// Fits the tensors of `file` into `spec`; the file determines the number of classes.
     ///
     /// # Errors
     /// A table of all layers with both shapes, if they do not fit; or what is wrong with `spec`.

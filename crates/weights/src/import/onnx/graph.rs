@@ -79,7 +79,7 @@ struct Value {
 }
 
 impl Graph {
-    /// The layers that tell networks apart.
+    /// The layers that distinguish networks with equal parameter shapes.
     pub fn layers(&self) -> Vec<GraphLayer> {
         let layer = |node: &Node| match node.kind.as_str() {
             "Conv" | "Gemm" | "MatMul" => Some(GraphLayer::Weighted),
