@@ -25,26 +25,8 @@ fn numbers(value: &Value) -> Vec<f32> {
 
 /// The script's networks as rows.
 fn networks() -> Vec<Spec> {
-    let (overlap, half) = (window(3).stride(2), window(2).stride(2));
-    let small = Spec::image("small", 32, 32, 3)
-        .conv("conv1", 8, window(5).stride(2).pad(2))
-        .relu()
-        .pool(overlap)
-        .conv("conv2", 12, window(3).pad(1))
-        .relu()
-        .pool(overlap)
-        .inverted_dropout(0.5)
-        .linear("fc3", 20)
-        .relu()
-        .inverted_dropout(0.5)
-        .linear("fc4", 10);
-    let mut normalised = Spec::image("small-bn", 32, 32, 3);
-    for (name, filters) in [("conv1", 6), ("conv2", 8), ("conv3", 8)] {
-        normalised =
-            normalised.conv(name, filters, window(3).pad(1)).batch_norm().relu().pool(half);
-    }
-    let normalised = normalised.linear("fc4", 16).relu().inverted_dropout(0.5).linear("fc5", 10);
-    vec![small, normalised]
+    let read = |name: &str| Spec::from_toml(&std::fs::read_to_string(fixture(name)).unwrap());
+    ["small.toml", "small-bn.toml"].map(|name| read(name).unwrap()).to_vec()
 }
 
 fn open(file: &str) -> Model {

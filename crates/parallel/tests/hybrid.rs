@@ -43,13 +43,7 @@ fn spec() -> Spec {
 
 fn recipe() -> Recipe {
     let mut recipe = Recipe { batch: IMAGES, rate: 0.003, ..recipes::paper() };
-    recipe.input = Input {
-        mean: Mean::Color,
-        scale: (1.0 / 64.0).into(),
-        side: Some(SIDE),
-        exif: Default::default(),
-        centre: Default::default(),
-    };
+    recipe.input = Input { side: Some(SIDE), ..Input::new(Mean::Color, 1.0 / 64.0) };
     scaled(recipe)
 }
 

@@ -34,13 +34,7 @@ fn spec() -> Spec {
 }
 
 fn recipe() -> Recipe {
-    let input = Input {
-        mean: Mean::Color,
-        scale: (1.0 / 64.0).into(),
-        side: Some(SIDE),
-        exif: Default::default(),
-        centre: Default::default(),
-    };
+    let input = Input { side: Some(SIDE), ..Input::new(Mean::Color, 1.0 / 64.0) };
     scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
 }
 

@@ -27,13 +27,7 @@ use testkit::{own_gpu, stand_in_in_use};
 
 fn recipe(images: usize) -> Recipe {
     let mut recipe = Recipe { batch: images, rate: 0.01, ..recipes::paper() };
-    recipe.input = Input {
-        mean: Mean::Image,
-        scale: (1.0 / 64.0).into(),
-        side: None,
-        exif: Default::default(),
-        centre: Default::default(),
-    };
+    recipe.input = Input::new(Mean::Image, 1.0 / 64.0);
     scaled(recipe)
 }
 

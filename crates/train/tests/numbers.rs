@@ -34,13 +34,7 @@ fn cases() -> [(&'static str, Case); 2] {
 
 impl Case {
     fn recipe(&self) -> Recipe {
-        let input = Input {
-            mean: Mean::Color,
-            scale: (1.0 / 64.0).into(),
-            side: None,
-            exif: Default::default(),
-            centre: Default::default(),
-        };
+        let input = Input::new(Mean::Color, 1.0 / 64.0);
         scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
     }
 

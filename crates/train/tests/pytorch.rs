@@ -62,13 +62,7 @@ impl Recorded {
             momentum: self.momentum,
             decay: self.decay,
             bias: Bias { rate: self.bias_rate, decay: self.bias_decay, scheduled: true },
-            input: Input {
-                mean: Mean::Color,
-                scale: self.scale.into(),
-                side: None,
-                exif: Default::default(),
-                centre: Default::default(),
-            },
+            input: Input::new(Mean::Color, self.scale),
             schedule: Schedule::Steps { after: vec![self.halved_after_step], factor: 0.5 },
             ..recipes::paper()
         }

@@ -24,13 +24,7 @@ const CLASSES: usize = 4;
 
 fn recipe(rate: f64) -> Recipe {
     let mut recipe = Recipe { batch: IMAGES, rate, ..recipes::paper() };
-    recipe.input = Input {
-        mean: Mean::Image,
-        scale: (1.0 / 64.0).into(),
-        side: Some(STORED),
-        exif: Default::default(),
-        centre: Default::default(),
-    };
+    recipe.input = Input { side: Some(STORED), ..Input::new(Mean::Image, 1.0 / 64.0) };
     scaled(recipe)
 }
 

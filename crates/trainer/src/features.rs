@@ -38,7 +38,7 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     let machine = &args.using.machine;
     let plan = Views::Centre.plan(args.using.batch_size.min(images), trained.crop());
     let mut say = |text: &str| observer.note(text);
-    let predictor = predictor(&trained, plan.rows, &names, machine, &mut say)?;
+    let predictor = trained.predictor(plan.rows, &names, machine, &mut say)?;
     let rows = rows(&predictor, &trained, &names)?;
     let layer = |&row: &usize| (predictor.output_name(row).to_string(), predictor.layer(row).1);
     let layers: Vec<(String, Vec<usize>)> = rows.iter().map(layer).collect();
@@ -167,22 +167,6 @@ fn labelled(args: &FeaturesArgs, trained: &Trained) -> Result<Arc<dyn Source>> {
     let images = trained.images(args.data.as_deref(), workers, &reading)?;
     let is_test = args.of.unwrap_or_default() == PartArg::Test;
     Ok(if is_test { images.test } else { images.train })
-}
-
-/// The network with the outputs of these layers; `say` as in [`Trained::predictor`].
-///
-/// # Errors
-/// As [`Trained::predictor`]; exit code 2 if there is no such layer.
-pub fn predictor(
-    trained: &Trained,
-    rows: usize,
-    layers: &[&str],
-    args: &MachineArgs,
-    say: &mut dyn FnMut(&str),
-) -> Result<Predictor> {
-    let warning = limits::too_many_threads(args.threads.unwrap_or(0));
-    warning.into_iter().for_each(|warning| say(&warning));
-    Ok(trained.model.predictor_for_layers(rows, placement(args)?, layers, say)?)
 }
 
 /// The planned rows of the layers called `names`; if there are none, of the default one.

@@ -131,19 +131,19 @@ pub fn has_numbers_only(classes: &[String]) -> bool {
 }
 
 /// How images enter a network, in one line.
-pub fn input_text(about: &About, mean: &[f32]) -> String {
+pub fn input_text(input: &Input, mean: &[f32]) -> String {
     let numbers = |values: &[f64]| {
         let all: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
         all.join(" ")
     };
-    let mean = match about.input.mean {
+    let mean = match input.mean {
         Mean::Image => "mean image".to_string(),
         Mean::Color => {
             let mean: Vec<f64> = mean.iter().map(|&value| value.into()).collect();
             format!("mean {}", numbers(&mean))
         }
     };
-    let scale = match about.input.scale {
+    let scale = match input.scale {
         Scale::All(scale) => scale.to_string(),
         Scale::Channels(scales) => numbers(&scales),
     };
@@ -158,7 +158,7 @@ pub fn note(path: &Path, about: &About, mean: &[f32]) -> String {
         path.display(),
         about.model.name,
         about.classes.len(),
-        input_text(about, mean)
+        input_text(&about.input, mean)
     )
 }
 
@@ -168,27 +168,11 @@ mod tests {
 
     #[test]
     fn an_input_is_one_line() {
-        let spec = models::find("torchvision").unwrap();
-        let mut about = About {
-            format: 1,
-            classes: Vec::new(),
-            class_names: Vec::new(),
-            input: weights::Input {
-                mean: Mean::Color,
-                scale: 0.5.into(),
-                side: None,
-                exif: Default::default(),
-                centre: Default::default(),
-            },
-            model: spec,
-        };
-        assert_eq!(
-            input_text(&about, &[1.0, 2.0, 3.5]),
-            "(pixel - mean 1.0000 2.0000 3.5000) x 0.5"
-        );
-        about.input.scale = Scale::Channels([0.1, 0.2, 0.3]);
-        about.input.mean = Mean::Image;
-        assert_eq!(input_text(&about, &[]), "(pixel - mean image) x 0.1000 0.2000 0.3000");
+        let input = Input::new(Mean::Color, 0.5);
+        let text = input_text(&input, &[1.0, 2.0, 3.5]);
+        assert_eq!(text, "(pixel - mean 1.0000 2.0000 3.5000) x 0.5");
+        let input = Input::new(Mean::Image, Scale::Channels([0.1, 0.2, 0.3]));
+        assert_eq!(input_text(&input, &[]), "(pixel - mean image) x 0.1000 0.2000 0.3000");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use crate::cli::{MachineArgs, NeighboursArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::features::predictor;
 use crate::output;
 use crate::trained::Trained;
 use data::unlabelled::UnlabelledImages;
@@ -119,7 +118,7 @@ pub fn search(
     say: &mut dyn FnMut(&str),
 ) -> Result<Search> {
     let names: Vec<&str> = name.into_iter().collect();
-    let predictor = predictor(trained, images.max(1), &names, machine, say)?;
+    let predictor = trained.predictor(images.max(1), &names, machine, say)?;
     let row = layer(&predictor, &trained.weights.about.model, name)?;
     let workers = machine.workers.unwrap_or(0);
     Ok(Search { predictor, row, crop: trained.crop(), workers })

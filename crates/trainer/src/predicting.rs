@@ -51,7 +51,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     others.iter().for_each(|path| skipped.add(path));
     skipped.notes().iter().for_each(|note| observer.note(note));
     let plan = Views::from(args.views).plan(args.using.batch_size.min(count), trained.crop());
-    let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
+    let predictor = trained.predictor(plan.rows, &[], machine, &mut |text| observer.note(text))?;
     let stop = signals::listen()?;
     let workers = if count == 1 { 1 } else { machine.workers.unwrap_or(0) };
     let mut loader = Loader::new(source.clone(), plan, workers, 0);

@@ -118,7 +118,7 @@ pub fn test(
     stop: &Stop,
 ) -> Result<Option<(Score, Predictions)>> {
     let plan = Views::from(views).plan(batch, trained.crop());
-    let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
+    let predictor = trained.predictor(plan.rows, &[], machine, &mut |text| observer.note(text))?;
     let workers = machine.workers.unwrap_or(0);
     let mut loader = Loader::new(images.clone(), plan, workers, 0);
     let mut predictions = Predictions::new(trained.classes().len());

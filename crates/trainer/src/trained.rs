@@ -108,20 +108,21 @@ impl Trained {
         }
     }
 
-    /// The network where it was typed, for batches of so many rows; `say` gets the reason if the
-    /// CPU computes where it was not asked for.
+    /// The network on the device that was typed, for batches of `rows` rows, with the outputs of
+    /// `layers`; `say` receives the reason for a fallback to the CPU.
     ///
     /// # Errors
-    /// Exit codes 1, 2, 4 and 6.
+    /// Exit codes 1, 2, 4 and 6; 2 also if there is no such layer.
     pub fn predictor(
         &self,
         rows: usize,
+        layers: &[&str],
         args: &MachineArgs,
         say: &mut dyn FnMut(&str),
     ) -> Result<Predictor> {
         let warning = limits::too_many_threads(args.threads.unwrap_or(0));
         warning.into_iter().for_each(|warning| say(&warning));
-        Ok(self.model.predictor(rows, placement(args)?, say)?)
+        Ok(self.model.predictor_for_layers(rows, placement(args)?, layers, say)?)
     }
 
     /// The images that its run learned from and was tested on, or those of the data set that was

@@ -2,7 +2,6 @@
 
 mod program;
 
-use layers::{Spec, window};
 use program::{Scratch, alexnet, expect, read_json, write_png};
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::Path;
@@ -10,26 +9,6 @@ use std::path::Path;
 fn fixture(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/import");
     folder.join(name).display().to_string()
-}
-
-/// The rows of `small`, as a file for `--model`.
-fn model(scratch: &Scratch) -> String {
-    let overlap = window(3).stride(2);
-    let spec = Spec::image("small", 32, 32, 3)
-        .conv("conv1", 8, window(5).stride(2).pad(2))
-        .relu()
-        .pool(overlap)
-        .conv("conv2", 12, window(3).pad(1))
-        .relu()
-        .pool(overlap)
-        .inverted_dropout(0.5)
-        .linear("fc3", 20)
-        .relu()
-        .inverted_dropout(0.5)
-        .linear("fc4", 4);
-    let path = scratch.path("small.toml");
-    std::fs::write(&path, spec.to_toml()).unwrap();
-    path
 }
 
 /// A data set with these classes, each with a colour of its own.
@@ -49,7 +28,7 @@ fn data(scratch: &Scratch, name: &str, classes: &[&str]) -> String {
 #[test]
 fn every_command_opens_a_file_of_pytorch() {
     let scratch = Scratch::new("imported");
-    let (model, data) = (model(&scratch), data(&scratch, "data", &["a", "b", "c", "d"]));
+    let (model, data) = (fixture("small.toml"), data(&scratch, "data", &["a", "b", "c", "d"]));
     let picture = fixture("picture1.png");
     for ending in ["pth", "safetensors", "onnx"] {
         let file = fixture(&format!("small.{ending}"));
@@ -166,7 +145,7 @@ fn files_of_other_kinds_are_named() {
 /// Trains a run of four classes from `small`, whose own classes have numbers for names, or from an
 /// earlier run; returns what it reported.
 fn train(scratch: &Scratch, run: &str, data: &str, init: &str, more: &[&str]) -> String {
-    let (model, run) = (scratch.path("small.toml"), scratch.path(run));
+    let (model, run) = (fixture("small.toml"), scratch.path(run));
     let train = ["train", "--init", init, "--model", &model, "--data", data, "--run", &run];
     let steps = ["--max-steps", "1", "--batch-size", "4", "--lr", "1e-30"];
     expect(0, &[&train[..], &steps, more].concat()).1
@@ -175,7 +154,6 @@ fn train(scratch: &Scratch, run: &str, data: &str, init: &str, more: &[&str]) ->
 #[test]
 fn classes_are_matched_by_their_names() {
     let scratch = Scratch::new("imported-classes");
-    model(&scratch);
     let first = data(&scratch, "first", &["dog", "horse", "tabby_cat", "zebra"]);
     let stderr = train(&scratch, "first-run", &first, &fixture("small.pth"), &[]);
     assert!(stderr.contains("init    fc4 starts anew: "), "{stderr}");
@@ -206,7 +184,7 @@ fn classes_are_matched_by_their_names() {
     assert_eq!(row("named-run", 2), row("first-run", 2));
     // Two classes with one name.
     let twice = data(&scratch, "twice", &["dog", "tabby cat", "tabby_cat", "zebra"]);
-    let (model, run) = (scratch.path("small.toml"), scratch.path("twice-run"));
+    let (model, run) = (fixture("small.toml"), scratch.path("twice-run"));
     let (_, stderr) = expect(
         4,
         &["train", "--init", &first_run, "--model", &model, "--data", &twice, "--run", &run],
@@ -217,7 +195,6 @@ fn classes_are_matched_by_their_names() {
 #[test]
 fn the_mean_of_the_initial_weights_is_kept_and_resumed() {
     let scratch = Scratch::new("imported-mean");
-    model(&scratch);
     let data = data(&scratch, "data", &["a", "b"]);
     let stderr = train(&scratch, "run", &data, &fixture("small.pth"), &[]);
     let input = "input   (pixel - mean 123.6750 116.2800 103.5300) x 0.0171 0.0175 0.0174";

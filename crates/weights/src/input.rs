@@ -65,6 +65,12 @@ pub const SIDE: Range = Range::of(1.0, 16_384.0);
 const SCALE: Range = Range::of(0.0, 1e6).above();
 
 impl Input {
+    /// Images of the size that the recipe's crops need, as they are stored.
+    pub fn new(mean: Mean, scale: impl Into<Scale>) -> Input {
+        let (exif, centre) = (ExifMode::default(), CentreRounding::default());
+        Input { mean, scale: scale.into(), side: None, exif, centre }
+    }
+
     /// The numeric settings, each with its name and valid range.
     pub fn numbers(&self) -> Vec<(String, f64, Range)> {
         let scales: &[f64] = match &self.scale {

@@ -286,13 +286,7 @@ mod tests {
     use super::*;
 
     fn tiny() -> Weights {
-        let input = Input {
-            mean: Mean::Color,
-            scale: 1.0.into(),
-            side: None,
-            exif: Default::default(),
-            centre: Default::default(),
-        };
+        let input = Input::new(Mean::Color, 1.0);
         let classes = vec!["cat".to_string(), "dog \"x\"".to_string()];
         let model = Spec::image("tiny", 4, 4, 3).linear("fc1", 2);
         let weight = Values { shape: vec![2, 48], values: (0..96).map(|i| i as f32).collect() };

@@ -24,7 +24,6 @@ use train::folder::RunFolder;
 use train::init::Pretrained;
 use train::run::{Job, Outcome, Session};
 use train::start::Start;
-use weights::About;
 
 /// A planned run.
 pub struct Ready<'a> {
@@ -97,9 +96,8 @@ impl<'a> Ready<'a> {
             let (taken, of) = (init.taken(&entries)?.len(), entries.len());
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
             importing::dropout_warning(&job.spec, init.about()).iter().for_each(|text| say(text));
-            let (about, mean) =
-                (About { input: job.recipe.input, ..init.about().clone() }, job.mean());
-            say(&format!("input   {}", importing::input_text(&about, &mean.values)));
+            let input = importing::input_text(&job.recipe.input, &job.mean().values);
+            say(&format!("input   {input}"));
         }
         say(&format!("data    {}", images.describe()));
         let precision = Some(devices.precision().to_string());
