@@ -52,7 +52,7 @@ pub mod towers;
 pub use layer::{Gradients, Layer, LayerSlots, Phase, Transfer};
 pub use nearest::nearest;
 pub use network::{Network, TrainableNetwork};
-pub use parameters::{Parameter, Parameters, Role};
+pub use parameters::{Parameter, Parameters, Role, layer_of};
 pub use planned_row::PlannedRow;
 pub use rows::{BatchNorm, LayerNorm, Lrn, LrnPool};
 pub use rows::{

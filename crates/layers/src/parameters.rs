@@ -79,8 +79,13 @@ impl Parameter {
 
     /// The layer's name: the part before the dot.
     pub fn layer(&self) -> &str {
-        self.name.rsplit_once('.').map_or(&self.name, |(layer, _)| layer)
+        layer_of(&self.name)
     }
+}
+
+/// The layer of the parameter called `name`: the part before the last dot.
+pub fn layer_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
 
 /// Number of trainable values: all but running statistics.

@@ -165,7 +165,7 @@ pub(crate) fn of_bytes(
 
 fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn TensorReader>, String> {
     let start = source.bytes(0, START.min(source.len()))?;
-    match Detected::of(&start, path) {
+    let file = match Detected::of(&start, path) {
         Detected::Readable(Format::PyTorch) => pytorch::open_archive(source),
         Detected::Readable(Format::PyTorchLegacy) => pytorch::open_stream(source),
         Detected::Readable(Format::Safetensors) => safetensors::open(source, path),
@@ -175,8 +175,15 @@ fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn Tenso
         Detected::Other(what) => Err(format!(
             "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe or ONNX)"
         )),
+    }?;
+    if file.tensors().len() > MAX_TENSORS {
+        return Err(format!("it has more than {MAX_TENSORS} tensors"));
     }
+    Ok(file)
 }
+
+/// Tensors of a file; a network of this program has fewer than a hundred.
+const MAX_TENSORS: usize = 1 << 14;
 
 /// Whether another program wrote the file; false if it cannot be read.
 pub fn is_foreign(path: &Path) -> bool {
@@ -193,10 +200,13 @@ pub fn is_foreign(path: &Path) -> bool {
 /// The metadata of a safetensors file of this program; `None` of any other file.
 pub(crate) fn own_metadata(source: &Source) -> Option<HashMap<String, String>> {
     let length = u64::from_le_bytes(source.bytes(0, 8).ok()?[..].try_into().ok()?);
+    if length > safetensors::LONGEST_HEADER {
+        return None;
+    }
     let header = source.bytes(8, length).ok()?;
     let mut header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    let metadata: HashMap<String, String> =
-        serde_json::from_value(header["__metadata__"].take()).ok()?;
+    let metadata = header.get_mut("__metadata__")?.take();
+    let metadata: HashMap<String, String> = serde_json::from_value(metadata).ok()?;
     metadata.contains_key("alexnet").then_some(metadata)
 }
 

@@ -77,10 +77,11 @@ pub fn step_of(path: &Path) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// The metadata of a run's latest weights, as [`newest_weights`] reads them; `None` if it has none.
+/// The metadata of a run's weights file or, while there is none, of its newest checkpoint with
+/// metadata that can be read; `None` if it has neither. Parameters and checksums are not checked.
 ///
 /// # Errors
-/// [`Error::Unusable`] if they cannot be read.
+/// [`Error::Unusable`] if none can be read.
 pub fn newest_about(run: &Path) -> Result<Option<About>> {
     let path = run.join(Weights::FILE);
     let options = ImportOptions::default();
@@ -88,8 +89,14 @@ pub fn newest_about(run: &Path) -> Result<Option<About>> {
     if is_there {
         return Weights::about(&path, &options).map(Some);
     }
-    let found = list(run)?;
-    Ok(found.iter().find_map(|(_, path)| Weights::about(path, &options).ok()))
+    let mut about = Ok(None);
+    for (_, path) in list(run)? {
+        about = Weights::about(&path, &options).map(Some);
+        if about.is_ok() {
+            break;
+        }
+    }
+    about
 }
 
 /// Reads a run's latest weights: its weights file or, while there is none, its newest intact

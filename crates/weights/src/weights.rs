@@ -57,7 +57,8 @@ impl Weights {
     /// The version that this program writes, unless a file needs a later one.
     pub const FORMAT: u32 = 1;
 
-    /// The latest version that it reads: 2 has a scale per channel.
+    /// The latest version that it reads: 2 has a scale per channel, or rounds the centre of images to
+    /// even.
     const LATEST: u32 = 2;
 
     /// The file's name in a run's folder.
@@ -155,7 +156,11 @@ impl Weights {
         let source = import::Source::open(path);
         let source = source.map_err(|error| refused(format!("cannot read: {error}")))?;
         match import::own_metadata(&source) {
-            Some(metadata) => About::from_metadata(&metadata).map_err(refused),
+            Some(metadata) => {
+                let about = About::from_metadata(&metadata).map_err(refused)?;
+                about.check_network().map_err(refused)?;
+                Ok(about)
+            }
             None => Weights::read(path).map(|weights| weights.about), // with the reason
         }
     }
@@ -217,8 +222,8 @@ fn check_shape<'a>(
 }
 
 impl About {
-    /// Checks that classes, network, image size and mean agree, as the file may be untrusted.
-    pub(crate) fn check(&self, mean: &Values) -> std::result::Result<(), String> {
+    /// Checks that classes, network and image size agree, as the file may be untrusted.
+    fn check_network(&self) -> std::result::Result<(), String> {
         self.model.describe().map_err(|error| error.to_string())?;
         let outputs = self.model.classes().map_err(|error| error.to_string())?;
         if self.classes.len() != outputs {
@@ -236,6 +241,14 @@ impl About {
                  images of {side} x {side} x 3"
             ));
         }
+        Ok(())
+    }
+
+    /// As [`check_network`](Self::check_network), and that the mean agrees.
+    pub(crate) fn check(&self, mean: &Values) -> std::result::Result<(), String> {
+        self.check_network()?;
+        let [height, width, _] = self.model.input;
+        let side = self.input.side.unwrap_or(height.max(width));
         let expected = match self.input.mean {
             Mean::Color => vec![3],
             Mean::Image => vec![side, side, 3],
@@ -250,12 +263,15 @@ impl About {
         }
     }
 
+    /// Whether the classes have their numbers for ids, as those of a file that does not name them.
+    pub fn has_numbered_classes(&self) -> bool {
+        self.classes.iter().enumerate().all(|(at, class)| *class == at.to_string())
+    }
+
     /// The TOML in the file's metadata.
     pub fn to_toml(&self) -> String {
-        let format = match self.input.scale {
-            Scale::All(_) => Weights::FORMAT,
-            Scale::Channels(_) => 2,
-        };
+        let is_first = matches!(self.input.scale, Scale::All(_)) && self.input.centre.is_down();
+        let format = if is_first { Weights::FORMAT } else { Weights::LATEST };
         let about = About { format, ..self.clone() };
         toml::to_string(&about).expect("only strings, numbers and lists")
     }
@@ -282,97 +298,4 @@ impl About {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tiny() -> Weights {
-        let input = Input::new(Mean::Color, 1.0);
-        let classes = vec!["cat".to_string(), "dog \"x\"".to_string()];
-        let model = Spec::image("tiny", 4, 4, 3).linear("fc1", 2);
-        let weight = Values { shape: vec![2, 48], values: (0..96).map(|i| i as f32).collect() };
-        Weights {
-            about: About { format: Weights::FORMAT, classes, class_names: vec![], input, model },
-            mean: Values { shape: vec![3], values: vec![0.25, 0.5, f32::MIN_POSITIVE] },
-            parameters: vec![
-                ("fc1.bias".into(), Values { shape: vec![2], values: vec![-1.0, 1.0] }),
-                ("fc1.weight".into(), weight),
-            ],
-        }
-    }
-
-    #[test]
-    fn written_weights_are_read_back() {
-        let bytes = tiny().to_bytes();
-        assert_eq!(Weights::from_bytes(&bytes), Ok(tiny()));
-        assert_eq!(bytes, tiny().to_bytes(), "equal networks give equal files");
-    }
-
-    #[test]
-    fn a_tensor_that_is_not_finite_is_reported() {
-        let path = std::env::temp_dir().join(format!("alexnet-nan-{}", std::process::id()));
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for (place, name) in ["input.mean", "fc1.bias", "fc1.weight"].iter().enumerate() {
-                let mut weights = tiny();
-                let values = match place {
-                    0 => &mut weights.mean.values,
-                    at => &mut weights.parameters[at - 1].1.values,
-                };
-                *values.last_mut().unwrap() = bad;
-                weights.write(&path).unwrap();
-                let error = Weights::read(&path).unwrap_err();
-                let Error::NotFinite { tensor, .. } = &error else { panic!("{error}") };
-                assert_eq!(tensor, name);
-                assert!(error.to_string().contains("not finite"), "{error}");
-            }
-        }
-        tiny().write(&path).unwrap();
-        assert_eq!(Weights::read(&path).unwrap(), tiny());
-        std::fs::remove_file(&path).unwrap();
-    }
-
-    #[test]
-    fn inconsistent_metadata_is_refused() {
-        type Change = fn(&mut Weights);
-        let wrong: [(Change, &str); 9] = [
-            (|w| w.about.classes.push("cow".into()), "3 classes, but its network has 2 outputs"),
-            (|w| drop(w.about.classes.pop()), "1 classes, but its network has 2 outputs"),
-            (|w| w.about.input.side = Some(1_000_000_000), "input.side is 1000000000"),
-            (|w| w.about.input.side = Some(0), "input.side is 0"),
-            (|w| w.about.input.side = Some(3), "which is not a crop of images of 3 x 3"),
-            (|w| w.about.input.scale = f64::NAN.into(), "input.scale is NaN"),
-            (|w| w.about.input.mean = Mean::Image, "`input.mean` is [3]"),
-            (|w| w.about.model.input = [4, 4, 1], "which is not a crop"),
-            (|w| w.about.model.rows.clear(), "must end in a `linear` row"),
-        ];
-        for (change, expected) in wrong {
-            let mut weights = tiny();
-            change(&mut weights);
-            let error = Weights::from_bytes(&weights.to_bytes()).unwrap_err();
-            assert!(error.contains(expected), "{expected}: {error}");
-        }
-        // The size of the mean image differs from that of the images.
-        let mut weights = tiny();
-        weights.about.input = Input { mean: Mean::Image, side: Some(6), ..weights.about.input };
-        weights.mean = Values { shape: vec![4, 4, 3], values: vec![0.5; 48] };
-        let error = Weights::from_bytes(&weights.to_bytes()).unwrap_err();
-        assert!(error.contains("images of side 6 need [6, 6, 3]"), "{error}");
-        weights.about.input.side = Some(4);
-        assert_eq!(Weights::from_bytes(&weights.to_bytes()), Ok(weights));
-    }
-
-    #[test]
-    fn corrupt_files_are_refused() {
-        let bytes = tiny().to_bytes();
-        for cut in [0, 7, 40, bytes.len() - 1] {
-            let error = Weights::from_bytes(&bytes[..cut]).unwrap_err();
-            assert!(error.contains("not an intact"), "{cut}: {error}");
-        }
-        let foreign =
-            safetensors::serialize(Vec::<(&str, safetensors::tensor::TensorView)>::new(), None)
-                .unwrap();
-        let error = Weights::from_bytes(&foreign).unwrap_err();
-        assert!(error.contains("not written by this program"), "{error}");
-        let error = Weights::read(Path::new("/no/such.safetensors")).unwrap_err().to_string();
-        assert!(error.starts_with("/no/such.safetensors: cannot read"), "{error}");
-    }
-}
+mod tests;

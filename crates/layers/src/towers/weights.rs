@@ -5,6 +5,7 @@
 //! on two towers.
 
 use super::Towers;
+use crate::layer_of;
 use std::ops::Range;
 
 /// The name of a parameter or velocity, and its values.
@@ -64,8 +65,7 @@ impl Towers {
     }
 
     fn is_first_only(&self, parameter: &str) -> bool {
-        let layer = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
-        self.first_only.iter().any(|name| name == layer)
+        self.first_only.iter().any(|name| name == layer_of(parameter))
     }
 
     /// Extracts a tower's parameters from the whole network's.

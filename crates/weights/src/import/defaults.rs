@@ -109,7 +109,11 @@ fn choose(file: &dyn TensorReader, networks: &[Spec]) -> std::result::Result<Fit
     if fitted.iter().any(is_alike) {
         fitted.retain(is_alike);
     }
-    let is_caffe = |fitted: &Fitted| fitted.spec.name.starts_with("caffe");
+    let is_caffe = |fitted: &Fitted| {
+        let is_caffes =
+            |row: &Row| matches!(row, Row::Lrn(lrn) if lrn.divide_alpha && lrn.k == 1.0);
+        fitted.spec.rows.iter().any(is_caffes)
+    };
     if file.is_bgr() && fitted.iter().any(is_caffe) {
         fitted.retain(is_caffe);
     }

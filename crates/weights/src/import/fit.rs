@@ -9,11 +9,13 @@
 
 mod layout;
 
+use super::names::shown;
 use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
-use layers::{Role, Row, Spec};
+use layers::{Role, Row, Spec, layer_of};
 use layout::{Layout, Order};
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// A network whose parameters a file has.
@@ -66,19 +68,31 @@ impl Fitted {
     /// A table of all layers with both shapes, if they do not fit; or what is wrong with `spec`.
     pub fn new(file: &dyn TensorReader, spec: &Spec) -> Result<Fitted, String> {
         let groups = groups(file);
-        let reversed = file.is_bgr();
-        let with = |order| {
-            let layers = layers(spec, order, reversed)?;
-            Ok::<_, String>((pair(file.tensors(), &groups, &layers), order, layers))
-        };
-        let (paired, order, layers) = match with(Order::ChannelsFirst)? {
-            (None, _, layers) => match with(Order::ChannelsLast)? {
-                (None, ..) => return Err(mismatch(file, &groups, spec, &layers)),
-                fits => fits,
-            },
-            fits => fits,
-        };
-        let paired = paired.unwrap_or_default();
+        Fitted::of(file, &groups, spec)?.ok_or_else(|| mismatch(file, &groups, spec))
+    }
+
+    /// As [`new`](Self::new), for a file's tensors by layers; `None` if they do not fit.
+    fn of(
+        file: &dyn TensorReader,
+        groups: &[Group<'_>],
+        spec: &Spec,
+    ) -> Result<Option<Fitted>, String> {
+        for order in [Order::ChannelsFirst, Order::ChannelsLast] {
+            let layers = layers(spec, order, file.is_bgr())?;
+            if let Some(paired) = pair(file.tensors(), groups, &layers) {
+                return Fitted::paired(file, spec, order, (&layers, &paired)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The network whose layers have been paired with those of the file.
+    fn paired(
+        file: &dyn TensorReader,
+        spec: &Spec,
+        order: Order,
+        (layers, paired): (&[Layer], &[&Group<'_>]),
+    ) -> Result<Fitted, String> {
         let outputs = match (layers.last(), paired.last()) {
             (Some(layer), Some(group)) => {
                 let weight = find(group, layer.parameters[0].role).expect("a pair has its weight");
@@ -92,8 +106,8 @@ impl Fitted {
                 dropout.inverted = true;
             }
         }
-        let layers = self::layers(&spec, order, reversed)?;
-        let parameters = layers.into_iter().zip(&paired).flat_map(|(layer, group)| {
+        let layers = self::layers(&spec, order, file.is_bgr())?;
+        let parameters = layers.into_iter().zip(paired).flat_map(|(layer, group)| {
             layer.parameters.into_iter().map(move |expected| Source {
                 tensor: find(group, expected.role).expect("a pair has all its parameters"),
                 name: expected.name,
@@ -109,22 +123,21 @@ impl Fitted {
     /// # Errors
     /// If there are none, what differs from the one that most layers fit.
     pub fn among(file: &dyn TensorReader, candidates: &[Spec]) -> Result<Vec<Fitted>, String> {
-        let all: Vec<_> = candidates.iter().map(|spec| Fitted::new(file, spec)).collect();
-        let fitted: Vec<Fitted> = all.iter().flatten().cloned().collect();
+        let (groups, mut fitted) = (groups(file), Vec::new());
+        for spec in candidates {
+            fitted.extend(Fitted::of(file, &groups, spec)?);
+        }
         if !fitted.is_empty() {
             return Ok(fitted);
         }
-        let groups = groups(file);
-        let common = |spec: &Spec| {
+        let common = |spec: &&Spec| {
             let layers = layers(spec, Order::ChannelsFirst, false).unwrap_or_default();
             let fits = |layer: &Layer| groups.iter().any(|g| layer.fits(file.tensors(), g, false));
             layers.iter().filter(|layer| fits(layer)).count()
         };
-        let nearest = candidates.iter().zip(all).max_by_key(|(spec, _)| common(spec));
-        match nearest {
-            Some((_, Err(reason))) => Err(reason),
-            _ => Err("there is no network to compare its tensors with".to_string()),
-        }
+        let nearest = candidates.iter().max_by_key(common);
+        let nearest = nearest.ok_or("there is no network to compare its tensors with")?;
+        Err(mismatch(file, &groups, nearest))
     }
 
     /// Reads the parameters, in this program's names and layout.
@@ -134,6 +147,10 @@ impl Fitted {
     pub fn read(&self, file: &mut dyn TensorReader) -> Result<Vec<(String, Values)>, String> {
         let read = |source: &Source| {
             let values = source.layout.apply(file.read(source.tensor)?);
+            if values.len() != source.shape.iter().product::<usize>() {
+                let (name, count, shape) = (&source.name, values.len(), &source.shape);
+                return Err(format!("{name} has {count} values instead of {shape:?}"));
+            }
             Ok((source.name.clone(), Values { shape: source.shape.clone(), values }))
         };
         self.parameters.iter().map(read).collect()
@@ -144,16 +161,17 @@ impl Layer {
     /// Whether a group has these parameters and no others; the last layer may have any number of
     /// outputs.
     fn fits(&self, tensors: &[TensorInfo], group: &Group<'_>, is_last: bool) -> bool {
-        let any = |shape: &[usize]| shape.get(1..).map(<[usize]>::to_vec);
+        let shape = |expected: &Expected| {
+            find(group, expected.role).map(|at| squeezed(&tensors[at].shape, expected))
+        };
+        let outputs = self.parameters.first().and_then(shape).and_then(|s| s.first().copied());
         group.tensors.len() == self.parameters.len()
             && self.parameters.iter().all(|expected| {
-                let Some(tensor) = find(group, expected.role) else { return false };
-                let shape = squeezed(&tensors[tensor].shape, expected);
-                if is_last {
-                    any(&shape) == any(&expected.foreign)
-                } else {
-                    shape == expected.foreign
+                let mut wanted = expected.foreign.clone();
+                if let (true, Some(outputs), Some(first)) = (is_last, outputs, wanted.first_mut()) {
+                    *first = outputs;
                 }
+                shape(expected) == Some(wanted)
             })
     }
 }
@@ -197,7 +215,7 @@ fn layers(spec: &Spec, order: Order, reversed: bool) -> Result<Vec<Layer>, Strin
     let shapes = spec.parameter_shapes().map_err(|error| error.to_string())?;
     let mut layers: Vec<Layer> = Vec::new();
     for (name, shape) in shapes {
-        let (layer, _) = name.rsplit_once('.').unwrap_or((&name, ""));
+        let layer = layer_of(&name);
         let role = Role::of(&name);
         if layers.last().is_none_or(|last| last.name != layer) {
             layers.push(Layer { name: layer.to_string(), parameters: Vec::new() });
@@ -251,12 +269,14 @@ fn groups(file: &dyn TensorReader) -> Vec<Group<'_>> {
         tensors.iter().for_each(|&(index, tensor)| add_in_order(&mut groups, tensor, index));
         return groups;
     }
+    let mut places = HashMap::new();
     for (index, tensor) in tensors {
         let layer = &tensor.name[..split(tensor).unwrap_or(0)];
-        match groups.iter_mut().find(|group| group.name == layer) {
-            Some(group) => group.tensors.push((Role::Weight, index)),
-            None => groups.push(Group { name: layer, tensors: vec![(Role::Weight, index)] }),
+        let at = *places.entry(layer).or_insert(groups.len());
+        if at == groups.len() {
+            groups.push(Group { name: layer, tensors: Vec::new() });
         }
+        groups[at].tensors.push((Role::Weight, index));
     }
     for Group { tensors, .. } in &mut groups {
         let has_vectors_only = tensors.iter().all(|(_, at)| file.tensors()[*at].shape.len() == 1);
@@ -316,13 +336,13 @@ fn natural(a: &str, b: &str) -> Ordering {
     key(a).cmp(&key(b))
 }
 
-/// All layers of a network beside those of the file.
-fn mismatch(
-    file: &dyn TensorReader,
-    groups: &[Group<'_>],
-    spec: &Spec,
-    layers: &[Layer],
-) -> String {
+/// Layers of the table in [`mismatch`].
+const MAX_ROWS: usize = 40;
+
+/// All layers of a network beside those of the file: first each with the one that it fits, and with
+/// `!` each layer that fits none beside one that is left over.
+fn mismatch(file: &dyn TensorReader, groups: &[Group<'_>], spec: &Spec) -> String {
+    let layers = layers(spec, Order::ChannelsFirst, false).unwrap_or_default();
     let tensors = file.tensors();
     let mut text = format!(
         "its {} layers do not fit `{}`, which has {}:\n",
@@ -334,22 +354,37 @@ fn mismatch(
         let each: Vec<String> = all.iter().map(|shape| format!("{shape:?}")).collect();
         each.join(" ")
     };
+    let mut left: Vec<&Group<'_>> = groups.iter().collect();
+    let fitting = layers.iter().enumerate().map(|(at, layer)| {
+        let is_last = at + 1 == layers.len();
+        let found = left.iter().position(|group| layer.fits(tensors, group, is_last));
+        found.map(|found| left.remove(found))
+    });
+    let fitting: Vec<Option<&Group<'_>>> = fitting.collect();
+    let mut left = left.into_iter();
+    let mut rows: Vec<_> = layers
+        .iter()
+        .zip(fitting)
+        .map(|(layer, fits)| {
+            let mark = if fits.is_some() { ' ' } else { '!' };
+            (mark, Some(layer), fits.or_else(|| left.next()))
+        })
+        .collect();
+    rows.extend(left.map(|group| ('!', None, Some(group))));
     let _ = writeln!(text, "  {:<28} {:<28} in the file", "layer", "the network");
-    for at in 0..layers.len().max(groups.len()) {
-        let (layer, group) = (layers.get(at), groups.get(at));
+    for (mark, layer, group) in rows.iter().take(MAX_ROWS) {
         let ours = layer.map_or(String::new(), |layer| {
             shapes(layer.parameters.iter().map(|expected| &expected.foreign[..]).collect())
         });
         let theirs = group.map_or(String::new(), |group| {
             let all = group.tensors.iter().map(|(_, index)| &tensors[*index].shape[..]).collect();
-            format!("{} {}", shapes(all), group.name)
+            format!("{} {}", shapes(all), shown(group.name))
         });
-        let fits = layer
-            .zip(group)
-            .is_some_and(|(layer, group)| layer.fits(tensors, group, at + 1 == layers.len()));
-        let mark = if fits { ' ' } else { '!' };
         let name = layer.map_or("", |layer| &layer.name);
         let _ = writeln!(text, "{mark} {name:<28} {ours:<28} {theirs}");
+    }
+    if rows.len() > MAX_ROWS {
+        let _ = writeln!(text, "  and {} more", rows.len() - MAX_ROWS);
     }
     text
 }

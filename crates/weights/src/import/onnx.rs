@@ -29,6 +29,7 @@ use tensor::{Data, Tensor};
 /// Opens the bytes of a file that lies in `folder`.
 pub(super) fn open(bytes: Bytes, folder: &Path) -> Result<OnnxFile, Problem> {
     let graph = Model::decode(bytes)?.graph.ok_or(Problem::Other)?;
+    graph.check_epsilon()?;
     let mut tensors = Vec::new();
     for message in &graph.initializers {
         tensors.push(Tensor::decode(message)?);

@@ -18,7 +18,7 @@ use std::path::Path;
 const LENGTH: u64 = 8;
 
 /// A header or an index is no longer: some hundred thousand tensors.
-const LONGEST_HEADER: u64 = 8 << 20;
+pub(super) const LONGEST_HEADER: u64 = 8 << 20;
 
 /// The files of an index, at most; all are open at one time.
 const MOST_PARTS: usize = 256;

@@ -140,6 +140,38 @@ fn a_linear_layer_may_be_stored_as_a_convolution() {
 }
 
 #[test]
+fn a_bias_has_as_many_values_as_the_layer_has_outputs() {
+    let mut tensors = TORCH;
+    tensors[10].1 = &[7];
+    let file = Counting::new(Format::PyTorch, &tensors);
+    let reason = Fitted::new(&file, &network()).unwrap_err();
+    let line = reason.lines().find(|line| line.starts_with("! fc3")).unwrap();
+    assert!(line.contains("[9, 5] [7] classifier.3"), "{reason}");
+}
+
+#[test]
+fn a_mismatch_pairs_layers_that_fit_in_any_order() {
+    let mut tensors = TORCH.to_vec();
+    tensors.rotate_left(7); // the classifier first
+    tensors[0].1 = &[6, 8];
+    let file = Counting::new(Format::PyTorch, &tensors);
+    let reason = Fitted::new(&file, &network()).unwrap_err();
+    let marked: Vec<&str> = reason.lines().filter(|line| line.starts_with('!')).collect();
+    assert_eq!(marked.len(), 1, "{reason}");
+    assert!(marked[0].contains("fc2") && marked[0].contains("classifier.1"), "{reason}");
+}
+
+#[test]
+fn a_mismatch_is_short_and_escapes_names() {
+    let names: Vec<String> = (0..60).map(|at| format!("a\u{1b}{at}.weight")).collect();
+    let tensors: Vec<(&str, &[usize])> =
+        names.iter().map(|name| (name.as_str(), &[1usize][..])).collect();
+    let reason = Fitted::new(&Counting::new(Format::PyTorch, &tensors), &network()).unwrap_err();
+    assert!(reason.contains("a\\u{1b}0") && !reason.contains('\u{1b}'), "{reason}");
+    assert!(reason.ends_with("  and 20 more\n"), "{reason}");
+}
+
+#[test]
 fn a_mismatch_lists_both_shapes() {
     let mut tensors = TORCH;
     tensors[7].1 = &[6, 8];

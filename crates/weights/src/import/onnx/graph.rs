@@ -7,6 +7,9 @@ use bytes::Bytes;
 use prost::Message;
 use std::collections::{HashMap, HashSet};
 
+/// The epsilon of batch normalisation: the default of ONNX, PyTorch and this program.
+const EPSILON: f32 = 1e-5;
+
 /// `ModelProto`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Model {
@@ -79,6 +82,18 @@ struct Value {
 }
 
 impl Graph {
+    /// Checks that batch normalisation has the epsilon of this program's networks.
+    pub fn check_epsilon(&self) -> Result<(), Problem> {
+        let mut norms = self.nodes.iter().filter(|node| node.kind == "BatchNormalization");
+        let epsilon = |node: &Node| node.attribute("epsilon").and_then(|it| it.float);
+        match norms.find_map(|node| epsilon(node).filter(|epsilon| *epsilon != EPSILON)) {
+            None => Ok(()),
+            Some(other) => Err(Problem::Content(format!(
+                "its batch normalisation has an epsilon of {other:e}; only {EPSILON:e} is read"
+            ))),
+        }
+    }
+
     /// The layers that distinguish networks with equal parameter shapes.
     pub fn layers(&self) -> Vec<GraphLayer> {
         let layer = |node: &Node| match node.kind.as_str() {

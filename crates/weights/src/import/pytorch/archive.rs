@@ -18,10 +18,12 @@ const LONGEST_NAME: usize = 1024;
 pub(super) fn read(source: &Source) -> Result<(Vec<Described>, Storages), String> {
     let entries = entries(source)?;
     // All lie in one folder, whose name is that of the file when it was written.
-    let folder = entries.keys().find_map(|name| {
-        let folder = name.strip_suffix("/data.pkl")?;
-        (!folder.contains('/')).then(|| folder.to_owned())
-    });
+    let folders = entries.keys().filter_map(|name| name.strip_suffix("/data.pkl"));
+    let mut folders = folders.filter(|folder| !folder.contains('/')).map(str::to_owned);
+    let folder = folders.next();
+    if folders.next().is_some() {
+        return Err("it holds the pickles of several files; save the weights again".into());
+    }
     let Some(folder) = folder else {
         return Err("this zip file has no data.pkl in it, so `torch.save` did not write it; if \
                     it holds a weights file, unpack it"
