@@ -120,24 +120,39 @@ impl fmt::Display for Format {
 }
 
 impl Unsupported {
-    /// Each format with its name, and the endings of its files.
-    const TABLE: [(Unsupported, &str, &[&str]); 11] = [
-        (Unsupported::Avif, "AVIF", &["avif", "avifs"]),
-        (Unsupported::Heic, "HEIC", &["heic", "heif", "heics", "heifs", "hif"]),
-        (Unsupported::JpegXl, "JPEG XL", &["jxl"]),
-        (Unsupported::Jpeg2000, "JPEG 2000", &["jp2", "j2k", "jpf", "jpx", "j2c"]),
-        (
-            Unsupported::Raw,
-            "camera raw",
-            &["dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef"],
-        ),
-        (Unsupported::Photoshop, "Photoshop", &["psd", "psb"]),
-        (Unsupported::Icon, "icon", &["ico", "cur"]),
-        (Unsupported::Netpbm, "Netpbm", &["pbm", "pgm", "ppm", "pnm", "pam"]),
-        (Unsupported::Targa, "TGA", &["tga"]),
-        (Unsupported::HighRange, "high dynamic range", &["exr", "hdr"]),
-        (Unsupported::Svg, "SVG", &["svg", "svgz"]),
+    /// Every format that file names identify.
+    const ALL: [Unsupported; 11] = [
+        Unsupported::Avif,
+        Unsupported::Heic,
+        Unsupported::JpegXl,
+        Unsupported::Jpeg2000,
+        Unsupported::Raw,
+        Unsupported::Photoshop,
+        Unsupported::Icon,
+        Unsupported::Netpbm,
+        Unsupported::Targa,
+        Unsupported::HighRange,
+        Unsupported::Svg,
     ];
+
+    /// Its name, and the endings of its files.
+    fn facts(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Unsupported::Avif => ("AVIF", &["avif", "avifs"]),
+            Unsupported::Heic => ("HEIC", &["heic", "heif", "heics", "heifs", "hif"]),
+            Unsupported::JpegXl => ("JPEG XL", &["jxl"]),
+            Unsupported::Jpeg2000 => ("JPEG 2000", &["jp2", "j2k", "jpf", "jpx", "j2c"]),
+            Unsupported::Raw => {
+                ("camera raw", &["dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef"])
+            }
+            Unsupported::Photoshop => ("Photoshop", &["psd", "psb"]),
+            Unsupported::Icon => ("icon", &["ico", "cur"]),
+            Unsupported::Netpbm => ("Netpbm", &["pbm", "pgm", "ppm", "pnm", "pam"]),
+            Unsupported::Targa => ("TGA", &["tga"]),
+            Unsupported::HighRange => ("high dynamic range", &["exr", "hdr"]),
+            Unsupported::Svg => ("SVG", &["svg", "svgz"]),
+        }
+    }
 
     /// The format of a file that starts with `bytes`.
     pub fn of(bytes: &[u8]) -> Option<Unsupported> {
@@ -161,8 +176,7 @@ impl Unsupported {
 
     /// The format of files with this extension.
     fn of_extension(ending: &str) -> Option<Unsupported> {
-        let known = Unsupported::TABLE.iter().find(|(.., endings)| endings.contains(&ending));
-        known.map(|&(format, ..)| format)
+        Unsupported::ALL.into_iter().find(|format| format.facts().1.contains(&ending))
     }
 
     /// How to convert such a file.
@@ -198,8 +212,7 @@ fn brand(bytes: &[u8]) -> Option<Unsupported> {
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = Unsupported::TABLE.iter().find(|(format, ..)| format == self);
-        f.write_str(known.expect("every format is in the table").1)
+        f.write_str(self.facts().0)
     }
 }
 

@@ -30,8 +30,8 @@ pub struct DatasetOptions {
     pub labelling: Labelling,
     /// How the EXIF orientation of image files is handled.
     pub exif: ExifMode,
-    /// How half a pixel is rounded where image files are cut to their centre square; prepared
-    /// folders and shards round down.
+    /// How half a pixel is rounded where image files are cut to their centre square. The images of
+    /// prepared folders have been cut, rounded down.
     pub centre: CentreRounding,
 }
 
@@ -117,6 +117,12 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
         let manifest = Manifest::read(path)?;
         manifest.check_exif(path, options.exif)?;
         notes.extend(manifest.decoder_note(path));
+        if options.centre != CentreRounding::Down {
+            notes.push(format!(
+                "{what}: prepared images are cut to their centre with half a pixel rounded down; \
+                 the weights were trained with it rounded to even"
+            ));
+        }
         if manifest.side == options.side {
             statistics = Some(manifest.statistics(path)?);
         }
@@ -142,7 +148,8 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
         let split = Shards::split_webdataset(path, options.side)?;
         (names, notes) = (split.class_names, split.notes);
         let (train, test) = (split.train, split.test);
-        shared((train.with_exif(options.exif), test.with_exif(options.exif)))
+        let set = |shards: Shards| shards.with_exif(options.exif).with_centre(options.centre);
+        shared((set(train), set(test)))
     } else {
         check_folder(path)?;
         let split = Folder::split(path, &options.labelling, options.side)?;

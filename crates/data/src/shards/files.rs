@@ -1,10 +1,8 @@
 //! Webdataset's shards as a collection of files, for verifying or preparing.
 
-use super::NO_TEST_SET;
-use super::{Manifest, webdataset};
+use super::{Manifest, webdataset, with_test_set};
 use crate::Result;
 use crate::collection::{Class, Collection, FileLocation, LabelledFile};
-use crate::held_out::hold_out;
 use std::path::Path;
 
 /// Whether a folder has tar files in webdataset's layout that were not written by this program.
@@ -41,13 +39,7 @@ pub(crate) fn collection(dir: &Path) -> Result<Collection> {
         }
     }
     let mut notes = survey.notes;
-    let [mut train, mut test] = parts;
-    if test.is_empty() {
-        let note;
-        (train, test, note) = hold_out(dir, NO_TEST_SET, &train, |file| file.label);
-        notes.push(note);
-    }
-    (files.train, files.test) = (train, test);
+    [files.train, files.test] = with_test_set(dir, parts, &mut notes, |file| file.label);
     files.describe("tar files in webdataset's layout", notes);
     Ok(files)
 }

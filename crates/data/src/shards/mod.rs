@@ -21,15 +21,32 @@ mod source;
 pub(crate) mod webdataset;
 mod writer;
 
+use crate::held_out::hold_out;
+use std::path::Path;
+
 pub(crate) use files::{collection, is_webdataset};
 pub use index::{IndexEntry, ShardIndex};
+
 pub use manifest::{Encoding, Keep, Manifest, SetCounts};
 pub(crate) use manifest::{ManifestFields, first_decoder, hex, is_first_decoder};
 pub use source::Shards;
 pub(crate) use writer::{ShardWriter, write_durably, write_error};
 
-/// Why test images are held out.
-const NO_TEST_SET: &str = "no tar file is named `val` or `test`";
+/// Training and test images; without test images a tenth of each class is held out, with a note.
+fn with_test_set<T: Clone>(
+    dir: &Path,
+    [train, test]: [Vec<T>; 2],
+    notes: &mut Vec<String>,
+    label_of: impl Fn(&T) -> u32,
+) -> [Vec<T>; 2] {
+    if !test.is_empty() {
+        return [train, test];
+    }
+    let why = "no tar file is named `val` or `test`";
+    let (train, test, note) = hold_out(dir, why, &train, label_of);
+    notes.push(note);
+    [train, test]
+}
 
 /// The names of a shard's tar file and index: `train-000003.tar` and `train-000003.idx`.
 pub(crate) fn file_names(part: &str, shard: usize) -> [String; 2] {

@@ -1,17 +1,15 @@
 //! Shards as a source of images.
 
-use super::NO_TEST_SET;
 use super::manifest::{Encoding, Keep, Manifest, SetCounts};
 use super::rows::Crop;
-use super::{IndexEntry, ShardIndex, file_names, webdataset};
+use super::{IndexEntry, ShardIndex, file_names, webdataset, with_test_set};
 use crate::bounded::{self, LONGEST_IMAGE};
 use crate::decode::{ExifMode, Reason};
 use crate::folder::TrainTest;
-use crate::held_out::hold_out;
 use crate::jpeg::Extent;
 use crate::remarks::ImageRemarks;
 use crate::{Crops, Error, ReadBuffer, Result, Source};
-use augment::{Image, Rectangle, Resizer, shorter_side_to};
+use augment::{CentreRounding, CentreSquare, Image, Rectangle, Resizer, shorter_side_to};
 use mapped::Mapped;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -32,9 +30,10 @@ pub struct Shards {
     classes: Vec<String>,
     files: Arc<[TarFile]>,
     images: Vec<ImageLocation>,
-    side: usize,
+    square: CentreSquare,
     encoding: Encoding,
-    /// Whether crops may be taken anywhere in the stored images, whose shorter side is `side`.
+    /// Whether crops may be taken anywhere in the stored images, whose shorter side is that of
+    /// the square.
     whole: bool,
     /// For raw images: one bit per image whose checksum has been verified.
     verified: Vec<AtomicU64>,
@@ -137,12 +136,7 @@ impl Shards {
             }
             files.push(TarFile::open(tar.path, tar.name, Some(members), number, false)?.0);
         }
-        let [mut train, mut test] = parts;
-        if test.is_empty() {
-            let note;
-            (train, test, note) = hold_out(dir, NO_TEST_SET, &train, |image| image.entry.label);
-            notes.push(note);
-        }
+        let [train, test] = with_test_set(dir, parts, &mut notes, |image| image.entry.label);
         let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let (files, encoding): (Arc<[TarFile]>, _) = (files.into(), Encoding::Jpeg { quality: 0 });
         let of = |images| Shards::of(classes.clone(), files.clone(), images, side, encoding, false);
@@ -160,13 +154,29 @@ impl Shards {
         let words = if encoding == Encoding::Raw { images.len().div_ceil(64) } else { 0 };
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let (exif, remarks) = (ExifMode::Ignore, ImageRemarks::new(images.len()));
-        Shards { classes, files, images, side, encoding, whole, verified, exif, remarks }
+        Shards {
+            classes,
+            files,
+            images,
+            square: side.into(),
+            encoding,
+            whole,
+            verified,
+            exif,
+            remarks,
+        }
     }
 
     /// Sets how EXIF orientation is handled; the default is to ignore it. Images in prepared shards
     /// have none.
     pub(crate) fn with_exif(self, exif: ExifMode) -> Shards {
         Shards { exif, ..self }
+    }
+
+    /// Sets how half a pixel is rounded in the position of the centre square; the default is down.
+    pub(crate) fn with_centre(mut self, rounding: CentreRounding) -> Shards {
+        self.square.rounding = rounding;
+        self
     }
 
     /// Whether crops may be taken from more than the centre square.
@@ -225,7 +235,7 @@ impl Shards {
                 if stored == size || self.whole {
                     part
                 } else {
-                    Resizer::square_reach(stored, self.side, part)
+                    Resizer::square_reach(stored, self.square, part)
                 }
             };
             buffer
@@ -236,7 +246,7 @@ impl Shards {
                 let reason = format!("its index is wrong: {width} x {height}");
                 return Err(self.bad(index, Reason::Damaged(reason)));
             }
-            let is_enlarged = height.min(width) < self.side;
+            let is_enlarged = height.min(width) < self.square.side;
             self.remarks.add(index, buffer.is_oriented(), is_enlarged);
         }
         Ok(())
@@ -304,7 +314,7 @@ impl Source for Shards {
     }
 
     fn size(&self) -> (usize, usize) {
-        (self.side, self.side)
+        (self.square.side, self.square.side)
     }
 
     fn len(&self) -> usize {
@@ -329,14 +339,14 @@ impl Source for Shards {
         if (buffer.decoded.height, buffer.decoded.width) == self.size() {
             return Ok(&buffer.decoded.pixels);
         }
-        buffer.resizer.square(&buffer.decoded, self.side, &mut buffer.image);
+        buffer.resizer.square(&buffer.decoded, self.square, &mut buffer.image);
         Ok(&buffer.image.pixels)
     }
 
     fn size_of(&self, index: usize) -> (usize, usize) {
         let IndexEntry { height, width, .. } = self.images[index].entry;
         if self.whole {
-            shorter_side_to(self.side, (height as usize, width as usize))
+            shorter_side_to(self.square.side, (height as usize, width as usize))
         } else {
             self.size()
         }
@@ -366,12 +376,12 @@ impl Source for Shards {
         if (buffer.decoded.height, buffer.decoded.width) == whole {
             crops.copy(&buffer.decoded.pixels, whole.1);
         } else {
-            buffer.square_crops(self.side, crops);
+            buffer.square_crops(self.square, crops);
         }
         Ok(())
     }
 
     fn remarks(&self) -> Vec<String> {
-        self.remarks.messages(self.side, self.exif, |index| self.name(index))
+        self.remarks.messages(self.square.side, self.exif, |index| self.name(index))
     }
 }
