@@ -139,7 +139,8 @@ impl SplitStep {
         let trainable = table.iter().filter(|row| row.parameters > 0).count();
         let mut planner = Planner::new();
         let mut floats = |shape| planner.claim(DType::F32, shape);
-        let (tints, mean) = (floats(Shape::from([images, 6])), floats(Shape::from([3])));
+        let (tints, mean) =
+            (floats(Shape::from([images, preprocess::TINTS])), floats(Shape::from([3])));
         let tally = floats(softmax_loss::tally_shape(images));
         let probabilities = floats(Shape::from([images, classes]));
         let rates = floats(Shape::from([2 * trainable, 3]));

@@ -81,6 +81,7 @@ impl Geometry {
 /// If a slot does not have the geometry's length, or the scratch memory is too small.
 pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
     let Forward { x, w, b, y, scratch } = operands;
+    g.check();
     g.expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
     g.expect(&[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
     match device {
@@ -102,6 +103,7 @@ pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<(
 /// As [`forward`].
 pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput) -> Result<()> {
     let BackwardInput { dy, w, dx, scratch } = operands;
+    g.check();
     g.expect(&[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
     match device {
         Device::Cpu(cpu) => {
@@ -123,6 +125,7 @@ pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput
 /// As [`forward`].
 pub fn backward_filter(device: &mut Device, g: &Geometry, operands: BackwardWeights) -> Result<()> {
     let BackwardWeights { x, dy, dw, db, scratch } = operands;
+    g.check();
     g.expect(&[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
     g.expect(&[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
     match device {

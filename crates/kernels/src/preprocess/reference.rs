@@ -1,15 +1,15 @@
 //! Preprocessing element by element, in f64: the specification.
 
-use super::{Geometry, Mean};
+use super::{CHANNELS, Geometry, Mean, TINTS};
 use ndarray::{Array4, ArrayView4};
 
-/// `views[n]` is top, left, mirrored; `tints[n]` is the gains, then the shifts, of red, green and blue; `mean` is called with
-/// row, column and channel.
+/// `views[n]` is top, left, mirrored; `tints[n]` is the gains, then the shifts, of red, green and
+/// blue; `mean` is called with row, column and channel.
 pub fn forward(
     g: &Geometry,
     pixels: ArrayView4<u8>,
     views: &[[u32; 3]],
-    tints: &[[f32; 6]],
+    tints: &[[f32; TINTS]],
     mean: impl Fn(usize, usize, usize) -> f32,
 ) -> Array4<f32> {
     Array4::from_shape_fn(pixels.dim(), |(n, i, j, c)| {
@@ -20,6 +20,6 @@ pub fn forward(
             Mean::Color => mean(0, 0, c),
         };
         let centred = f64::from(pixels[[n, i, column, c]]) - f64::from(mean);
-        (centred * f64::from(tints[n][c]) + f64::from(tints[n][3 + c])) as f32
+        (centred * f64::from(tints[n][c]) + f64::from(tints[n][CHANNELS + c])) as f32
     })
 }

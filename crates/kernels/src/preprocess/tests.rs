@@ -9,7 +9,7 @@ fn run(
     g: &Geometry,
     pixels: &[u8],
     views: &[[u32; 3]],
-    tints: &[[f32; 6]],
+    tints: &[[f32; TINTS]],
     mean: &[f32],
 ) -> Vec<f32> {
     let mut slots = Slots::new();

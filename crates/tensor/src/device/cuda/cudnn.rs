@@ -329,7 +329,7 @@ impl Engine {
         if is_unsupported(status) {
             return Ok(Vec::new());
         }
-        self.library.check(status, "the choice of a way to convolve")?;
+        self.library.check(status, "the heuristic for algorithms")?;
         let found = found[..usize::try_from(count).unwrap_or(0).min(MAX_ALGORITHMS)].iter();
         let direct = plan.pass.direct();
         let will_do = |found: &&Found| found.repeats() && direct.contains(&found.algorithm);

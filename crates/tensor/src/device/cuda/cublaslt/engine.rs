@@ -100,7 +100,7 @@ impl Engine {
         if status == NOT_SUPPORTED {
             return Ok(None);
         }
-        library.check(status, "choice of a way to multiply")?;
+        library.check(status, "the heuristic for algorithms")?;
         let results = results.iter().take(count as usize).filter(|found| found.state == SUCCESS);
         let candidate = |found: &Found| {
             let Found { algorithm, workspace, .. } = *found;
