@@ -4,7 +4,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::pattern::fits;
 use crate::{Error, Result};
 use kernels::denormal;
-use layers::{Parameter, TrainableNetwork};
+use layers::{Parameter, TrainableNetwork, layer_of};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -84,27 +84,44 @@ impl Pretrained {
             Error::from(weights::Error::Unusable { path: self.path.clone(), reason })
         };
         let of_file = ClassNames { ids: &self.about.classes, names: &self.about.class_names };
-        match of_file.positions(ClassNames { ids: classes, names }).map_err(refused)? {
-            Ok(rows) => {
+        // Numbers that a file without names stands for match only all together.
+        let matched = if self.about.has_numbered_classes() {
+            Match::Missing(classes.first().cloned().unwrap_or_default())
+        } else {
+            of_file.positions(ClassNames { ids: classes, names })
+        };
+        let (path, count) = (self.path.display(), classes.len());
+        match matched {
+            Match::Rows(rows) => {
+                say(&format!(
+                    "init    {last}: the outputs of {count} of the {} classes of {path}",
+                    self.about.classes.len()
+                ));
                 for tensors in [&mut self.values, &mut self.velocities] {
                     let of_last = tensors.iter_mut().filter(|(name, _)| layer_of(name) == last);
                     of_last.for_each(|(_, values)| take_rows(values, &rows));
                 }
                 self.about.classes = classes.to_vec();
             }
-            Err(unknown) if self.layers.is_some() => say(&format!(
-                "WARNING: {last} keeps the order of its outputs in {}, which does not have the \
-                 class `{unknown}`",
-                self.path.display()
+            Match::Ambiguous(class) => {
+                return Err(refused(format!(
+                    "the class `{class}` matches several: call the data's classes by their ids \
+                     instead of names, or leave the last layer out"
+                )));
+            }
+            // With another number of outputs `taken` reports both shapes.
+            Match::Missing(_) if self.layers.is_some() && self.about.classes.len() != count => {}
+            Match::Missing(class) if self.layers.is_some() => say(&format!(
+                "WARNING: {last} keeps the order of its outputs in {path}, which does not have the \
+                 class `{class}`"
             )),
-            Err(unknown) => {
+            Match::Missing(class) => {
+                say(&format!(
+                    "init    {last} is reinitialised: {path} does not have the class `{class}`"
+                ));
                 for tensors in [&mut self.values, &mut self.velocities] {
                     tensors.retain(|name, _| layer_of(name) != last);
                 }
-                say(&format!(
-                    "init    {last} starts anew: {} does not have the class `{unknown}`",
-                    self.path.display()
-                ));
             }
         }
         Ok(())
@@ -226,17 +243,22 @@ impl Pretrained {
     }
 }
 
-/// The layer of a parameter.
-fn layer_of(parameter: &str) -> &str {
-    parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer)
-}
-
 /// Replaces a tensor by some of its rows; its first extent counts them.
 fn take_rows(values: &mut Values, rows: &[usize]) {
     let length: usize = values.shape[1..].iter().product();
     let row = |&row: &usize| &values.values[row * length..(row + 1) * length];
     values.values = rows.iter().flat_map(row).copied().collect();
     values.shape[0] = rows.len();
+}
+
+/// Where classes are among those of a file.
+enum Match {
+    /// The place of each.
+    Rows(Vec<usize>),
+    /// This one is not among them.
+    Missing(String),
+    /// This one's name is that of several.
+    Ambiguous(String),
 }
 
 /// Classes: unique ids, and readable names or none.
@@ -247,40 +269,27 @@ struct ClassNames<'a> {
 }
 
 impl ClassNames<'_> {
-    /// The place of each of `wanted` among these classes, by ids or else by names; or the first that
-    /// is not among them.
-    ///
-    /// # Errors
-    /// If a name is that of several classes.
-    fn positions(
-        self,
-        wanted: ClassNames<'_>,
-    ) -> std::result::Result<std::result::Result<Vec<usize>, String>, String> {
+    /// Finds each of `wanted` among these classes, by ids or else by names.
+    fn positions(self, wanted: ClassNames<'_>) -> Match {
         let by_id: HashMap<&str, usize> =
             self.ids.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
         let all = wanted.ids.iter().map(|id| by_id.get(id.as_str()).copied());
         if let Some(positions) = all.collect::<Option<Vec<_>>>() {
-            return Ok(Ok(positions));
+            return Match::Rows(positions);
         }
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for at in 0..self.ids.len() {
             by_name.entry(self.name(at)).or_default().push(at);
         }
         let mut positions = Vec::new();
-        for at in 0..wanted.ids.len() {
+        for (at, id) in wanted.ids.iter().enumerate() {
             match by_name.get(&wanted.name(at)).map(Vec::as_slice) {
-                None | Some([]) => return Ok(Err(wanted.ids[at].clone())),
+                None | Some([]) => return Match::Missing(id.clone()),
                 Some([position]) if !positions.contains(position) => positions.push(*position),
-                Some(_) => {
-                    return Err(format!(
-                        "the class `{}` matches several: call the data's classes by their ids \
-                         instead of names, or leave the last layer out",
-                        wanted.ids[at]
-                    ));
-                }
+                Some(_) => return Match::Ambiguous(id.clone()),
             }
         }
-        Ok(Ok(positions))
+        Match::Rows(positions)
     }
 
     /// A class's name for comparisons: its id if it has none; `Tabby_Cat` is `tabby cat`.

@@ -9,7 +9,7 @@ pub use weights::{Input, Mean};
 use crate::Error;
 use crate::pattern::fits;
 use crate::schedule::{Schedule, Setting};
-use layers::Role;
+use layers::{Role, layer_of};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -314,8 +314,7 @@ impl Recipe {
 
 /// A parameter's layer and role.
 fn split(parameter: &str) -> (&str, Role) {
-    let layer = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
-    (layer, Role::of(parameter))
+    (layer_of(parameter), Role::of(parameter))
 }
 
 /// The precedence of a pattern: exact names have precedence over all patterns.

@@ -23,16 +23,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision};
-use testkit::{own_gpu, stand_in_in_use};
+use testkit::{is_long, own_gpu, stand_in_in_use};
 
 fn recipe(images: usize) -> Recipe {
     let mut recipe = Recipe { batch: images, rate: 0.01, ..recipes::paper() };
     recipe.input = Input::new(Mean::Image, 1.0 / 64.0);
     scaled(recipe)
-}
-
-fn is_long() -> bool {
-    std::env::var_os("ALEXNET_LONG").is_some()
 }
 
 /// alexnet-64 for ten classes; with half the filters and a quarter of the hidden units unless all

@@ -82,7 +82,7 @@ impl Job {
 
     /// The mean that is subtracted from images: an image `[height, width, 3]` or a colour `[3]`.
     /// It is that of the initial parameters if they have one of the recipe's kind and size, else the
-    /// training set's.
+    /// training set's. A resumed run has its checkpoint's.
     pub fn mean(&self) -> Values {
         let (height, width) = self.train.size();
         let init = self.init.as_ref();
@@ -98,9 +98,14 @@ impl Job {
         }
     }
 
+    /// The mean of a run that begins, or that resumes from a checkpoint.
+    pub(super) fn mean_of(&self, from: Option<&Checkpoint>) -> Values {
+        from.map_or_else(|| self.mean(), |from| from.mean.clone())
+    }
+
     /// The initial state: a checkpoint, or random and inherited parameters.
     pub fn start(&self, from: Option<Arc<Checkpoint>>) -> Start {
-        let mean = from.as_ref().map_or_else(|| self.mean(), |from| from.mean.clone());
+        let mean = self.mean_of(from.as_deref());
         let state = match from {
             Some(checkpoint) => InitialState::Checkpoint(checkpoint),
             None => InitialState::Fresh {

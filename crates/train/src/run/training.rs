@@ -90,7 +90,7 @@ impl<'a> Training<'a> {
                 checkpoint.progress.clone()
             }
         };
-        let mean = from.as_ref().map_or_else(|| job.mean(), |from| from.mean.clone());
+        let mean = job.mean_of(from.as_deref());
         let writer = writer(job, mean, (executor.parameters(), folder), identity)?;
         Ok(Training {
             validation: job.validation_loader(shape.part),
