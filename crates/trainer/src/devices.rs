@@ -130,7 +130,7 @@ pub fn resolve_precision(
     let saved = saved.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
     let began = saved.get("precision").and_then(toml::Value::as_str).unwrap_or("f32");
     let now = settings.precision.get_or_insert_with(|| began.to_string());
-    let note = format!("the run began in {began}: from here on it has the bits of {now}");
+    let note = format!("the run began in {began}; resuming in {now} changes its results");
     Ok((began != now).then_some(note))
 }
 

@@ -109,11 +109,17 @@ fn flags(error: &train::Error) -> String {
         Step { .. } => Some("--resume"),
         _ => None,
     });
-    flags.dedup();
+    let mut distinct = Vec::new();
+    flags.retain(|flag| {
+        !distinct.contains(flag) && {
+            distinct.push(*flag);
+            true
+        }
+    });
     if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(", ")) }
 }
 
-/// These errors have the exit code and the flags of the training error that they become.
+/// Errors with the exit code and the flags of the `train::Error` that they convert to.
 macro_rules! from_training_errors {
     ($($error:ty),*) => {
         $(impl From<$error> for Fault {

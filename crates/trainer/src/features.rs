@@ -1,13 +1,10 @@
 //! `alexnet features`: writes layers' outputs.
 
-use crate::cli::{FeaturesArgs, MachineArgs, PartArg};
+use crate::cli::{FeaturesArgs, PartArg};
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::limits;
 use crate::output;
-use crate::trained::{Trained, placement};
-use data::formats::SkippedFormats;
-use data::unlabelled::{ImagePaths, UnlabelledFiles};
+use crate::trained::{Trained, report_bad};
 use data::{Loader, Source};
 use inference::features::{Contents, VectorFormat, Writer, layer, walk};
 use inference::{Predictor, Views};
@@ -33,15 +30,17 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     format.check(&args.out, &names)?;
     let trained = Trained::chosen(&args.using)?;
     let mut observer = progress::observer(args.output.progress);
-    let files = files(args, &trained, &mut |text| observer.note(text))?;
+    let typed = (!args.images.is_empty()).then_some(&args.images);
+    let files = typed.map(|typed| trained.files(typed, &mut |text| observer.note(text)));
+    let files = files.transpose()?;
     let images = files.as_ref().map_or(usize::MAX, |files| files.len());
     let machine = &args.using.machine;
     let plan = Views::Centre.plan(args.using.batch_size.min(images), trained.crop());
     let mut say = |text: &str| observer.note(text);
     let predictor = trained.predictor(plan.rows, &names, machine, &mut say)?;
     let rows = rows(&predictor, &trained, &names)?;
-    let layer = |&row: &usize| (predictor.output_name(row).to_string(), predictor.layer(row).1);
-    let layers: Vec<(String, Vec<usize>)> = rows.iter().map(layer).collect();
+    let described = |&row: &usize| (predictor.output_name(row).to_string(), predictor.layer(row).1);
+    let layers: Vec<(String, Vec<usize>)> = rows.iter().map(described).collect();
     let stop = signals::listen()?;
     let source: Arc<dyn Source> = match &files {
         Some(files) => files.clone(),
@@ -79,7 +78,7 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
         Some(files) => files.bad().values().cloned().collect(),
         None => loader.bad().values().cloned().collect(),
     };
-    finish(args, out, &bad, source.len(), &layers)
+    finish(args, out, &bad, source.len(), &layers).map(|()| 0)
 }
 
 /// Completes the file, prints what was written, and reports the images that could not be read.
@@ -92,25 +91,13 @@ fn finish(
     bad: &[data::Error],
     images: usize,
     layers: &[(String, Vec<usize>)],
-) -> Result<u8> {
-    if let ([only], 1) = (bad, images) {
-        return Err(only.clone().into());
+) -> Result<()> {
+    if bad.len() == images {
+        return report_bad(bad, images, "");
     }
-    let is_any_read = bad.len() < images;
-    if is_any_read {
-        out.finish()?;
-        print(args, images, layers)?;
-    }
-    if bad.is_empty() {
-        return Ok(0);
-    }
-    bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
-    let message = if is_any_read {
-        format!("{} of {images} images could not be read; their values are NaN", bad.len())
-    } else {
-        format!("none of the {images} images could be read")
-    };
-    Err(Fault::new(3, message))
+    out.finish()?;
+    print(args, images, layers)?;
+    report_bad(bad, images, "; their values are NaN")
 }
 
 /// The names of layers, each once.
@@ -126,27 +113,6 @@ fn distinct(layers: &[String]) -> Result<Vec<&str>> {
         names.push(layer);
     }
     Ok(names)
-}
-
-/// The image files that were named, if any; `note` receives what was skipped.
-///
-/// # Errors
-/// Exit codes 2 and 3.
-fn files(
-    args: &FeaturesArgs,
-    trained: &Trained,
-    note: &mut dyn FnMut(&str),
-) -> Result<Option<Arc<UnlabelledFiles>>> {
-    if args.images.is_empty() {
-        return Ok(None);
-    }
-    let ImagePaths { files, others } = ImagePaths::resolve(&args.images)?;
-    let mut skipped = SkippedFormats::default();
-    others.iter().for_each(|path| skipped.add(path));
-    skipped.notes().iter().for_each(|text| note(text));
-    let files =
-        UnlabelledFiles::new(files, trained.centre_square(), trained.exif(), trained.classes());
-    Ok(Some(Arc::new(files)))
 }
 
 /// The folder relative to which images are named: the only argument, if it is one.

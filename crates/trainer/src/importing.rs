@@ -19,17 +19,19 @@ const TORCHVISION_FILE: &str = "alexnet-owt-7be5be79.pth";
 /// # Errors
 /// Exit code 2 if the file is this program's, which leaves nothing open, or for an unknown model.
 pub fn options(weights: &Path, args: &ImportArgs) -> Result<ImportOptions> {
-    let typed = [("--model", args.model.is_some()), ("--mean", args.mean.is_some())];
-    if let Some((flag, _)) = typed.iter().find(|(_, is_typed)| *is_typed)
-        && !is_foreign(weights)
-    {
-        return Err(Fault::usage(format!(
-            "{flag}: {} is a file of this program, which states its network and mean",
-            weights.display()
-        )));
+    if let Some(flag) = args.typed().filter(|_| !is_foreign(weights)) {
+        return Err(own_file(flag, weights));
     }
     let model = args.model.as_deref().map(find_model).transpose()?;
     Ok(with_model(model, args.mean.clone()))
+}
+
+/// The error that a flag for files of other programs was given for one of this program.
+pub fn own_file(flag: &str, path: &Path) -> Fault {
+    Fault::usage(format!(
+        "{flag}: {} is a file of this program, which states its network and mean",
+        path.display()
+    ))
 }
 
 /// Options for one network, or for any built-in one.
@@ -40,22 +42,39 @@ pub fn with_model(model: Option<Spec>, mean: Option<PathBuf>) -> ImportOptions {
     options
 }
 
-/// The metadata of a run's initial weights, in a run's folder or a file, for which the run's own
-/// model comes first; `None` of a run without weights.
+/// Reads initial weights: a file of another program as the run's own network `model`, which need
+/// not be built in, or else as any built-in one.
 ///
 /// # Errors
-/// Exit code 4 if they cannot be read, 2 for an unknown model.
-pub fn about(typed: &Path, model: Option<&str>, mean: Option<PathBuf>) -> Result<Option<About>> {
-    let path = resolve(typed)?;
-    if path.is_dir() {
-        return Ok(weights::run::newest_about(&path).map_err(train::Error::from)?);
+/// As `read`; of two attempts the first.
+pub fn own_first<T, E>(
+    path: &Path,
+    model: Option<&Spec>,
+    mean: Option<&PathBuf>,
+    mut read: impl FnMut(&ImportOptions) -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let own = read(&with_model(model.cloned(), mean.cloned()));
+    if own.is_ok() || model.is_none() || path.is_dir() || !is_foreign(path) {
+        return own;
     }
-    let of = |model| Weights::about(&path, &with_model(model, mean.clone()));
-    let about = match model.map(find_model).transpose()? {
-        Some(model) => of(Some(model)).or_else(|first| of(None).map_err(|_| first)),
-        None => of(None),
-    };
-    Ok(Some(about.map_err(train::Error::from)?))
+    own.or_else(|first| read(&with_model(None, mean.cloned())).map_err(|_| first))
+}
+
+/// The metadata of a run's initial weights, in a run's folder or a file; `None` of a run without
+/// weights. `model` is the run's own.
+///
+/// # Errors
+/// Exit code 4 if they cannot be read, 2 if a mean is given for weights of this program.
+pub fn about(typed: &Path, model: Option<&Spec>, mean: Option<PathBuf>) -> Result<Option<About>> {
+    let path = resolve(typed)?;
+    if mean.is_some() && (path.is_dir() || !is_foreign(&path)) {
+        return Err(own_file("--init-mean", &path));
+    }
+    if path.is_dir() {
+        return Ok(weights::run::newest_about(&path)?);
+    }
+    let about = own_first(&path, model, mean.as_ref(), |options| Weights::about(&path, options));
+    Ok(Some(about?))
 }
 
 /// The name of the built-in model that these rows are, whatever its number of classes.
@@ -64,7 +83,7 @@ pub fn built_in(spec: &Spec) -> Option<String> {
     (model == *spec).then_some(model.name)
 }
 
-/// A warning if a network's dropout scales at another time than that of its initial weights.
+/// A warning if a network scales dropout in training and its initial weights in tests, or vice versa.
 pub fn dropout_warning(model: &Spec, init: &About) -> Option<String> {
     let scales = |spec: &Spec| {
         spec.rows.iter().find_map(|row| match row {
@@ -75,46 +94,46 @@ pub fn dropout_warning(model: &Spec, init: &About) -> Option<String> {
     let (own, theirs) = (scales(model)?, scales(&init.model)?);
     (own != theirs).then(|| {
         format!(
-            "WARNING: dropout of `{}` scales in {own}, that of the initial weights in {theirs}: the \
-             layers after it see other values than before",
+            "WARNING: dropout of `{}` scales in {own}, that of the initial weights in {theirs}: \
+             activations of later layers change scale",
             model.name
         )
     })
 }
 
-/// The input of initial weights as a setting; the size of images only if the run's model takes
+/// The input of initial weights as a setting; the size of images only if the run's `model` takes
 /// crops of the same size.
-///
-/// # Errors
-/// Exit code 2 for an unknown model.
-pub fn input(about: &About, model: Option<&str>) -> Result<Value> {
-    let is_same = model.map(find_model).transpose()?.is_some_and(|m| m.input == about.model.input);
-    let side = about.input.side.filter(|_| is_same);
-    Ok(Value::try_from(Input { side, ..about.input }).expect("an input is a table"))
+pub fn input(about: &About, model: &Spec) -> Value {
+    let side = about.input.side.filter(|_| model.input == about.model.input);
+    Value::try_from(Input { side, ..about.input }).expect("an input is a table")
 }
 
-/// The path that `typed` stands for: `torchvision` is the file that torchvision has downloaded,
-/// unless there is a file or folder of that name.
+/// The path that `typed` stands for: `torchvision` is the file to which torchvision downloads its
+/// weights, unless there is a file or folder of that name.
+pub fn path(typed: &Path) -> PathBuf {
+    if typed == Path::new(TORCHVISION) && !typed.exists() {
+        hub().join(TORCHVISION_FILE)
+    } else {
+        typed.to_path_buf()
+    }
+}
+
+/// As [`path`], and checks that torchvision has downloaded its file.
 ///
 /// # Errors
-/// Exit code 4 if torchvision has not downloaded it; the message has the command that does.
+/// Exit code 4 if it has not; the message has the command that does.
 pub fn resolve(typed: &Path) -> Result<PathBuf> {
-    if typed != Path::new(TORCHVISION) || typed.exists() {
-        return Ok(typed.to_path_buf());
-    }
-    let path = hub().join(TORCHVISION_FILE);
-    if path.is_file() {
+    let path = path(typed);
+    if path == typed || path.is_file() {
         return Ok(path);
     }
     let shown = path.display();
-    Err(Fault {
-        code: 4,
-        message: format!(
-            "torchvision: there is no {shown}, where torchvision keeps the weights of its AlexNet: \
-             download them with\n  curl -fL --create-dirs -o {shown} \
-             https://download.pytorch.org/models/{TORCHVISION_FILE}"
-        ),
-    })
+    let message = format!(
+        "torchvision: there is no {shown}, where torchvision keeps the weights of its AlexNet: \
+         download them with\n  curl -fL --create-dirs -o {shown} \
+         https://download.pytorch.org/models/{TORCHVISION_FILE}"
+    );
+    Err(Fault::new(4, message))
 }
 
 /// PyTorch's folder of downloaded weights.
@@ -123,11 +142,6 @@ fn hub() -> PathBuf {
     let torch = folder("TORCH_HOME").or_else(|| Some(folder("XDG_CACHE_HOME")?.join("torch")));
     let home = || folder("HOME").unwrap_or_default().join(".cache/torch");
     torch.unwrap_or_else(home).join("hub/checkpoints")
-}
-
-/// Whether classes have numbers for ids, as those of a file without names.
-pub fn has_numbers_only(classes: &[String]) -> bool {
-    classes.iter().enumerate().all(|(at, class)| *class == at.to_string())
 }
 
 /// How images enter a network, in one line.
@@ -173,13 +187,5 @@ mod tests {
         assert_eq!(text, "(pixel - mean 1.0000 2.0000 3.5000) x 0.5");
         let input = Input::new(Mean::Image, Scale::Channels([0.1, 0.2, 0.3]));
         assert_eq!(input_text(&input, &[]), "(pixel - mean image) x 0.1000 0.2000 0.3000");
-    }
-
-    #[test]
-    fn classes_without_names_are_numbers() {
-        let texts = |all: &[&str]| all.iter().map(|text| text.to_string()).collect::<Vec<_>>();
-        assert!(has_numbers_only(&texts(&["0", "1", "2"])));
-        assert!(!has_numbers_only(&texts(&["0", "2"])));
-        assert!(!has_numbers_only(&texts(&["cat", "dog"])));
     }
 }

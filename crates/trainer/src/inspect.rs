@@ -21,11 +21,18 @@ use weights::import::{self, TensorInfo};
 /// # Errors
 /// Exit code 4 if it cannot be read, is damaged, or is none of this program's.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
-    let path = &args.path;
+    let path = &importing::resolve(&args.path)?;
+    if !run_file::exists(path)? {
+        return Err(run_file::unreadable(path, "there is no such file or folder"));
+    }
+    let is_foreign = !path.is_dir() && import::is_foreign(path);
+    if args.model.is_some() && !is_foreign {
+        return Err(importing::own_file("--model", path));
+    }
     let report = match path.extension().and_then(|extension| extension.to_str()) {
         _ if path.is_dir() => run(path)?,
         Some("jsonl") => metrics(path)?,
-        _ if import::is_foreign(path) => foreign(path, args.model.as_deref())?,
+        _ if is_foreign => foreign(path, args.model.as_deref())?,
         Some("safetensors") => tensors(path)?,
         _ => {
             return Err(unreadable(
@@ -65,10 +72,9 @@ fn summary(shape: &[usize], values: &[f32]) -> String {
     format!("{shape:?}, norm {:.4}, largest {largest:.4}{bad}", norm.sqrt())
 }
 
-/// Weights of another program: its tensors in their order, and the network that they fit.
+/// Weights of another program: its tensors by name, and the network that they fit.
 fn foreign(path: &Path, model: Option<&str>) -> Result<Value> {
-    let failed = |error| Fault::from(train::Error::from(error));
-    let mut file = import::open(path).map_err(failed)?;
+    let mut file = import::open(path)?;
     let (infos, mut all, mut list) = (file.tensors().to_vec(), 0, json!({}));
     for (at, TensorInfo { name, shape, element }) in infos.iter().enumerate() {
         let what = if element.is_float() {
@@ -85,14 +91,16 @@ fn foreign(path: &Path, model: Option<&str>) -> Result<Value> {
         "parameters": grouped(all),
         "tensors": list,
     });
-    let model = model.map(find_model).transpose()?;
-    match Weights::about(path, &importing::with_model(model, None)) {
+    let about =
+        Weights::about(path, &importing::with_model(model.map(find_model).transpose()?, None));
+    match about {
         Ok(about) => {
             report["model"] = about.model.name.clone().into();
             report["classes"] = about.classes.len().into();
         }
-        Err(weights::Error::Unusable { reason, .. }) => report["model"] = reason.into(),
-        Err(error) => report["model"] = error.to_string().into(),
+        Err(error) if model.is_some() => return Err(error.into()),
+        Err(weights::Error::Unusable { reason, .. }) => report["no model"] = reason.into(),
+        Err(error) => return Err(error.into()),
     }
     Ok(report)
 }

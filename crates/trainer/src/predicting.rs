@@ -2,10 +2,9 @@
 
 use crate::cli::PredictArgs;
 use crate::fault::{Fault, Result};
-use crate::trained::Trained;
+use crate::trained::{Trained, report_bad};
 use crate::{console, output};
-use data::formats::SkippedFormats;
-use data::unlabelled::{ImagePaths, UnlabelledFiles};
+use data::unlabelled::UnlabelledFiles;
 use data::{Loader, Source};
 use evaluate::predictions::top;
 use evaluate::{Tested, evaluate_each};
@@ -14,7 +13,6 @@ use report::figures::{Guess, draw_guesses};
 use report::grouped;
 use report::predicted::{Class, Finished, Predicted, Rows};
 use std::path::Path;
-use std::sync::Arc;
 use terminal::progress;
 use terminal::signals;
 
@@ -31,25 +29,16 @@ const MOST_DRAWN: usize = 1000;
 pub fn predict(args: &PredictArgs) -> Result<u8> {
     let form = args.out.as_deref().map_or(Ok(""), |path| output::ending(path, &ENDINGS))?;
     let trained = Trained::chosen(&args.using)?;
-    let ImagePaths { files, others } = ImagePaths::resolve(&args.images)?;
-    if form == "png" && files.len() > MOST_DRAWN {
+    let mut observer = progress::observer(args.progress);
+    let source = trained.files(&args.images, &mut |text| observer.note(text))?;
+    if form == "png" && source.len() > MOST_DRAWN {
         return Err(Fault::usage(format!(
             "--out: a picture of {} images is too large (at most {MOST_DRAWN}): name a .csv or \
              .jsonl file",
-            files.len()
+            source.len()
         )));
     }
-    let source = Arc::new(UnlabelledFiles::new(
-        files,
-        trained.centre_square(),
-        trained.exif(),
-        trained.classes(),
-    ));
     let (count, machine) = (source.len(), &args.using.machine);
-    let mut observer = progress::observer(args.progress);
-    let mut skipped = SkippedFormats::default();
-    others.iter().for_each(|path| skipped.add(path));
-    skipped.notes().iter().for_each(|note| observer.note(note));
     let plan = Views::from(args.views).plan(args.using.batch_size.min(count), trained.crop());
     let predictor = trained.predictor(plan.rows, &[], machine, &mut |text| observer.note(text))?;
     let stop = signals::listen()?;
@@ -86,7 +75,8 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     if let (Some(path), "png", false) = (&args.out, form, drawn.is_empty()) {
         draw(path, &trained, &source, drawn)?;
     }
-    report_bad(&source)
+    let bad: Vec<data::Error> = source.bad().values().cloned().collect();
+    report_bad(&bad, source.len(), "").map(|()| 0)
 }
 
 /// Begins a file, or text, of the most probable of `classes` classes.
@@ -119,19 +109,6 @@ fn finish(args: &PredictArgs, rows: Rows) -> Result<Vec<Predicted>> {
             Ok(Vec::new())
         }
     }
-}
-
-/// Tells the files that could not be read; 3 if there are any, else 0.
-fn report_bad(source: &UnlabelledFiles) -> Result<u8> {
-    let (bad, count) = (source.bad(), source.len());
-    if bad.is_empty() {
-        return Ok(0);
-    }
-    if let (Some((_, only)), true) = (bad.first_key_value(), count == 1) {
-        return Err(only.clone().into());
-    }
-    bad.values().for_each(|error| console::note(format_args!("alexnet: {error}")));
-    Err(Fault::new(3, format!("{} of {count} images could not be read", bad.len())))
 }
 
 /// Draws images with their bars.

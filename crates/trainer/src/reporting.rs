@@ -1,8 +1,8 @@
 //! `alexnet report`: collects the data of runs for the page.
 
-use crate::cli::{ImportArgs, ReportArgs, ViewsArg};
+use crate::cli::{ReportArgs, ViewsArg};
 use crate::console;
-use crate::fault::Result;
+use crate::fault::{Fault, Result};
 use crate::importing;
 use crate::neighbours::{pictures, search};
 use crate::predicting::named_top;
@@ -15,7 +15,7 @@ use inference::neighbours::{Selection, among};
 use report::export::Picture;
 use report::figures::Guess;
 use report::{Page, Run, TestSummary};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use terminal::progress::{self, Reading};
 use terminal::signals;
@@ -36,15 +36,18 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.progress);
     let mut runs = Vec::new();
-    for path in &args.runs {
-        let path = importing::resolve(path)?;
+    let paths = args.runs.iter().map(|path| importing::resolve(path));
+    let paths = paths.collect::<Result<Vec<PathBuf>>>()?;
+    if let (Some(flag), true) = (args.import.typed(), paths.iter().all(|path| path.is_dir())) {
+        return Err(Fault::usage(format!("{flag}: name a weights file of another program")));
+    }
+    for path in paths {
         let (mut run, trained) = if path.is_file() {
-            let trained = Trained::open(None, Some(&path), &ImportArgs::default())?;
-            (Run::of_network(&path, &trained.weights.about.model), Some(trained))
+            let trained = Trained::open(None, Some(&path), &args.import)?;
+            (Run::of_network(&path, &trained.weights.about.model), Ok(Some(trained)))
         } else {
-            (Run::read(&path)?, None)
+            (Run::read(&path)?, of_run(&path))
         };
-        let trained = trained.map_or_else(|| of_run(&path), |trained| Ok(Some(trained)));
         let added =
             trained.and_then(|trained| use_network(args, trained, &mut run, &mut *observer, &stop));
         if let Err(fault) = added {

@@ -19,7 +19,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
     trained.set_exif(args.exif);
     limits::too_many_threads(args.machine.threads.unwrap_or(0)).iter().for_each(console::note);
     let (name, placement) = (name(&trained), placement(&args.machine)?);
-    let Trained { model, config, is_foreign } = trained;
+    let Trained { model, config } = trained;
     let server =
         Server::open(model, name, placement, options(args), &mut |text| console::note(text))?;
     let port = server.address().port();
@@ -29,7 +29,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
     let stop = signals::listen()?;
     print_address(&server);
 
-    let trained = Trained { model: server.model().clone(), config, is_foreign };
+    let trained = Trained { model: server.model().clone(), config };
     let (data, workers) = (args.data.clone(), args.machine.workers.unwrap_or(0));
     let images = move || {
         let reading = Reading::new(Progress::Auto);

@@ -7,9 +7,10 @@ use crate::cli::{Exchange, Parallel, TrainArgs, check_labelling};
 use crate::fault::{Fault, Result};
 use crate::importing;
 use crate::limits;
+use crate::model_file::find_model;
 use crate::vendor::Vendor;
 use data::Labelling;
-use layers::nearest;
+use layers::{Spec, nearest};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -129,34 +130,38 @@ impl Settings {
     /// Exit code 2 for a file that is not TOML, or an unknown key, recipe or value; the message
     /// suggests the nearest name.
     pub fn resolve(args: &TrainArgs) -> Result<Settings> {
-        Settings::resolve_saved(args, None)
+        Settings::resolve_saved(args, None).map(|(settings, _)| settings)
     }
 
     /// As [`resolve`](Self::resolve). `saved` is the text of the resumed run's `config.toml`, if it
-    /// has been read already.
+    /// has been read already. Also returns the model if it had to be read: it may be a pipe.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
-    pub fn resolve_saved(args: &TrainArgs, saved: Option<String>) -> Result<Settings> {
+    pub fn resolve_saved(
+        args: &TrainArgs,
+        saved: Option<String>,
+    ) -> Result<(Settings, Option<Spec>)> {
         let layers = written::layers(args, saved)?;
         let model = written::last_text(&layers, &["model"]);
         let init = written::last_text(&layers, &["init", "from"]);
-        let init = match init.filter(|_| args.resume.is_none()) {
-            Some(from) => {
-                let mean = written::last_text(&layers, &["init", "mean"]).map(PathBuf::from);
-                importing::about(Path::new(&from), model.as_deref(), mean)?
-            }
-            None => None,
-        };
-        let model = model.or_else(|| importing::built_in(&init.as_ref()?.model));
+        let (mut spec, mut about) = (None, None);
+        if let Some(from) = init.filter(|_| args.resume.is_none()) {
+            spec = model.as_deref().map(find_model).transpose()?;
+            let mean = written::last_text(&layers, &["init", "mean"]).map(PathBuf::from);
+            about = importing::about(Path::new(&from), spec.as_ref(), mean)?;
+        }
+        let model = model.or_else(|| importing::built_in(&about.as_ref()?.model));
         let model = model.unwrap_or_else(|| "alexnet-64".to_string());
         let recipe = written::last_text(&layers, &["recipe", "base"]);
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
+        if let (Some(_), None) = (&about, &spec) {
+            spec = Some(find_model(&model)?);
+        }
         let settings = Settings::new(model, find_recipe(&recipe)?);
         let mut table = Table::try_from(settings).expect("settings are a table");
-        if let Some(about) = &init {
-            let input = importing::input(about, table["model"].as_str())?;
-            set_recipe(&mut table, "input", input);
+        if let (Some(about), Some(spec)) = (&about, &spec) {
+            set_recipe(&mut table, "input", importing::input(about, spec));
         }
         let recipe_batch = table["recipe"]["batch"].as_integer();
         let parallel = written::last_text(&layers, &["parallel"]);
@@ -176,7 +181,7 @@ impl Settings {
             settings.recipe.rate *= settings.recipe.batch as f64 / recipe_batch.unwrap_or(1) as f64;
         }
         settings.check()?;
-        Ok(settings)
+        Ok((settings, spec))
     }
 
     /// Reads a run's `config.toml`.

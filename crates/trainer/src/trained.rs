@@ -9,11 +9,14 @@ use crate::limits;
 use crate::machine;
 use crate::run_file;
 use crate::settings::Settings;
+use data::formats::SkippedFormats;
+use data::unlabelled::{ImagePaths, UnlabelledFiles};
 use data::{DatasetOptions, Labelling};
 use inference::device::Placement;
 use inference::{Model, Predictor};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tensor::Choice;
 use terminal::progress::Reading;
 use weights::Weights;
@@ -28,8 +31,6 @@ pub struct Trained {
     pub model: Model,
     /// The settings of its run, if it lies in a run's folder.
     pub config: Option<Settings>,
-    /// Whether another program wrote the file.
-    pub is_foreign: bool,
 }
 
 impl Deref for Trained {
@@ -51,6 +52,9 @@ impl Trained {
         weights: Option<&Path>,
         import: &ImportArgs,
     ) -> Result<Trained> {
+        if let (None, Some(flag)) = (weights, import.typed()) {
+            return Err(Fault::usage(format!("{flag}: name a weights file of another program")));
+        }
         let run = match (run, weights) {
             (Some(run), _) => run.to_path_buf(),
             (None, Some(weights)) => return Trained::file(weights, import),
@@ -60,7 +64,7 @@ impl Trained {
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
         let model = Model::open(&run, &mut |text| console::note(text))?;
-        Ok(Trained { model, config, is_foreign: false })
+        Ok(Trained { model, config })
     }
 
     /// The network of a run.
@@ -79,7 +83,7 @@ impl Trained {
             let model = Model::open_with(&path, &options, &mut |text| console::note(text))?;
             let Weights { about, mean, .. } = &model.weights;
             console::note(importing::note(&path, about, &mean.values));
-            return Ok(Trained { model, config: None, is_foreign: true });
+            return Ok(Trained { model, config: None });
         }
         let config = run_of(&path).map(|run| run.join("config.toml"));
         let config = match config {
@@ -87,7 +91,7 @@ impl Trained {
             _ => None,
         };
         let model = Model { weights: Weights::read(&path)?, path };
-        Ok(Trained { model, config, is_foreign: false })
+        Ok(Trained { model, config })
     }
 
     /// As [`open`](Self::open), for what was typed.
@@ -123,6 +127,24 @@ impl Trained {
         let warning = limits::too_many_threads(args.threads.unwrap_or(0));
         warning.into_iter().for_each(|warning| say(&warning));
         Ok(self.model.predictor_for_layers(rows, placement(args)?, layers, say)?)
+    }
+
+    /// The image files that were typed: files, folders and patterns; `note` receives what was
+    /// skipped.
+    ///
+    /// # Errors
+    /// Exit codes 2 and 3.
+    pub fn files(
+        &self,
+        typed: &[PathBuf],
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Arc<UnlabelledFiles>> {
+        let ImagePaths { files, others } = ImagePaths::resolve(typed)?;
+        let mut skipped = SkippedFormats::default();
+        others.iter().for_each(|path| skipped.add(path));
+        skipped.notes().iter().for_each(|text| note(text));
+        let (square, exif) = (self.centre_square(), self.exif());
+        Ok(Arc::new(UnlabelledFiles::new(files, square, exif, self.classes())))
     }
 
     /// The images that its run learned from and was tested on, or those of the data set that was
@@ -168,7 +190,7 @@ impl Trained {
         if learned == found {
             return Ok(());
         }
-        let has_numbers_only = self.is_foreign && importing::has_numbers_only(learned);
+        let has_numbers_only = self.weights.about.has_numbered_classes() && is_foreign(&self.path);
         if has_numbers_only && learned.len() == found.len() {
             console::note(format_args!(
                 "{}: its classes have no names; they are taken to be the data's, in their order",
@@ -197,6 +219,22 @@ fn labelling_of(config: &Settings, data: &str) -> Labelling {
         labelling
     } else {
         Labelling { from: labelling.from, ..Labelling::default() }
+    }
+}
+
+/// Reports the images among `count` that could not be read; `ending` completes the message.
+///
+/// # Errors
+/// Exit code 3 if there are any.
+pub fn report_bad(bad: &[data::Error], count: usize, ending: &str) -> Result<()> {
+    match bad {
+        [] => Ok(()),
+        [only] if count == 1 => Err(only.clone().into()),
+        _ => {
+            bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
+            let message = format!("{} of {count} images could not be read{ending}", bad.len());
+            Err(Fault::new(3, message))
+        }
     }
 }
 

@@ -91,11 +91,11 @@ struct Saved {
 
 /// The settings and the model, with all defaults filled in.
 fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
-    let mut settings = Settings::resolve_saved(args, saved.config)?;
+    let (mut settings, spec) = Settings::resolve_saved(args, saved.config)?;
     let spec = match (args.resume.as_deref().filter(|_| args.model.is_none()), saved.model) {
         (Some(_), Some((text, name))) => model_of(&text, &name)?,
         (Some(run), None) => find_model(&run.join("model.toml").display().to_string())?,
-        (None, _) => find_model(&settings.model)?,
+        (None, _) => spec.map_or_else(|| find_model(&settings.model), Ok)?,
     };
     check_layer_names(&spec, &settings)?;
     fill_in(&mut settings, args, &spec);
@@ -229,7 +229,7 @@ fn check_init(run: &Path, settings: &Settings) -> Result<()> {
 
 fn resolve_init(init: &mut Option<Inherited>) {
     let Some(init) = init else { return };
-    init.from = importing::resolve(&init.from).unwrap_or_else(|_| init.from.clone());
+    init.from = importing::path(&init.from);
     for path in [Some(&mut init.from), init.mean.as_mut()].into_iter().flatten() {
         if let Ok(whole) = std::fs::canonicalize(&*path) {
             *path = whole;

@@ -53,6 +53,12 @@ fn every_command_opens_a_file_of_pytorch() {
     for line in ["a PyTorch file", "small\n", "features.0.weight", "f32 [8, 3, 5, 5], norm "] {
         assert!(stdout.contains(line), "{line}: {stdout}");
     }
+    let page = scratch.path("report.html");
+    expect(0, &["report", &file, "--model", &model, "--data", &data, "--out", &page]);
+    let (_, stderr) = expect(4, &["inspect", &file, "--model", "caffe"]);
+    assert!(stderr.contains("its 4 layers do not fit `caffe`"), "{stderr}");
+    let (_, stderr) = expect(4, &["inspect", &scratch.path("no.pth")]);
+    assert!(stderr.contains("no.pth: cannot read: there is no such file"), "{stderr}");
     // Without the model, the nearest built-in one is compared.
     let (_, stderr) = expect(4, &["predict", &picture, "--weights", &file]);
     assert!(stderr.contains("its 4 layers do not fit `"), "{stderr}");
@@ -156,18 +162,27 @@ fn classes_are_matched_by_their_names() {
     let scratch = Scratch::new("imported-classes");
     let first = data(&scratch, "first", &["dog", "horse", "tabby_cat", "zebra"]);
     let stderr = train(&scratch, "first-run", &first, &fixture("small.pth"), &[]);
-    assert!(stderr.contains("init    fc4 starts anew: "), "{stderr}");
+    assert!(stderr.contains("init    fc4 is reinitialised: "), "{stderr}");
     assert!(stderr.contains("does not have the class `dog`"), "{stderr}");
     assert!(stderr.contains("init    6 of 8 parameters from "), "{stderr}");
+
+    // Numbers of a file without names are no names.
+    let numbers = data(&scratch, "numbers", &["1", "2"]);
+    let stderr = train(&scratch, "numbers-run", &numbers, &fixture("small.pth"), &[]);
+    assert!(stderr.contains("fc4 is reinitialised: "), "{stderr}");
 
     // Other classes, as many: a new layer. The same in another order and case: its rows.
     let first_run = scratch.path("first-run");
     let others = data(&scratch, "others", &["ant", "bee", "cow", "dog"]);
     let stderr = train(&scratch, "others-run", &others, &first_run, &[]);
-    assert!(stderr.contains("fc4 starts anew: ") && stderr.contains("class `ant`"), "{stderr}");
+    assert!(
+        stderr.contains("fc4 is reinitialised: ") && stderr.contains("class `ant`"),
+        "{stderr}"
+    );
     let fewer = data(&scratch, "fewer", &["Zebra", "dog"]);
     let stderr = train(&scratch, "fewer-run", &fewer, &first_run, &[]);
     assert!(stderr.contains("init    8 of 8 parameters from "), "{stderr}");
+    assert!(stderr.contains("init    fc4: the outputs of 2 of the 4 classes of "), "{stderr}");
     let row = |run: &str, row: usize| {
         let path = scratch.0.join(run).join("weights.safetensors");
         let weights = weights::Weights::read(&path).unwrap();
@@ -221,8 +236,19 @@ fn flags_for_other_programs_files_are_errors_for_own_files() {
     let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
     std::fs::write(&path, safetensors::serialize([("a", view)], Some(metadata)).unwrap()).unwrap();
     let path = path.display().to_string();
-    for flag in ["--model", "--mean"] {
-        let (_, stderr) = expect(2, &["predict", "x.png", "--weights", &path, flag, "caffe"]);
+    for (flag, arguments) in [
+        ("--model", &["predict", "x.png", "--weights", &path, "--model", "caffe"][..]),
+        ("--mean", &["predict", "x.png", "--weights", &path, "--mean", "caffe"]),
+        ("--init-mean", &["train", "--init", &path, "--init-mean", "mean.npy"]),
+        ("--model", &["inspect", &path, "--model", "caffe"]),
+    ] {
+        let (_, stderr) = expect(2, arguments);
         assert!(stderr.contains(&format!("{flag}: {path} is a file of this program")), "{stderr}");
+    }
+    for arguments in
+        [&["predict", "x.png", "--model", "caffe"][..], &["report", ".", "--model", "caffe"]]
+    {
+        let (_, stderr) = expect(2, arguments);
+        assert!(stderr.contains("--model: name a weights file of another program"), "{stderr}");
     }
 }

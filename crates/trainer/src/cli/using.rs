@@ -96,7 +96,7 @@ pub struct EvalArgs {
     /// that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// What such a file leaves open.
+    /// Options for weights files of other programs.
     #[command(flatten)]
     pub import: ImportArgs,
     /// Average the probabilities of several runs' networks, tested on the first one's data
@@ -168,17 +168,25 @@ impl From<ViewsArg> for Views {
     }
 }
 
-/// What a weights file of another program leaves open.
+/// Options for weights files of other programs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ImportArgs {
     /// The network in another program's weights file, if its tensors fit several: a built-in name or
     /// a TOML file
-    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    #[arg(long, value_name = "NAME|FILE")]
     pub model: Option<String>,
     /// The mean that the network in another program's weights file subtracts from images: Caffe's
     /// .binaryproto, or .npy [default: the mean colour of ImageNet]
-    #[arg(long, value_name = "FILE", requires = "weights")]
+    #[arg(long, value_name = "FILE")]
     pub mean: Option<PathBuf>,
+}
+
+impl ImportArgs {
+    /// The first flag that was typed.
+    pub fn typed(&self) -> Option<&'static str> {
+        let model = self.model.as_ref().map(|_| "--model");
+        model.or_else(|| self.mean.as_ref().map(|_| "--mean"))
+    }
 }
 
 /// Which network, and where to compute.
@@ -192,7 +200,7 @@ pub struct UsingArgs {
     /// that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// What such a file leaves open.
+    /// Options for weights files of other programs.
     #[command(flatten)]
     pub import: ImportArgs,
     /// Whether to apply the EXIF orientation of image files [default: as in training]
@@ -322,7 +330,7 @@ pub struct ServeArgs {
     /// that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// What such a file leaves open.
+    /// Options for weights files of other programs.
     #[command(flatten)]
     pub import: ImportArgs,
     /// Address to listen on; port 0: any free port [default: 127.0.0.1:8080, or the next free port]
@@ -352,6 +360,9 @@ pub struct ReportArgs {
     /// Folders of runs, or weights files, for which --data says which images
     #[arg(value_name = "RUN|FILE", required = true)]
     pub runs: Vec<PathBuf>,
+    /// Options for weights files of other programs.
+    #[command(flatten)]
+    pub import: ImportArgs,
     /// Output file of the page
     #[arg(long, short, value_name = "FILE", default_value = "report.html")]
     pub out: PathBuf,

@@ -250,13 +250,10 @@ fn inherited(
     say: &mut dyn FnMut(&str),
 ) -> Result<Option<Arc<Pretrained>>> {
     let Some(init) = &settings.init else { return Ok(None) };
-    let mut read = |model| {
-        let options = importing::with_model(model, init.mean.clone());
-        Pretrained::read(&init.from, init.layers.clone(), init.velocities, &options, say)
-    };
-    // Its own network first: it may be one that is not built in.
-    let own = read(Some(spec.clone()));
-    let mut pretrained = own.or_else(|first| read(None).map_err(|_| first))?;
+    let mut pretrained =
+        importing::own_first(&init.from, Some(spec), init.mean.as_ref(), |options| {
+            Pretrained::read(&init.from, init.layers.clone(), init.velocities, options, say)
+        })?;
     pretrained.match_classes(images.train.classes(), &images.class_names, say)?;
     Ok(Some(Arc::new(pretrained)))
 }
