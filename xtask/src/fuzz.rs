@@ -33,7 +33,7 @@ pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
         return Ok(());
     }
     let options = targets().and_then(|known| parse(&arguments, &known)).map_err(|problem| {
-        cargo::failed("fuzz", problem);
+        eprintln!("xtask fuzz: {problem}");
         ExitCode::from(2)
     })?;
     if has_fuzzer() { with_fuzzer(&options) } else { without_fuzzer(&options) }
@@ -122,7 +122,7 @@ fn without_fuzzer(options: &Options) -> Result<(), ExitCode> {
          nightly`, `cargo install cargo-fuzz`): trying mutations without coverage feedback"
     );
     let mut test = cargo::command();
-    test.args(["test", "--release", "--locked", "--test", "fuzzing"]);
+    test.args(["test", "--release", "--locked", "--no-fail-fast", "--test", "fuzzing"]);
     test.args(PACKAGES.iter().flat_map(|name| ["--package".to_owned(), format!("alexnet-{name}")]));
     test.args(["--", "--nocapture", "--test-threads=1", "--exact"]).args(&options.targets);
     test.env("ALEXNET_FUZZ_SECONDS", options.seconds.to_string()).current_dir(cargo::root());

@@ -28,8 +28,8 @@ cargo xtask COMMAND [arguments]
   gpu-check [help]             build a folder with all tests that need a GPU, and run them
   fuzz [--seconds N]           fuzz every reader of untrusted files
   test [--long]                all checks: format, lints, docs, tidy, tests;
-                               --long: also all cases of every op, every resume point and kill,
-                               full disk and protocol
+                               --long: also all cases of every op, all resume points, kills,
+                               full-disk sizes and protocols
   same-bits OLD [NEW]          check that two builds of the program train bit-identically
   audit                        check licences, sources and advisories of all dependencies
   tidy                         check the invariants of ARCHITECTURE.md

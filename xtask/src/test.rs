@@ -45,8 +45,8 @@ const MPI_TESTS: &str =
 /// Kills ten processes at different moments.
 const MPI_LONG: &[Check] = &[long("mpi long", MPI_TESTS)];
 /// The ordinary tests take a sample of these: all random cases of every op, every resume point, a
-/// hundred kills, disks full at sixteen sizes, alexnet-64 on a GPU as it is, every protocol. Tests of
-/// the last two print their counts.
+/// hundred kills, disks full at sixteen sizes, the whole of alexnet-64 on a GPU, every protocol. The last two
+/// checks print their counts.
 const LONG: &[Check] = &[
     long("ops", "test -p alexnet-kernels --locked"),
     long("resume", "test -p alexnet-train --locked -- --nocapture"),

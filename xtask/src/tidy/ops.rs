@@ -35,9 +35,13 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     }
     for file in tree.rust().filter(|file| file.path.starts_with(OPS)) {
         // Without the attribute the closure is compiled without vector instructions.
-        for (line, _) in file.code_lines().filter(|(_, code)| code.contains("dispatch(|")) {
-            let message = "use `vectorized!`, which marks the closure";
-            findings.push(Finding::new(&file.path, line, message));
+        for (at, call) in file.code.match_indices("dispatch(") {
+            let argument = file.code[at + call.len()..].trim_start();
+            if argument.starts_with('|') || argument.starts_with("move |") {
+                let line = file.code[..at].matches('\n').count() + 1;
+                let message = "use `vectorized!`, which marks the closure";
+                findings.push(Finding::new(&file.path, line, message));
+            }
         }
     }
     findings
