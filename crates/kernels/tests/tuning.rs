@@ -149,7 +149,7 @@ fn tried(tuned: &TunedOperation) -> Tried<'_> {
 }
 
 fn ms_of(tuned: &TunedOperation, wanted: &str) -> Option<f64> {
-    tried(tuned).0.iter().find(|(way, _)| way.to_string() == wanted).map(|(_, ms)| *ms)
+    tried(tuned).0.iter().find(|(algorithm, _)| algorithm.to_string() == wanted).map(|(_, ms)| *ms)
 }
 
 /// One slice takes 3 us, two take 50 us and their sum 10 us.
@@ -225,7 +225,8 @@ fn cudnns_algorithms_are_tried_and_missing_ones_rejected() {
     // The pass includes the biases' gradient, two more kernels: 40.
     let expected = [GpuAlgorithm::Cudnn(Some(1)), own, GpuAlgorithm::Cudnn(Some(1))];
     assert_eq!(algorithms, expected, "{tuned:?}");
-    let left_out: Vec<String> = tried(forward).1.iter().map(|(way, _)| way.to_string()).collect();
+    let left_out: Vec<String> =
+        tried(forward).1.iter().map(|(algorithm, _)| algorithm.to_string()).collect();
     assert_eq!(left_out, ["cudnn/2", "cudnn/0"], "one is too large, and one fails");
     assert!(tried(forward).1.iter().all(|(_, why)| why == "it is not available after all"));
     // In bf16 cuDNN is not used.
@@ -263,9 +264,9 @@ fn a_choice_read_back_is_bit_identical() {
         let expected = layer.by_rule();
         let mut bits = Vec::new();
         for at in 0..tuned.iter().map(|tuned| tried(tuned).0.len()).max().unwrap() {
-            let way = |tuned: &TunedOperation| tried(tuned).0[at % tried(tuned).0.len()].0;
+            let algorithm = |tuned: &TunedOperation| tried(tuned).0[at % tried(tuned).0.len()].0;
             let choices: Choices =
-                tuned.iter().map(|tuned| (tuned.name.clone(), way(tuned))).collect();
+                tuned.iter().map(|tuned| (tuned.name.clone(), algorithm(tuned))).collect();
             let before = stand_in.counts()[1];
             cuda(&mut device).tune(choices.clone(), true);
             device.rehearse(|device| layer.passes(device)).unwrap();
@@ -286,7 +287,7 @@ fn a_choice_read_back_is_bit_identical() {
             bits.push(eager);
         }
         let differ = bits.iter().any(|other| other[0] != bits[0][0]);
-        assert!(differ, "ways decide bits, else this test compares nothing");
+        assert!(differ, "algorithms decide bits, else this test compares nothing");
     }
 }
 
@@ -295,11 +296,14 @@ fn a_missing_algorithm_is_an_error() {
     let Some((mut device, _)) = gpu("each=10") else { return };
     let layer = Layer::linear(5);
     layer.slots.load(&mut device);
-    for way in ["cublaslt/0", "own/64/4", "own/32/1", "own/64/1000"] {
-        let choices = Choices::from([(NAME.to_string(), way.parse().unwrap())]);
+    for algorithm in ["cublaslt/0", "own/64/4", "own/32/1", "own/64/1000"] {
+        let choices = Choices::from([(NAME.to_string(), algorithm.parse().unwrap())]);
         cuda(&mut device).tune(choices, false);
         let error = device.rehearse(|device| layer.forward(device)).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("`{way}` is not available for {NAME}")), "{error}");
+        assert!(
+            error.starts_with(&format!("`{algorithm}` is not available for {NAME}")),
+            "{error}"
+        );
     }
 }
 

@@ -21,6 +21,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use tensor::{Device, Target};
+use testkit::is_long;
 
 /// 13 batches, the last of them short, for 15 epochs and a bit.
 const IMAGES: u32 = 100;
@@ -107,10 +108,6 @@ fn bits(run: &Path) -> Bits {
         metrics: text.lines().map(timeless).collect(),
         lines: csv.lines().count(),
     }
-}
-
-fn is_long() -> bool {
-    std::env::var_os("ALEXNET_LONG").is_some()
 }
 
 #[test]

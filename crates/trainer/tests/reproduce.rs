@@ -5,13 +5,14 @@
 
 mod program;
 
-use program::{Scratch, alexnet, coloured, expect, is_long, read_json};
+use program::{Scratch, alexnet, coloured, expect, read_json};
 use serde_json::Value;
 use std::fs;
 use std::io::BufRead;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use testkit::is_long;
 
 fn rehearse<'a>(name: &'a str, runs: &'a str) -> [&'a str; 7] {
     ["reproduce", name, "--rehearse", "--runs", runs, "--progress", "plain"]

@@ -5,7 +5,7 @@
 
 mod program;
 
-use program::{Scratch, alexnet, expect, is_long, last_line, read_json};
+use program::{Scratch, alexnet, expect, last_line, read_json};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use testkit::is_long;
 
 const MODEL: &str = r#"
 name = "tiny"

@@ -311,8 +311,7 @@ fn what_is_not_finite_is_not_written() {
 /// later one, and its log has the lines that were written before.
 #[test]
 fn a_power_failure_at_any_operation_loses_no_acknowledged_save() {
-    let (most, seed) =
-        if std::env::var_os("ALEXNET_LONG").is_some() { (10_000, 5) } else { (48, 7) };
+    let (most, seed) = if testkit::is_long() { (10_000, 5) } else { (48, 7) };
     let disk = PowerLossDisk::new();
     three_saves(&disk);
     let mut older = 0;

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use testkit::is_long;
 
 /// A folder with a model and its runs.
 struct Runs(Scratch);
@@ -185,7 +186,7 @@ fn uninterrupted() -> &'static (Vec<u8>, Vec<Value>) {
 fn runs_with_a_killed_process_resume_bit_identically() {
     let runs = Runs::new("mpi-killed");
     let expected = uninterrupted();
-    let kills = if std::env::var("ALEXNET_LONG").is_ok() { 10 } else { 2 };
+    let kills = if is_long() { 10 } else { 2 };
     for kill in 0..kills {
         let (name, ranks) = (format!("run-{kill}"), [2, 4][kill % 2]);
         let mpirun = start(&runs, &name, ranks);
@@ -213,7 +214,7 @@ fn runs_with_a_killed_process_resume_bit_identically() {
 /// Takes the 30 s that ranks wait for each other, so only `cargo xtask test --long` runs it.
 #[test]
 fn all_ranks_stop_if_one_hangs() {
-    if std::env::var("ALEXNET_LONG").is_err() {
+    if !is_long() {
         return println!("SKIPPED: half a minute; ALEXNET_LONG=1 runs it");
     }
     let runs = Runs::new("mpi-still");

@@ -9,11 +9,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether whole matrices are run, and not a sample: `ALEXNET_LONG=1`, `cargo xtask test --long`.
-pub fn is_long() -> bool {
-    std::env::var_os("ALEXNET_LONG").is_some()
-}
-
 /// A folder that goes away with the test.
 pub struct Scratch(pub PathBuf);
 
