@@ -19,7 +19,7 @@ use terminal::signals;
 /// What a file's name may end in.
 const ENDINGS: [&str; 3] = ["csv", "jsonl", "png"];
 /// One picture shows so many images at most.
-const MOST_DRAWN: usize = 1000;
+const MAX_DRAWN: usize = 1000;
 
 /// Runs the command.
 ///
@@ -31,9 +31,9 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     let trained = Trained::chosen(&args.using)?;
     let mut observer = progress::observer(args.progress);
     let source = trained.files(&args.images, &mut |text| observer.note(text))?;
-    if form == "png" && source.len() > MOST_DRAWN {
+    if form == "png" && source.len() > MAX_DRAWN {
         return Err(Fault::usage(format!(
-            "--out: a picture of {} images is too large (at most {MOST_DRAWN}): name a .csv or \
+            "--out: a picture of {} images is too large (at most {MAX_DRAWN}): name a .csv or \
              .jsonl file",
             source.len()
         )));

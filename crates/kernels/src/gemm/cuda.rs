@@ -11,8 +11,8 @@ const ENOUGH_BLOCKS: usize = 264;
 const LEAST_SLICE: usize = 256;
 /// For the tuner's tilings: the least k of a slice, the most blocks if there are several slices,
 /// and the numbers of slices.
-const LEAST_TUNED_SLICE: usize = 128;
-const MOST_TUNED_BLOCKS: usize = 4 * ENOUGH_BLOCKS;
+const MIN_TUNED_SLICE: usize = 128;
+const MAX_TUNED_BLOCKS: usize = 4 * ENOUGH_BLOCKS;
 const TUNED_SLICES: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 /// k per panel: a slice is a multiple of it.
 const DEPTH: usize = 16;
@@ -82,9 +82,9 @@ impl Tiling {
         let tilings = tilings.map(|(span, slices)| Tiling { span, slices, ..self });
         let sensible = tilings.filter(|tiling| {
             let is_small = tiling.rows.min(tiling.columns) <= 64;
-            let is_long = tiling.depth / tiling.slices >= LEAST_TUNED_SLICE;
+            let is_long = tiling.depth / tiling.slices >= MIN_TUNED_SLICE;
             (tiling.span == 64 || !is_small)
-                && (tiling.slices == 1 || is_long && tiling.blocks() <= MOST_TUNED_BLOCKS)
+                && (tiling.slices == 1 || is_long && tiling.blocks() <= MAX_TUNED_BLOCKS)
         });
         let fits =
             |tiling: &Tiling| self.with_algorithm(tiling.algorithm(), outputs, scratch).is_some();

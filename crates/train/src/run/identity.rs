@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Differences that are listed one by one.
-const MOST_LINES: usize = 12;
+const MAX_LINES: usize = 12;
 
 impl Job {
     /// Checks that this job may resume a checkpoint, and returns its identity. The number of epochs
@@ -42,8 +42,8 @@ impl Job {
             return Ok(Some(identity));
         }
         let mut lines: Vec<String> = differences.iter().map(|line| format!("  {line}")).collect();
-        if lines.len() > MOST_LINES {
-            let more = lines.split_off(MOST_LINES - 1).len();
+        if lines.len() > MAX_LINES {
+            let more = lines.split_off(MAX_LINES - 1).len();
             lines.push(format!("  and {more} more"));
         }
         lines.extend(other_decoder(&checkpoint.identity, &identity, &differences));

@@ -39,7 +39,7 @@ pub struct Product {
 /// A workspace begins at a multiple of this.
 const WORKSPACE_ALIGNMENT: usize = 256;
 /// No algorithm requires more of its operands.
-const MOST_ALIGNMENT: u64 = 256;
+const MAX_ALIGNMENT: u64 = 256;
 
 impl Cuda {
     /// From now on [`multiply`](Self::multiply) is cuBLASLt's. What was recorded before is recorded
@@ -131,7 +131,7 @@ impl Cuda {
         let (at, bytes) = aligned(self.address_of::<f32>(workspace), workspace.range().len());
         // What is offered must not depend on where operands happen to lie: it is named by number.
         let (most_alignment, workspace, most) = if !engine.is_offered {
-            (MOST_ALIGNMENT, bytes, 1)
+            (MAX_ALIGNMENT, bytes, 1)
         } else {
             (ALIGNMENT as u64, roundly(workspace.range().len()), MAX_CANDIDATES)
         };

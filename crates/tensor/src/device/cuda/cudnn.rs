@@ -68,7 +68,7 @@ const ALIGNMENT: u64 = 16;
 /// More algorithms than any pass has.
 const MAX_ALGORITHMS: usize = 16;
 /// A tensor with as many elements, or more, is not cuDNN's to count.
-const MOST_ELEMENTS: usize = 1 << 31;
+const MAX_ELEMENTS: usize = 1 << 31;
 
 impl Cuda {
     /// From now on [`convolve`](Self::convolve) is cuDNN's. What was recorded before is recorded
@@ -175,7 +175,7 @@ impl Cuda {
         }
         let addresses = slots.map(|slot| self.address_of::<f32>(slot));
         let can_be = key.precision != Precision::Bf16
-            && floats.iter().all(|&floats| floats > 0 && floats < MOST_ELEMENTS)
+            && floats.iter().all(|&floats| floats > 0 && floats < MAX_ELEMENTS)
             && addresses.iter().all(|at| at.is_multiple_of(ALIGNMENT));
         can_be.then_some(addresses)
     }
@@ -385,7 +385,7 @@ impl Engine {
     }
 }
 
-/// A number of a convolution whose tensors have fewer elements than [`MOST_ELEMENTS`].
+/// A number of a convolution whose tensors have fewer elements than [`MAX_ELEMENTS`].
 fn whole(number: usize) -> c_int {
     c_int::try_from(number).expect("a convolution that its tensors tell the size of")
 }

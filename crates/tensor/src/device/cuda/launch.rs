@@ -92,7 +92,7 @@ impl<T: NoUninit> Argument for T {
 }
 
 /// The maximum number of arguments of a kernel.
-const MOST_ARGUMENTS: usize = 24;
+const MAX_ARGUMENTS: usize = 24;
 /// More shared memory than this must be enabled explicitly.
 const ORDINARY_SHARED_BYTES: u32 = 48 << 10;
 
@@ -101,7 +101,7 @@ const ORDINARY_SHARED_BYTES: u32 = 48 << 10;
 pub(super) struct Function {
     raw: sys::CUfunction,
     /// Bytes of each parameter.
-    parameters: [usize; MOST_ARGUMENTS],
+    parameters: [usize; MAX_ARGUMENTS],
     count: usize,
     shared_bytes: u32,
 }
@@ -206,8 +206,8 @@ fn load(module: sys::CUmodule, kernel: &'static str) -> Result<Function> {
     let name = CString::new(kernel).expect("a name without a zero");
     // SAFETY: the module is loaded and stays so.
     let raw = unsafe { result::module::get_function(module, name) }.map_err(failed(kernel))?;
-    let (mut parameters, mut count) = ([0; MOST_ARGUMENTS], 0);
-    while count < MOST_ARGUMENTS {
+    let (mut parameters, mut count) = ([0; MAX_ARGUMENTS], 0);
+    while count < MAX_ARGUMENTS {
         let (mut offset, size) = (0, &mut parameters[count]);
         // SAFETY: the driver writes two numbers, or fails past the last parameter.
         let known = unsafe { sys::cuFuncGetParamInfo(raw, count, &mut offset, size) };
@@ -230,7 +230,7 @@ pub(super) unsafe fn start(
     stream: &Stream,
     arguments: &[&dyn Argument],
 ) -> Result<()> {
-    let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_ARGUMENTS];
+    let mut pointers = [std::ptr::null_mut::<c_void>(); MAX_ARGUMENTS];
     for (pointer, argument) in pointers.iter_mut().zip(arguments) {
         *pointer = argument.bytes().as_ptr().cast_mut().cast(); // the driver only reads
     }
