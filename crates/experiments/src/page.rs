@@ -98,7 +98,7 @@ impl Results<'_> {
             y_label: kind.to_string(),
             percent: true,
             lines,
-            marks: Vec::new(),
+            ..Plot::default()
         })
     }
 

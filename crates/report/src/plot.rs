@@ -6,7 +6,7 @@
 use crate::markup::{escape, standalone};
 use std::fmt::Write;
 
-/// A plot: lines over a common axis of steps.
+/// A plot: lines over a common axis, of steps or of another quantity.
 #[derive(Clone, Debug, Default)]
 pub struct Plot {
     /// Title, for accessibility.
@@ -15,6 +15,8 @@ pub struct Plot {
     pub description: String,
     /// Label of the x axis; empty: `step`.
     pub x_label: String,
+    /// What positions on the x axis are.
+    pub x_axis: XAxis,
     /// Label of the y axis.
     pub y_label: String,
     /// Whether y is a share, shown as a percentage.
@@ -23,6 +25,18 @@ pub struct Plot {
     pub lines: Vec<Series>,
     /// Vertical marks with their labels.
     pub marks: Vec<(f64, String)>,
+}
+
+/// The x axis of a plot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XAxis {
+    /// From 0, as steps are.
+    #[default]
+    FromZero,
+    /// From the lowest value.
+    Linear,
+    /// Powers of ten, from the lowest value; all values are positive.
+    Logarithmic,
 }
 
 /// A line of a plot.
@@ -48,6 +62,8 @@ pub enum Stroke {
     Plain,
     /// Dashed.
     Dashed,
+    /// Dots only.
+    Dots,
 }
 
 /// More points than this are averaged in groups.
@@ -89,6 +105,8 @@ struct Frame {
     right: f64,
     top: f64,
     bottom: f64,
+    axis: XAxis,
+    x_start: f64,
     x_end: f64,
     y_end: f64,
     x_step: f64,
@@ -100,7 +118,15 @@ impl Frame {
         let points = || plot.lines.iter().flat_map(|line| &line.points);
         let greatest = |value: fn(&(f64, f64)) -> f64| points().map(value).fold(0.0, f64::max);
         let ticks_across = if width < 500.0 { 4.0 } else { 8.0 };
-        let x_end = greatest(|p| p.0).max(1.0);
+        let (x_start, x_end) = match plot.x_axis {
+            XAxis::FromZero => (0.0, greatest(|p| p.0).max(1.0)),
+            axis => {
+                let along = || points().map(|p| along(axis, p.0));
+                let low = along().fold(f64::INFINITY, f64::min);
+                let high = along().fold(f64::NEG_INFINITY, f64::max);
+                if low < high { (low, high) } else { (low - 0.5, low + 0.5) }
+            }
+        };
         let highest = greatest(|p| p.1);
         let y_step = tick(if highest > 0.0 { highest } else { 1.0 }, 5.0);
         let y_end = (highest / y_step).ceil().max(1.0) * y_step;
@@ -109,7 +135,12 @@ impl Frame {
             right: width - 10.0,
             top: 26.0,
             bottom: height - 34.0,
-            x_step: tick(x_end, ticks_across).max(1.0),
+            x_step: match plot.x_axis {
+                XAxis::Linear => tick(x_end - x_start, ticks_across),
+                _ => tick(x_end - x_start, ticks_across).max(1.0),
+            },
+            axis: plot.x_axis,
+            x_start,
             x_end,
             y_end,
             y_step,
@@ -117,7 +148,8 @@ impl Frame {
     }
 
     fn x(&self, step: f64) -> f64 {
-        self.left + (self.right - self.left) * step / self.x_end
+        let along = along(self.axis, step) - self.x_start;
+        self.left + (self.right - self.left) * along / (self.x_end - self.x_start)
     }
 
     fn y(&self, value: f64) -> f64 {
@@ -139,14 +171,17 @@ impl Frame {
                 y + 4.0,
             );
         }
-        for step in ticks(self.x_end, self.x_step) {
+        for step in self.x_ticks() {
             let x = self.x(step);
             let anchor = if x > right - 14.0 { "end" } else { "middle" }; // inside the picture
             let _ = write!(
                 svg,
                 "<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
                 bottom + 16.0,
-                count(step),
+                match self.axis {
+                    XAxis::Logarithmic => format!("{step:.0e}"),
+                    _ => count(step),
+                },
             );
         }
         let _ = write!(
@@ -159,6 +194,16 @@ impl Frame {
             left - 40.0,
             escape(&plot.y_label),
         );
+    }
+
+    fn x_ticks(&self) -> Vec<f64> {
+        let first = (self.x_start / self.x_step - 1e-6).ceil() * self.x_step;
+        let places = ticks((self.x_end - first).max(0.0), self.x_step).map(|place| first + place);
+        let value = |place: f64| match self.axis {
+            XAxis::Logarithmic => 10f64.powf(place),
+            XAxis::Linear | XAxis::FromZero => place,
+        };
+        places.map(value).collect()
     }
 
     /// The legend at the upper right, where falling curves leave space.
@@ -208,7 +253,10 @@ impl Frame {
     }
 
     fn line(&self, line: &Series, svg: &mut String) {
-        let points = thinned(&line.points);
+        let points = match line.stroke {
+            Stroke::Dots => line.points.clone(),
+            _ => thinned(&line.points),
+        };
         let place =
             |&(step, value): &(f64, f64)| format!("{:.1},{:.1}", self.x(step), self.y(value));
         let places: Vec<String> = points.iter().map(place).collect();
@@ -217,15 +265,17 @@ impl Frame {
             Stroke::Faint => "faint",
             Stroke::Plain => "plain",
             Stroke::Dashed => "dashed",
+            Stroke::Dots => "dots",
         };
-        if places.len() > 1 {
+        if places.len() > 1 && line.stroke != Stroke::Dots {
             let _ = write!(
                 svg,
                 "<polyline class=\"line {color} {class}\" points=\"{}\"/>",
                 places.join(" ")
             );
         }
-        if line.stroke != Stroke::Faint && places.len() <= 60 {
+        let has_dots = line.stroke != Stroke::Faint && places.len() <= 60;
+        if has_dots || line.stroke == Stroke::Dots {
             for (step, value) in &points {
                 let (x, y) = (self.x(*step), self.y(*value));
                 let _ = write!(
@@ -234,6 +284,14 @@ impl Frame {
                 );
             }
         }
+    }
+}
+
+/// A position along an axis.
+fn along(axis: XAxis, value: f64) -> f64 {
+    match axis {
+        XAxis::Logarithmic => value.log10(),
+        XAxis::Linear | XAxis::FromZero => value,
     }
 }
 
@@ -282,57 +340,4 @@ fn count(step: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_are_round_and_few() {
-        assert_eq!(tick(2.3, 5.0), 0.5);
-        assert_eq!(tick(600.0, 8.0), 100.0);
-        assert_eq!(tick(1.0, 5.0), 0.2);
-        assert_eq!(ticks(0.6, 0.2).map(short).collect::<Vec<_>>(), ["0", "0.2", "0.4", "0.6"]);
-        assert_eq!((count(450_000.0), count(600.0)), ("450k".to_string(), "600".to_string()));
-    }
-
-    #[test]
-    fn lines_end_where_the_frame_does() {
-        let line = Series { points: vec![(0.0, 0.0), (100.0, 2.0)], ..Series::default() };
-        let plot =
-            Plot { lines: vec![line], marks: vec![(50.0, "a < b".into())], ..Plot::default() };
-        let svg = plot.to_svg("p", 400.0, 200.0);
-        assert!(svg.contains("points=\"46.0,166.0 390.0,26.0\""), "{svg}");
-        assert!(svg.contains("a &lt; b") && svg.contains(">step<"), "{svg}");
-        let line = Series { label: "R & B".into(), ..Series::default() };
-        let plot = Plot { lines: vec![line], x_label: "epoch".into(), ..Plot::default() };
-        let svg = plot.to_svg("p", 400.0, 200.0);
-        assert!(svg.contains(">R &amp; B</text>") && svg.contains(">epoch<"), "{svg}");
-    }
-
-    #[test]
-    fn many_names_stand_in_columns_each_in_a_colour_of_its_own() {
-        let line = |color| Series { color, label: format!("net {color}"), ..Series::default() };
-        let lines: Vec<Series> = (0..7).map(line).collect();
-        let svg = Plot { lines, ..Plot::default() }.to_svg("p", 400.0, 200.0);
-        let place = |name: &str| {
-            let text =
-                svg.split("<text ").find(|text| text.contains(&format!(">{name}<"))).unwrap();
-            let at = |key: &str| text.split(key).nth(1).unwrap().split('"').next().unwrap();
-            (at("class=\""), at(" x=\""), at(" y=\""))
-        };
-        assert_eq!(place("net 0"), ("s1", "339.0", "36.0"));
-        assert_eq!(place("net 3"), ("s4", "339.0", "81.0"));
-        assert_eq!(place("net 4"), ("s5", "390.0", "36.0"));
-        assert_eq!(place("net 6"), ("s7", "390.0", "66.0"));
-        let style = include_str!("colors.css");
-        assert!((1..=COLORS).all(|n| style.contains(&format!(".s{n} {{"))), "{style}");
-        assert!(!style.contains(&format!(".s{} {{", COLORS + 1)), "{style}");
-    }
-
-    #[test]
-    fn nothing_and_very_much_are_plotted() {
-        assert!(Plot::default().to_svg("p", 400.0, 200.0).contains("</svg>"));
-        let points: Vec<_> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
-        assert!(thinned(&points).len() <= MAX_POINTS);
-        assert!(thinned(&points).iter().all(|p| p.1 == 1.0));
-    }
-}
+mod tests;

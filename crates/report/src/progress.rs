@@ -44,6 +44,7 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
         percent: measure == Measure::Error,
         lines,
         marks,
+        ..Plot::default()
     }
 }
 
