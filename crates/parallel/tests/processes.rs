@@ -17,6 +17,7 @@ use std::time::Duration;
 use std::{fs, panic, thread};
 use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
+use train::early_stopping::EarlyStopping;
 use train::executor::Executor;
 use train::folder::RunFolder;
 use train::run::{End, Job, Outcome, Session};
@@ -190,6 +191,27 @@ fn any_observer_ends_all_processes_at_the_same_step() {
         assert!(status.contains("\"stopped-early\""), "{status}");
         let ends = well(go(&job, &run.0, how, world, None));
         assert!(ends.iter().all(|end| end.end == End::Finished), "{ends:?}");
+        assert!(bits(&run.0) == bits(&whole.0));
+    }
+}
+
+/// All ranks end after the same validation, also if they are interrupted before.
+#[test]
+fn early_stopping_ends_all_processes_with_the_weights_of_one() {
+    let rule = EarlyStopping { patience: 2, threshold: 1.0, ..EarlyStopping::default() };
+    for (shards, how, world) in [(4, How::Data, 2), (1, How::Towers, 2)] {
+        let mut job = two_towers(shards);
+        job.recipe.early_stopping = Some(rule); // no error falls by more than 1
+        let (whole, run) = (Scratch::new("early-one"), Scratch::new("early-two"));
+        alone(&job, &whole.0);
+        let ask = Ask { rank: 1, step: 20, what: INTERRUPT };
+        assert_eq!(well(go(&job, &run.0, how, world, Some(ask)))[0].signal(), Some(2));
+        let ends = well(go(&job, &run.0, how, world, None));
+        for end in &ends {
+            assert_eq!((end.end, end.steps), (End::Finished, 3 * 13));
+            assert!(end.best_weights.is_some_and(|best| best.stopped), "{end:?}");
+            assert_eq!(end.best_weights, ends[0].best_weights);
+        }
         assert!(bits(&run.0) == bits(&whole.0));
     }
 }

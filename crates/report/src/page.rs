@@ -32,31 +32,16 @@ impl Page {
 
     /// The page as HTML.
     pub fn to_html(&self) -> String {
-        let mut html = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n\
-             <style>\n{}{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
-            escape(&self.title),
-            STYLE,
-            include_str!("plot.css"),
-            include_str!("matrix.css"),
-            include_str!("diagram.css"),
-            escape(&self.title),
-        );
-        if self.runs.len() > 1 {
-            html += &self.contents();
+        let header = if self.runs.len() > 1 {
+            self.contents()
         } else {
-            html += &self.runs.iter().map(sections::tiles).collect::<String>();
-        }
-        html += "</header>\n<main>\n";
-        html += &self.curves();
+            self.runs.iter().map(sections::tiles).collect::<String>()
+        };
+        let mut main = self.curves();
         for (number, run) in self.runs.iter().enumerate() {
-            html += &sections::run(run, number, self.runs.len() > 1);
+            main += &sections::run(run, number, self.runs.len() > 1);
         }
-        html + "</main>\n<footer>Made by alexnet. This file is self-contained: it loads nothing \
-                from elsewhere.</footer>\n</body>\n</html>\n"
+        document(&self.title, &header, &main)
     }
 
     /// The runs side by side.
@@ -69,7 +54,8 @@ impl Page {
              <th class=\"n\">top-5 error</th><th class=\"n\">loss</th></tr></thead><tbody>",
         );
         for (number, run) in self.runs.iter().enumerate() {
-            let last = run.curves.validation.last();
+            let kept = run.kept_weights().and_then(|kept| kept.validation);
+            let last = kept.or(run.curves.validation.last());
             let cell = |text: Option<String>| {
                 format!("<td class=\"n\">{}</td>", text.unwrap_or_else(|| "–".to_string()))
             };
@@ -126,4 +112,21 @@ impl Page {
         }
         html + "</section>\n"
     }
+}
+
+/// A self-contained page with a heading; `header` and `main` are HTML.
+pub(crate) fn document(title: &str, header: &str, main: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n\
+         {header}</header>\n<main>\n{main}</main>\n<footer>Made by alexnet. This file is \
+         self-contained: it loads nothing from elsewhere.</footer>\n</body>\n</html>\n",
+        include_str!("plot.css"),
+        include_str!("matrix.css"),
+        include_str!("diagram.css"),
+    )
 }

@@ -23,6 +23,9 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
     if let Some(error) = run.status["error"].as_str() {
         html += &format!("<p class=\"missing\">The run failed: {}</p>\n", escape(error));
     }
+    if let Some(kept) = run.kept_weights() {
+        html += &format!("<p class=\"note\">{}</p>\n", escape(&kept.to_string()));
+    }
     for sentence in &run.missing {
         html += &format!("<p class=\"missing\">{}</p>\n", escape(sentence));
     }
@@ -54,7 +57,8 @@ pub fn tiles(run: &Run) -> String {
     let mut tile = |name: &'static str, value: Option<String>| {
         tiles.extend(value.map(|value| (name, value)));
     };
-    let last = run.curves.validation.last();
+    let kept = run.kept_weights();
+    let last = kept.and_then(|kept| kept.validation).or(run.curves.validation.last());
     let tested = run.tested.as_ref();
     let pick = |tested: Option<f64>, validated: Option<f64>| tested.or(validated);
     let top1 = pick(tested.map(|t| t.top1_error), last.map(|l| l.top1_error));

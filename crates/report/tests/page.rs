@@ -139,3 +139,24 @@ fn a_run_without_data_lists_what_is_missing() {
 fn equal_runs_give_equal_pages() {
     assert_eq!(page(vec![full("one")]), page(vec![full("one")]));
 }
+
+/// With early stopping the numbers are those of the weights, not of the last validation.
+#[test]
+fn early_stopping_is_explained_and_its_numbers_are_those_of_the_weights() {
+    let later = r#"{"kind":"validation","step":4,"epoch":2,"loss":1.75,"top1_error":0.625,"top5_error":0.2,"seconds":6}"#;
+    let kept = json!({ "metric": "error", "step": 2, "epoch": 1, "value": 0.5, "stale": 1,
+        "patience": 1, "stopped": true });
+    let run = |status| Run {
+        name: "run".into(),
+        status,
+        curves: Curves::parse(&format!("{METRICS}\n{later}")),
+        ..Run::default()
+    };
+    let html = page(vec![run(json!({ "status": "finished", "early_stopping": kept }))]);
+    assert!(html.contains("Stopped early: the validation&#39;s top-1 error has not"), "{html}");
+    assert!(html.contains("top-1 error 50.00 %, after epoch 1 (step 2)."), "{html}");
+    assert!(html.contains("<dt>top-1 error</dt><dd>50.00 %</dd>"), "{html}");
+    assert!(html.contains("<dt>loss</dt><dd>1.5000</dd>"), "{html}");
+    let html = page(vec![run(json!({ "status": "finished" }))]);
+    assert!(html.contains("<dt>top-1 error</dt><dd>62.50 %</dd>"), "{html}");
+}

@@ -4,6 +4,7 @@ mod lock;
 
 pub use crate::log::{LayerNumbers, Record};
 
+use crate::early_stopping::BestWeights;
 use crate::log::Log;
 use crate::{Error, Result, clock};
 use evaluate::Score;
@@ -27,7 +28,7 @@ use std::time::SystemTime;
 /// | `metrics.jsonl` | a [`Record`] a line, written as it happens |
 /// | `metrics.csv`, `events.out.tfevents` | its numbers for spreadsheets and for TensorBoard |
 /// | `checkpoints/` | the state from which a run [resumes](crate::checkpoint) |
-/// | `weights.safetensors` | the trained parameters |
+/// | `weights.safetensors` | the trained parameters; with early stopping the best so far |
 /// | `lock` | locked while a process trains here |
 ///
 /// `run.json` is written after the files above it: in a folder without it no run has begun.
@@ -83,6 +84,9 @@ pub struct Status {
     /// The step of a written checkpoint, not necessarily the last; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<u64>,
+    /// With early stopping: the validation whose weights are in `weights.safetensors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<BestWeights>,
 }
 
 impl Status {
@@ -98,6 +102,7 @@ impl Status {
             error: None,
             resumed: 0,
             saved: None,
+            early_stopping: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! * [`recipe`], [`recipes`]: hyper-parameters; the built-in recipes, one page each
 //! * [`schedule`]: learning-rate schedules
+//! * [`early_stopping`]: ending a run when validations stop improving
 //! * [`executor`]: the interface between the loop and the devices that run its steps
 //! * [`step`]: one device: load, begin, forward, loss, backward, update
 //! * [`plan`], [`optimizer`]: the memory layout of a step; SGD and Adam
@@ -52,6 +53,7 @@
 pub mod checkpoint;
 mod clock;
 pub mod device_network;
+pub mod early_stopping;
 mod error;
 pub mod executor;
 mod finite;

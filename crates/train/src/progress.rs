@@ -1,5 +1,6 @@
 //! The progress of a run: with the parameters, the state from which it resumes bit-identically.
 
+use crate::early_stopping::EarlyStoppingState;
 use crate::recent::Recent;
 use crate::schedule;
 use crate::stuck::Stuck;
@@ -24,6 +25,9 @@ pub struct Progress {
     pub validation: Option<(u64, Score)>,
     /// The validation with the lowest top-1 error: its step and that error.
     pub best: Option<(u64, f64)>,
+    /// The state of early stopping, if the recipe has it.
+    #[serde(default, skip_serializing_if = "EarlyStoppingState::is_default")]
+    pub early_stopping: EarlyStoppingState,
     /// Sums since the last line of metrics.
     pub unrecorded: Sums,
     /// Training losses and errors since the last validation.

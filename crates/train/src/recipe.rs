@@ -7,6 +7,7 @@ pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 pub use weights::{Input, Mean};
 
 use crate::Error;
+use crate::early_stopping::EarlyStopping;
 use crate::pattern::fits;
 use crate::schedule::{Schedule, Setting};
 use layers::{Role, layer_of};
@@ -54,6 +55,9 @@ pub struct Recipe {
     pub augment: Augment,
     /// The learning-rate schedule.
     pub schedule: Schedule,
+    /// Ends training once validations stop improving, with the weights of the best one.
+    #[serde(default, rename = "early-stopping", skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
     /// Exceptions by layer name; `*` matches any letters. If several patterns match a layer, the
     /// one with most letters takes precedence, field by field.
     pub layers: BTreeMap<String, Layer>,
@@ -213,9 +217,12 @@ impl Recipe {
             Schedule::Phases { phases } => format!("{} phases", phases.len()),
         };
         let Recipe { base, batch, epochs, rate, momentum, decay, .. } = self;
+        let early = self.early_stopping.map_or_else(String::new, |rule| {
+            format!(" at most, until {} validations are no improvement", rule.patience)
+        });
         format!(
             "{base}: batch {batch}, rate {rate} ({schedule}), momentum {momentum}, decay {decay}, \
-             {epochs} epochs"
+             {epochs} epochs{early}"
         )
     }
 

@@ -77,6 +77,7 @@ pub fn paper() -> Recipe {
         wire: Wire::F32,
         epochs: 90,
         until: None,
+        early_stopping: None,
         rate: 0.01,
         optimizer: Optimizer::Sgd,
         momentum: 0.9,

@@ -10,8 +10,10 @@
 //! * `epochs`: the loop
 //! * `logging`: what is recorded and reported when
 //! * `saving`: when checkpoints and weights are written
+//! * `best`: early stopping
 //! * `outcome`: how it ended
 
+mod best;
 mod epochs;
 mod identity;
 mod job;

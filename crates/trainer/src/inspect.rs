@@ -143,6 +143,13 @@ fn tensors(path: &Path) -> Result<Value> {
             let text = format!("top-1 error {}, after step {step}", percent(error));
             report["progress"]["best validation"] = text.into();
         }
+        if let Some(best) = progress.early_stopping.best {
+            let (value, step, stale) = (best.value, best.step, progress.early_stopping.stale);
+            let text = format!(
+                "best {value:.4}, after step {step}; {stale} validations without improvement"
+            );
+            report["progress"]["early stopping"] = text.into();
+        }
     }
     Ok(report)
 }

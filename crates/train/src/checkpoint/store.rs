@@ -178,11 +178,12 @@ impl Store {
         let step = snapshot.progress.step;
         self.write(&self.path(step), run, snapshot)?;
         self.point("latest", step)?;
-        let best = snapshot.progress.best.map(|(step, _)| step);
-        if best == Some(step) {
+        let lowest_error = snapshot.progress.best.map(|(step, _)| step);
+        if lowest_error == Some(step) {
             self.point("best", step)?;
         }
-        self.prune(step, best)
+        let best_weights = snapshot.progress.early_stopping.best.map(|best| best.step);
+        self.prune(step, [lowest_error, best_weights])
     }
 
     fn write(&self, path: &Path, run: &RunMetadata, snapshot: &Snapshot) -> Result<()> {
@@ -200,13 +201,16 @@ impl Store {
         Ok(atomic::write_on(&*self.disk, &path, bytes, |file| file.write_all(to.as_bytes()))?)
     }
 
-    /// Removes all but the newest, as many as are kept, and the best. What has a later step's name
+    /// Removes all but the newest, as many as are kept, and the best: that of the lowest error, and
+    /// that from which early stopping restores weights. What has a later step's name
     /// than the one just saved is not this run's, and neither counts nor is touched.
-    fn prune(&self, newest: u64, best: Option<u64>) -> Result<()> {
+    fn prune(&self, newest: u64, best: [Option<u64>; 2]) -> Result<()> {
         let run = self.folder.parent().expect("a folder in a run's folder");
         let own = saved(&*self.disk, run).map_err(refused)?.into_iter();
         let own = own.filter(|found| found.is_file && found.step <= newest);
-        for Saved { path, .. } in own.skip(self.keep).filter(|found| Some(found.step) != best) {
+        for Saved { path, .. } in
+            own.skip(self.keep).filter(|found| !best.contains(&Some(found.step)))
+        {
             self.disk.remove(&path).map_err(|source| files::Error::Write { path, source })?;
         }
         Ok(())

@@ -15,6 +15,9 @@ const RATE: Range = Range::of(0.0, 1e30);
 const FACTOR: Range = Range::of(0.0, 1e6);
 const DECAY: Range = Range::of(0.0, 1e3);
 const MOMENTUM: Range = Range::of(0.0, 1.0).below();
+const PATIENCE: Range = Range::of(1.0, u32::MAX as f64);
+/// Of losses, too, which may be large.
+const THRESHOLD: Range = Range::of(0.0, 1e6);
 const COLOR: Range = Range::of(0.0, 100.0);
 const CONSTANT: Range = Range::of(-1e30, 1e30);
 
@@ -33,6 +36,11 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
         ("augment.color".to_string(), recipe.augment.color, COLOR),
     ];
     table.extend(recipe.until.map(|until| ("until".to_string(), until, SHARE)));
+    if let Some(rule) = &recipe.early_stopping {
+        let key = |field: &str| format!("early-stopping.{field}");
+        table.push((key("patience"), f64::from(rule.patience), PATIENCE));
+        table.push((key("threshold"), rule.threshold, THRESHOLD));
+    }
     table.extend(recipe.input.numbers());
     table.extend(of_schedule(&recipe.schedule));
     for (name, layer) in &recipe.layers {
@@ -89,6 +97,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::early_stopping::EarlyStopping;
     use crate::recipe::Layer;
     use crate::recipes;
     use crate::schedule::Phase;
@@ -113,7 +122,7 @@ mod tests {
             layers: BTreeMap::from([("fc6".to_string(), layer)]),
         };
         type Set = fn(&mut Recipe, f64);
-        let floats: [(&str, Set, &[f64]); 11] = [
+        let floats: [(&str, Set, &[f64]); 12] = [
             ("rate is", |r, x| r.rate = x, &[-1e-9, 1e31]),
             ("momentum is", |r, x| r.momentum = x, &[-0.1, 1.0, 2.0]),
             ("decay is", |r, x| r.decay = x, &[-0.1, 1e4]),
@@ -121,6 +130,13 @@ mod tests {
             ("bias.decay is", |r, x| r.bias.decay = x, &[-1.0, 1e7]),
             ("augment.color is", |r, x| r.augment.color = x, &[-0.1, 101.0]),
             ("until is", |r, x| r.until = Some(x), &[-0.1, 1.1]),
+            (
+                "early-stopping.threshold is",
+                |r, threshold| {
+                    r.early_stopping = Some(EarlyStopping { threshold, ..Default::default() });
+                },
+                &[-0.1, 1e7],
+            ),
             ("input.scale is", |r, x| r.input.scale = x.into(), &[0.0, -1.0, 1e7]),
             (
                 "schedule.factor is",
@@ -184,10 +200,18 @@ mod tests {
     #[test]
     fn every_count_out_of_range_is_named_with_its_range() {
         type Set = fn(&mut Recipe, usize);
-        let counts: [(&str, Set, &[usize]); 4] = [
+        let counts: [(&str, Set, &[usize]); 5] = [
             ("batch is", |r, n| r.batch = n, &[0, 1 << 48, 1 << 52]),
             ("shards is", |r, n| r.shards = n, &[0, 1 << 40]),
             ("epochs is", |r, n| r.epochs = n as u32, &[0]),
+            (
+                "early-stopping.patience is",
+                |r, n| {
+                    let patience = n as u32;
+                    r.early_stopping = Some(EarlyStopping { patience, ..Default::default() });
+                },
+                &[0],
+            ),
             ("input.side is", |r, n| r.input.side = Some(n), &[0, 16_385, 1_000_000_000]),
         ];
         for (name, set, outside) in counts {

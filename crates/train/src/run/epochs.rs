@@ -3,6 +3,7 @@
 use super::outcome::{End, Outcome, conclude};
 use super::training::Training;
 use crate::Result;
+use crate::early_stopping::Validated;
 use crate::executor::{Control, StepRequest};
 use data::Batch;
 use evaluate::Tally;
@@ -21,12 +22,14 @@ impl Training<'_> {
     fn run(&mut self) -> Result<Outcome> {
         let first = self.progress.step;
         self.note_if_over();
+        self.status.early_stopping = self.best_weights();
         while !self.is_over() && !self.is_stopped() {
             self.epoch()?;
         }
         self.record_observers_warning()?;
         self.report_remarks()?;
         self.aside(Self::finish)?;
+        self.status.early_stopping = self.best_weights();
         Ok(self.outcome(first))
     }
 
@@ -42,7 +45,9 @@ impl Training<'_> {
         if (is_due || self.is_last()) && !self.validate(is_due)? {
             return Ok(()); // stopped halfway: a resumed run starts with the validation
         }
-        let is_best = self.progress.best.is_some_and(|(step, _)| step == self.progress.step);
+        let progress = &self.progress;
+        let is_best = progress.best.is_some_and(|(step, _)| step == progress.step)
+            || progress.early_stopping.best.is_some_and(|best| best.step == progress.step);
         if is_whole {
             self.progress.epoch += 1;
             self.progress.batches = 0;
@@ -128,6 +133,11 @@ impl Training<'_> {
         if is_due {
             let schedule = &self.job.recipe.schedule;
             progress.schedule = schedule.remember(progress.schedule, score.top1_error);
+            if let Some(rule) = &self.job.recipe.early_stopping {
+                let (step, epoch) = (progress.step, progress.epoch);
+                let validated = Validated { step, epoch, value: rule.metric.of(&score) };
+                progress.early_stopping = progress.early_stopping.after(rule, validated);
+            }
         }
         progress.validation = Some((progress.step, score));
         if progress.best.is_none_or(|(_, best)| score.top1_error < best) {
@@ -159,6 +169,7 @@ impl Training<'_> {
             exchanged: self.exchanged.filter(|exchanged| exchanged.messages > 0),
             train: self.progress.recent.score(),
             validation: self.progress.validation.map(|(_, score)| score),
+            best_weights: self.best_weights(),
         }
     }
 }

@@ -35,7 +35,8 @@ impl Job {
         }
         // Another version of the decoder is allowed if it decodes the same pixels.
         let may_change = |name: &str| {
-            [DECODER, "recipe.epochs"].contains(&name) || (name == "recipe.rate" && new_rate)
+            [DECODER, "recipe.epochs", "recipe.early-stopping.patience"].contains(&name)
+                || (name == "recipe.rate" && new_rate)
         };
         let differences = checkpoint.identity.differences(&identity, may_change);
         if differences.is_empty() {
@@ -57,8 +58,9 @@ impl Job {
             path: checkpoint.path.clone(),
             reason: format!(
                 "a run is resumed with the same settings, and these differ{hint}:\n{}\nWhat may \
-                 change: epochs, max_steps, threads, workers, device, checkpoints, logging; the \
-                 learning rate if given explicitly. Leave the rest out, or start a new run",
+                 change: epochs, max_steps, the patience of early stopping, threads, workers, \
+                 device, checkpoints, logging; the learning rate if given explicitly. Leave the \
+                 rest out, or start a new run",
                 lines.join("\n")
             ),
         })

@@ -18,7 +18,11 @@ impl Training<'_> {
     /// Notes if there is nothing to do.
     pub(super) fn note_if_over(&mut self) {
         if self.is_over() {
-            self.observer.note("all steps are done: raise the number of epochs or steps for more");
+            self.observer.note(if self.has_stopped_improving() {
+                "the run has stopped early: raise recipe.early-stopping.patience for more epochs"
+            } else {
+                "all steps are done: raise the number of epochs or steps for more"
+            });
         }
     }
 
@@ -116,6 +120,7 @@ impl Training<'_> {
         let Progress { step, epoch, .. } = self.progress;
         let (epochs, seconds) = (self.epochs(), self.seconds());
         self.status.validation = Some(score);
+        self.status.early_stopping = self.best_weights();
         self.folder.record(&Record::Validation { step, epoch, score, seconds })?;
         self.folder.status(self.status)?;
         let train_loss = steps_since.score().loss;

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::checkpoint::Checkpoint;
+use crate::early_stopping::BestWeights;
 use crate::folder::{RunFolder, RunState, Status};
 use evaluate::Score;
 use evaluate::Stop;
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub train: Score,
     /// The last validation.
     pub validation: Option<Score>,
+    /// With early stopping: the validation whose weights were kept, and whether it ended the run.
+    pub best_weights: Option<BestWeights>,
 }
 
 impl Outcome {
@@ -58,7 +61,7 @@ impl Outcome {
 
     /// The outcome of the run in the folder `run` as JSON.
     pub fn to_json(&self, run: &Path) -> Value {
-        json!({
+        let mut outcome = json!({
             "loss": self.validation.map(|score| score.loss),
             "top1_error": self.validation.map(|score| score.top1_error),
             "top5_error": self.validation.map(|score| score.top5_error),
@@ -71,7 +74,11 @@ impl Outcome {
             "sent_bytes_per_step": self.exchanged.map(|sent| sent.bytes),
             "stopped": self.signal(),
             "run": run.to_string_lossy(),
-        })
+        });
+        if let Some(best) = &self.best_weights {
+            outcome["early_stopping"] = json!(best);
+        }
+        outcome
     }
 
     /// The outcome of the run in the folder `run` as lines of text.
@@ -88,6 +95,7 @@ impl Outcome {
                 "last validation: loss {loss:.4}, top-1 error {top1}, top-5 error {top5}\n"
             );
         }
+        text += &self.best_weights.map_or_else(String::new, |best| format!("{best}\n"));
         let weights = run.join(Weights::FILE);
         if weights.exists() {
             text += &format!("weights: {}\n", weights.display()); // none yet before the first step
@@ -109,6 +117,7 @@ impl Outcome {
             exchanged: None,
             train: Score::default(),
             validation: progress.and_then(|progress| Some(progress.validation?.1)),
+            best_weights: None,
         }
     }
 }

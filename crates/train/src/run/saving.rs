@@ -87,7 +87,7 @@ impl Training<'_> {
         }
         self.aside(|run| {
             let is_old = run.wait_for_disk()?.save_after_validation;
-            run.save(if is_old { Files::CheckpointAndWeights } else { Files::Checkpoint })
+            run.save(run.files_after_validation(is_old))
         })
     }
 
@@ -119,11 +119,16 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Saves the weights, and a checkpoint unless the last one is of this step.
+    /// Saves the weights, unless early stopping keeps better ones, and a checkpoint unless the last
+    /// one is of this step.
     pub(super) fn finish(&mut self) -> Result<()> {
         self.wait_for_disk()?;
         let is_saved = self.saved_at == Some(self.progress.position());
-        self.save(if is_saved { Files::Weights } else { Files::CheckpointAndWeights })?;
+        if !self.keeps_earlier_weights() {
+            self.save(if is_saved { Files::Weights } else { Files::CheckpointAndWeights })?;
+        } else if !is_saved {
+            self.save(Files::Checkpoint)?;
+        }
         self.writer.as_mut().map_or(Ok(()), |writer| writer.wait())
     }
 }

@@ -1,5 +1,6 @@
 //! A run in progress.
 
+use super::best;
 use super::job::Job;
 use crate::Result;
 use crate::checkpoint::{Checkpoint, CheckpointWriter, Identity, RunMetadata, Store, WriterThread};
@@ -92,6 +93,10 @@ impl<'a> Training<'a> {
         };
         let mean = job.mean_of(from.as_deref());
         let writer = writer(job, mean, (executor.parameters(), folder), identity)?;
+        if from.is_some() && writer.is_some() && job.recipe.early_stopping.is_some() {
+            let state = &progress.early_stopping;
+            best::restore(folder.path(), state, executor.parameters(), observer)?;
+        }
         Ok(Training {
             validation: job.validation_loader(shape.part),
             stats: executor.new_stats(),
@@ -132,7 +137,7 @@ impl<'a> Training<'a> {
 
     /// Whether no step is left.
     pub(super) fn is_last(&self) -> bool {
-        self.progress.step >= self.steps() || self.progress.reached
+        self.progress.step >= self.steps() || self.progress.reached || self.has_stopped_improving()
     }
 
     /// Whether the training error since the last validation is at most the recipe's `until`.
