@@ -1,6 +1,7 @@
 //! The terminal: output whose errors do not end a run, progress, and signals.
 //!
 //! * [`output`]: results on standard output, notes on standard error
+//! * [`chart`]: a curve as lines of text
 //! * [`progress`]: [`Observer`](evaluate::observe::Observer)s that draw a bar, print lines or JSON
 //! * [`signals`]: Ctrl-C and other signals request an orderly [`Stop`](evaluate::Stop)
 //!
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod chart;
 mod error;
 pub mod output;
 pub mod progress;

@@ -12,6 +12,8 @@
 //! * `saving`: when checkpoints and weights are written
 //! * `best`: early stopping
 //! * `outcome`: how it ended
+//!
+//! * `range_test`: the learning-rate range test, which leaves no run
 
 mod best;
 mod epochs;
@@ -20,6 +22,7 @@ mod job;
 mod logging;
 mod outcome;
 mod planning;
+mod range_test;
 mod saving;
 mod session;
 mod training;
@@ -27,4 +30,5 @@ mod training;
 pub use job::Job;
 pub use outcome::{End, Outcome};
 pub use planning::Blueprint;
+pub use range_test::{RangeCurve, RangeEnd, RangePoint, RangeTest};
 pub use session::Session;

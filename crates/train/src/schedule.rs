@@ -79,6 +79,11 @@ pub struct Setting<'a> {
 }
 
 impl Setting<'_> {
+    /// The same multiple of the recipe's rate for all layers.
+    pub fn everywhere(rate: f64) -> Setting<'static> {
+        Setting { rate, color: true, layers: None }
+    }
+
     /// Multiples of the recipe's rate for a layer.
     pub fn factor(&self, layer: &str) -> f64 {
         let mut own = self.layers.into_iter().flatten();
