@@ -8,6 +8,7 @@
 //!   of its other commands
 //! * [`reproduce`]: executes or resumes the runs, and writes the results as a page, a plot and JSON
 //! * [`Measured`]: the measurements of a run, stored in its folder
+//! * [`sweep`]: many runs with different settings, in search of the best
 //!
 //! ```
 //! let page = alexnet_experiments::find("cifar-80sec").unwrap();
@@ -103,6 +104,7 @@ mod reproduce;
 mod run_file;
 mod runner;
 mod spread;
+pub mod sweep;
 
 pub use error::{Error, Result};
 pub use experiment::Experiment;

@@ -30,6 +30,9 @@ pub enum Purpose {
     Resized = 9,
     /// The colour jitter of a training image; index: the sample.
     Jitter = 10,
+    /// The value of a parameter in a sweep; epoch: the trial, index: a digest of the parameter's
+    /// name.
+    Sweep = 32,
 }
 
 /// The random numbers named by (seed, purpose, epoch, index).

@@ -7,6 +7,7 @@
 //! * [`maps`]: feature maps of an image, side by side
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
 //! * [`network`]: a network's table, from its specification; [`Diagram`]: drawn as in Figure 2
+//! * [`SweepPage`]: many runs with different settings
 //! * [`tested`]: test results as files and tables; [`predicted`]: predictions for images as text,
 //!   JSON or CSV
 //! * [`DatasetSummary`]: the classes, sizes and colours of a data set
@@ -48,6 +49,7 @@ mod progress;
 mod run;
 mod sections;
 pub mod sheet;
+mod sweep;
 pub mod tested;
 
 pub use confusion::Confusion;
@@ -60,3 +62,4 @@ pub use kept::KeptWeights;
 pub use page::{Page, STYLE};
 pub use progress::{Measure, curves_svg};
 pub use run::{ClassRow, Model, ModelRow, Run, TestSummary};
+pub use sweep::{SweepPage, SweepParameter, SweepTrial};
