@@ -1,8 +1,10 @@
 //! `alexnet train`: from the command line to a run.
 
+mod in_folder;
 mod processes;
 mod ready;
 
+pub use in_folder::run_in;
 use ready::Checked;
 pub use ready::{Destination, Ready};
 
@@ -83,14 +85,17 @@ fn train_alone(args: &TrainArgs) -> Result<u8> {
 
 /// Files of the run that is resumed, where another process has read them.
 #[derive(Default)]
-struct Saved {
+pub struct Saved {
     config: Option<String>,
     /// The text, and its name for messages.
     model: Option<(String, String)>,
 }
 
 /// The settings and the model, with all defaults filled in.
-fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
+///
+/// # Errors
+/// Exit code 2.
+pub fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
     let (mut settings, spec) = Settings::resolve_saved(args, saved.config)?;
     let spec = match (args.resume.as_deref().filter(|_| args.model.is_none()), saved.model) {
         (Some(_), Some((text, name))) => model_of(&text, &name)?,
@@ -103,7 +108,7 @@ fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
 }
 
 /// Notes and warnings before anything is read.
-fn begin_with(note: Option<String>, own: &Settings, observer: &mut dyn Observer) {
+pub fn begin_with(note: Option<String>, own: &Settings, observer: &mut dyn Observer) {
     note.iter().for_each(|note| observer.note(note));
     if cfg!(debug_assertions) {
         observer

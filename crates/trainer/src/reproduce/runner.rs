@@ -5,8 +5,8 @@ use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
 use crate::settings::{Inherited, Settings};
 use crate::trained::Trained;
-use crate::training::{Destination, Ready, open_images, reopen};
-use crate::{devices, machine, output, run_file, testing};
+use crate::training::{open_images, run_in};
+use crate::{devices, machine, output, testing};
 use data::DatasetOptions;
 use evaluate::{Observer, Predictions, Score, Stop};
 use experiments::{Ended, Fingerprints, RunRequest, RunStart, Runner, View};
@@ -15,7 +15,6 @@ use std::path::Path;
 use tensor::Choice;
 use terminal::progress::Reading;
 use train::checkpoint::Policy;
-use train::folder::RunFolder;
 
 /// Images of a test at a time.
 const BATCH: usize = 128;
@@ -82,30 +81,13 @@ impl<'a> Trainer<'a> {
     /// Makes a run or goes on with it; false if a signal came before the end.
     fn go(&self, path: &Path, task: &RunRequest, observer: &mut dyn Observer) -> Result<bool> {
         let (settings, spec) = (&self.settings(task), &task.spec);
-        let has_begun = run_file::exists(&path.join("run.json"))?;
         let mut images = self.images(&task.images, settings, spec)?;
         if images::identify(&mut images, observer, self.stop)?.is_none() {
             return Ok(false);
         }
-        let reopened = has_begun.then(|| reopen(path, &mut |text| observer.note(text)));
-        let reopened = reopened.transpose()?;
-        let goes_on = reopened.as_ref().is_some_and(|(_, from)| from.is_some());
         let watchers: (&Reading, &mut dyn Observer) = (&self.reading, observer);
-        let ready = Ready::new(settings, spec.clone(), &images, watchers, ((0, 1), goes_on))?;
-        let destination = match reopened {
-            Some((folder, None)) => Destination::Reopened(folder, None),
-            Some((folder, Some(from))) => {
-                match ready.job.check(&from, false, observer, self.stop)? {
-                    None => return Ok(false),
-                    Some(identity) => {
-                        Destination::Reopened(folder, Some(Box::new((from, identity))))
-                    }
-                }
-            }
-            None => Destination::New(RunFolder::create(path)?, None),
-        };
-        let (outcome, _) = ready.train(destination, observer, self.stop)?;
-        Ok(outcome.signal().is_none())
+        let outcome = run_in(path, settings, spec, &images, watchers, self.stop)?;
+        Ok(outcome.is_some_and(|outcome| outcome.signal().is_none()))
     }
 }
 

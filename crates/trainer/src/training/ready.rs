@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use terminal::progress::Reading;
 use train::checkpoint::{Checkpoint, Identity};
+use train::executor::Executor;
 use train::folder::RunFolder;
 use train::init::Pretrained;
 use train::run::{Job, Outcome, Session};
@@ -82,6 +83,11 @@ impl<'a> Ready<'a> {
         let init = if goes_on { None } else { inherited(settings, &spec, images, &mut say)? };
         let job = Job { init, ..job(settings, spec, images, reading)? };
         // Before anything is written.
+        if job.recipe.early_stopping.is_some() && images.train.len() == images.test.len() {
+            let identity = job.identity(observer, &Stop::new())?;
+            identity.map_or(Ok(()), |identity| job.check_validation(&identity))?;
+        }
+        let mut say = |text: &str| observer.note(text);
         let choices = devices::choices(settings)?;
         let mut devices = match place {
             (0, 1) => Devices::open(&choices, settings, &job.blueprint(), &mut say)?,
@@ -119,7 +125,7 @@ impl<'a> Ready<'a> {
     ///
     /// # Errors
     /// Exit codes 1, 4 and 6.
-    pub(super) fn tune(
+    pub fn tune(
         &mut self,
         ranks: &mut Ranks,
         run: Option<&Path>,
@@ -174,6 +180,16 @@ impl<'a> Ready<'a> {
         let identity = self.job.check(&from, args.lr.is_some(), observer, stop)?;
         let checked = |identity| Checked::From(Some(Box::new((from, identity))));
         Ok(identity.map_or(Checked::Stopped, checked))
+    }
+
+    /// Opens the devices with the initial parameters, for steps that are no run.
+    ///
+    /// # Errors
+    /// Exit codes 1, 4 and 6.
+    pub fn open(self) -> Result<(Job, Box<dyn Executor>)> {
+        let Ready { job, devices, link, .. } = self;
+        let executor = devices.executor(&job.spec, link, &job.start(None))?;
+        Ok((job, executor))
     }
 
     /// Trains; returns the outcome and the run folder.
