@@ -2,19 +2,23 @@
 
 mod around;
 mod datasets;
+mod elsewhere;
 mod exif;
 mod labelling;
 mod layout;
 mod machine;
+mod recipe_flags;
 mod reproducing;
 mod sharing;
 mod using;
 
 pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
+pub use elsewhere::with_hint;
 pub use exif::ExifArg;
 pub use labelling::{LabellingArgs, check as check_labelling};
 pub use machine::{MachineArgs, OutputArgs};
+pub use recipe_flags::RecipeArgs;
 pub use reproducing::ReproduceArgs;
 pub use sharing::{Exchange, Parallel};
 pub use using::{
@@ -107,6 +111,8 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
+  alexnet train --lr-schedule steps --set recipe.schedule.after='[30, 60]' --weight-decay 1e-4
+  alexnet train --data photos --optimizer adam --lr 1e-4 -b 64 --early-stopping 5
   alexnet train --data photos --init runs/imagenet --freeze 'conv*'
   alexnet train --data photos --init torchvision --freeze 'conv*'       docs/finetune.md
   alexnet train --resume RUN                                bit-identical to an uninterrupted run
@@ -185,11 +191,14 @@ pub struct TrainArgs {
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub max_steps: Option<u64>,
     /// Images per step
-    #[arg(long, value_name = "N")]
+    #[arg(short, long, value_name = "N", alias = "batch")]
     pub batch_size: Option<usize>,
     /// Initial learning rate of the schedule
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", alias = "learning-rate", allow_negative_numbers = true)]
     pub lr: Option<f64>,
+    /// Other settings of the recipe.
+    #[command(flatten)]
+    pub recipe_flags: RecipeArgs,
     /// Seed of all random draws; the same seed gives bit-identical results [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]

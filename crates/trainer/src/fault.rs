@@ -33,6 +33,11 @@ impl Fault {
         }
     }
 
+    /// Adds the file or the part of the work in which it arose.
+    pub fn inside(self, place: impl Display) -> Fault {
+        Fault { message: format!("{place}: {}", self.message), ..self }
+    }
+
     /// Failure at run time.
     pub fn failure(message: impl Display) -> Fault {
         Fault::new(1, message)
@@ -69,11 +74,13 @@ impl From<train::Error> for Fault {
 }
 
 /// Remedies in messages of the libraries, and the flags for them.
-const FLAGS: [(&str, &str); 21] = [
+const FLAGS: [(&str, &str); 23] = [
     ("recipe.batch", "--batch-size"),
     ("recipe.shards", "--micro-shards"),
     ("fewer micro-shards", "--micro-shards"),
     ("recipe.epochs", "--epochs"),
+    ("recipe.early-stopping", "--early-stopping"),
+    ("hold out every tenth training image", "--hold-out 10"),
     ("recipe.rate", "--lr"),
     ("learning rate", "--lr"),
     ("data parallelism", "--parallel data"),

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     signals::outlive_file_limits();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => return ExitCode::from(console::answer(&answer)),
+        Err(answer) => return ExitCode::from(console::answer(&cli::with_hint(answer))),
     };
     let done = match &cli.command {
         Command::Train(args) => training::train(args),

@@ -1,6 +1,7 @@
 //! The settings of a run: defaults and a built-in recipe, overridden by a file, then by `--set`,
 //! then by flags.
 
+mod schedule;
 mod written;
 
 use crate::cli::{Exchange, Parallel, TrainArgs, check_labelling};
@@ -168,15 +169,26 @@ impl Settings {
         if matches!(parallel.as_deref(), Some("data" | "hybrid")) && args.resume.is_none() {
             set_recipe(&mut table, "shards", Value::from(SHARDS));
         }
-        let mut settings = None;
-        for layer in layers {
+        let epochs = written::last_epochs(&layers);
+        let mut parsed = Err(Fault::usage("")); // the flags are always a layer
+        for mut layer in layers {
+            schedule::complete(&table, &mut layer, epochs);
             written::merge(&mut table, layer.table);
             // Parsed after every layer, so that an error names the file, `--set` or flag at fault.
-            let parsed = Settings::deserialize(Value::Table(table.clone()));
-            settings =
-                Some(parsed.map_err(|error| written::explain(&error.to_string(), &layer.origin))?);
+            let settings = Settings::deserialize(Value::Table(table.clone()));
+            let settings =
+                settings.map_err(|error| written::explain(&error.to_string(), &layer.origin));
+            parsed = match (parsed, settings) {
+                (_, Ok(settings)) => Ok(settings),
+                // What `--lr-schedule` lacks may follow with `--set`.
+                (Err(earlier), Err(fault)) if schedule::still_lacks(&earlier, &fault) => {
+                    Err(earlier)
+                }
+                (_, Err(fault)) if schedule::lacks_settings(&fault) => Err(fault),
+                (_, Err(fault)) => return Err(fault),
+            };
         }
-        let mut settings: Settings = settings.expect("the flags are always a layer");
+        let mut settings = parsed?;
         if args.scale_lr && args.resume.is_none() {
             settings.recipe.rate *= settings.recipe.batch as f64 / recipe_batch.unwrap_or(1) as f64;
         }
@@ -219,6 +231,12 @@ impl Settings {
             )));
         }
         positive("fake_data (--fake-data)", self.fake_data.map(|n| n as u64))?;
+        if self.recipe.early_stopping.is_some() && self.overfit.is_some() {
+            return Err(Fault::usage(
+                "--early-stopping needs validation images besides the training images, and \
+                 --overfit validates on these: leave one out",
+            ));
+        }
         let fake = self.fake_data.unwrap_or(1);
         limits::check("fake_data (--fake-data)", limits::FAKE_IMAGES, fake)
     }

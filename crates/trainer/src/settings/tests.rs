@@ -2,6 +2,7 @@
 
 use super::*;
 use std::fs;
+use train::early_stopping::EarlyStopping;
 use train::recipe::{Initializer, ResizedCrop};
 use train::schedule::Schedule;
 
@@ -102,4 +103,79 @@ fn a_file_is_named_with_its_line() {
     fs::write(&path, set(&["recipe.rate=0.125"]).unwrap().to_toml()).unwrap();
     assert_eq!(Settings::resolve(&args).unwrap().recipe.rate, 0.125);
     fs::remove_file(&path).unwrap();
+}
+
+fn typed(arguments: &[&str]) -> Result<Settings> {
+    use clap::Parser;
+    let cli = crate::cli::Cli::try_parse_from([&["alexnet", "train"], arguments].concat());
+    let crate::cli::Command::Train(args) = cli.unwrap().command else { unreachable!() };
+    Settings::resolve(&args)
+}
+
+#[test]
+fn flags_of_the_recipe_set_it() {
+    let settings = typed(&[
+        "--optimizer",
+        "Adam",
+        "--momentum",
+        "0.8",
+        "--wd",
+        "1e-4",
+        "-b",
+        "32",
+        "--learning-rate",
+        "0.001",
+        "--early-stopping",
+        "--lr-schedule",
+        "constant",
+    ]);
+    let recipe = settings.unwrap().recipe;
+    assert_eq!(recipe.optimizer, train::recipe::Optimizer::Adam);
+    assert_eq!((recipe.momentum, recipe.decay, recipe.batch, recipe.rate), (0.8, 1e-4, 32, 0.001));
+    assert_eq!(recipe.early_stopping, Some(EarlyStopping::default()));
+    assert_eq!(recipe.schedule, Schedule::Constant {});
+    let set = ["--set", "recipe.early-stopping.threshold=0.01", "--early-stopping", "4"];
+    let rule = typed(&set).unwrap().recipe.early_stopping.unwrap();
+    assert_eq!((rule.patience, rule.threshold), (4, 0.01));
+    assert_eq!(typed(&[]).unwrap().recipe, recipes::paper_64(), "nothing is set by default");
+    assert!(!set_text(&[]).contains("early-stopping"), "not written at its default");
+}
+
+fn set_text(assignments: &[&str]) -> String {
+    set(assignments).unwrap().to_toml()
+}
+
+#[test]
+fn a_schedule_that_is_named_has_settings_to_begin_with() {
+    let schedule = |arguments: &[&str]| typed(arguments).unwrap().recipe.schedule;
+    let steps = |after: [u32; 2], factor| Schedule::Steps { after: after.to_vec(), factor };
+    let paper = recipes::paper().schedule; // a plateau
+    let vgg = ["--recipe", "caffe"]; // steps of its own
+    assert_eq!(schedule(&["--lr-schedule", "step", "--epochs", "90"]), steps([30, 60], 0.1));
+    let own = schedule(&["--lr-schedule", "steps", "--set", "recipe.schedule.after=[4, 7]"]);
+    assert_eq!(own, steps([4, 7], 0.1));
+    assert_eq!(schedule(&[&vgg[..], &["--lr-schedule", "reduce_on_plateau"]].concat()), paper);
+    let kept = recipes::find("caffe").unwrap().schedule;
+    assert_eq!(schedule(&[&vgg[..], &["--lr-schedule", "steps"]].concat()), kept);
+    for (arguments, expected) in [
+        (&["--lr-schedule", "stepps"][..], "--lr-schedule stepps: there is no value `stepps`; did"),
+        (&["--lr-schedule", "phases"], "--lr-schedule phases: phases are a list"),
+        (
+            &["--lr-schedule", "steps", "--set", "recipe.schedule.kind=constant"],
+            "--lr-schedule steps: --set recipe.schedule.kind=constant has the kind, too",
+        ),
+        (
+            &["--lr-schedule", "steps", "--set", "recipe.schedule.facter=1"],
+            "--set recipe.schedule.facter=1: there is no setting `facter`; did you mean `factor`?",
+        ),
+        (&["--optimizer", "adm"], "there is no value `adm`; did you mean `adam`?"),
+        (&["--momentum", "1"], "recipe.momentum is 1; it must be at least 0 and below 1"),
+        (&["--weight-decay", "-1"], "recipe.decay is -1; it must be"),
+        (&["--early-stopping", "0"], "recipe.early-stopping.patience is 0; it must be at least 1"),
+        (&["--early-stopping", "--overfit", "8"], "--early-stopping needs validation images"),
+        (&["--set", "recipe.early-stopping.metric=acc"], "there is no value `acc`; known here:"),
+    ] {
+        let message = typed(arguments).unwrap_err().message;
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+    }
 }

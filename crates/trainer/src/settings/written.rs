@@ -1,6 +1,7 @@
 //! The sources of settings in order of precedence (a file, each `--set`, the flags), merging them,
 //! and error messages that name the source.
 
+use super::schedule;
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
 use data::{ExifMode, bounded};
@@ -14,8 +15,13 @@ pub(super) struct Layer {
 }
 
 pub(super) enum Origin {
-    File { name: String, text: String },
+    File {
+        name: String,
+        text: String,
+    },
     Set(String),
+    /// One flag that comes before `--set`, as typed.
+    Flag(String),
     Flags,
 }
 
@@ -35,6 +41,7 @@ pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Laye
         let table = table.map_err(|error| Fault::usage(format!("{name}: {error}")))?;
         layers.push(Layer { origin: Origin::File { name, text }, table });
     }
+    layers.extend(schedule::layer(args)?);
     for assignment in &args.set {
         let table = parse_assignment(assignment)?;
         layers.push(Layer { origin: Origin::Set(assignment.clone()), table });
@@ -71,6 +78,15 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut recipe, "shards", args.micro_shards.map(whole));
     put(&mut recipe, "wire", args.wire.clone());
     put(&mut recipe, "rate", args.lr);
+    let flags = &args.recipe_flags;
+    put(&mut recipe, "optimizer", flags.optimizer.as_ref().map(|name| name.to_lowercase()));
+    put(&mut recipe, "momentum", flags.momentum);
+    put(&mut recipe, "decay", flags.weight_decay);
+    let table_of =
+        |key: &str, value: Value| Value::Table(Table::from_iter([(key.to_string(), value)]));
+    put(&mut recipe, "warmup", flags.warmup.map(|n| table_of("epochs", n.into())));
+    let patience = flags.early_stopping.map(|n| table_of("patience", Value::from(i64::from(n))));
+    put(&mut recipe, "early-stopping", patience);
     let exif = args.exif.map(|exif| ExifMode::from(exif).to_string());
     if let Some(exif) = exif {
         let input = Table::from_iter([("exif".to_string(), Value::from(exif))]);
@@ -129,11 +145,19 @@ fn flags(args: &TrainArgs) -> Table {
 
 /// A text setting from the source with the highest precedence that has it.
 pub(super) fn last_text(layers: &[Layer], path: &[&str]) -> Option<String> {
+    let value = |layer| Some(setting(layer, path)?.as_str()?.to_string());
+    layers.iter().rev().find_map(value)
+}
+
+/// The number of epochs, likewise.
+pub(super) fn last_epochs(layers: &[Layer]) -> Option<i64> {
+    layers.iter().rev().find_map(|layer| setting(layer, &["recipe", "epochs"])?.as_integer())
+}
+
+fn setting<'a>(layer: &'a Layer, path: &[&str]) -> Option<&'a Value> {
     let (last, tables) = path.split_last()?;
-    layers.iter().rev().find_map(|layer| {
-        let table = tables.iter().try_fold(&layer.table, |table, key| table.get(*key)?.as_table());
-        Some(table?.get(*last)?.as_str()?.to_string())
-    })
+    let table = tables.iter().try_fold(&layer.table, |table, key| table.get(*key)?.as_table());
+    table?.get(*last)
 }
 
 /// Merges `over` into `under`, table by table. A table with another `kind` replaces the whole
@@ -176,6 +200,10 @@ pub(super) fn explain(error: &str, origin: &Origin) -> Fault {
     Fault::usage(match origin {
         Origin::File { name, text } => format!("{name}{}: {what}{inside}", line_of(text, typed)),
         Origin::Set(assignment) => format!("--set {assignment}: {what}"),
+        Origin::Flag(flag) if what.starts_with("missing field") => {
+            format!("{flag}: {what}; add it with --set recipe.schedule.{typed}=VALUE")
+        }
+        Origin::Flag(flag) => format!("{flag}: {what}"),
         Origin::Flags => format!("{what}{inside}"),
     })
 }

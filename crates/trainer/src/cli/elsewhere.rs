@@ -1,0 +1,146 @@
+//! Flags of other programs: what does the same here.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Flags, and what does the same in this program.
+const ELSEWHERE: [(&[&str], &str); 19] = [
+    (
+        &["--amp", "--fp16", "--half", "--bf16", "--mixed-precision"],
+        "the precision of products is --precision bf16 or --precision tf32",
+    ),
+    (
+        &["--val", "--val-data", "--val-dir", "--valid", "--validation", "--test-data"],
+        "validation images are those of --data DIR, in DIR/val/CLASS; --hold-out N takes every Nth \
+         training image instead",
+    ),
+    (
+        &["--val-split", "--validation-split", "--val-ratio"],
+        "--hold-out 10 holds out every tenth training image for validation",
+    ),
+    (
+        &["--img-size", "--imgsz", "--image-size", "--input-size", "--crop-size", "--resolution"],
+        "crops have the size of the model's input: choose another --model, or edit the one that \
+         `alexnet describe --model NAME --toml` prints; --set recipe.input.side=N is the size of \
+         the images that they are cut from",
+    ),
+    (
+        &["--num-classes", "--classes", "--nb-classes"],
+        "the number of classes is the data's, also of a model that has another",
+    ),
+    (&["--arch", "-a", "--network"], "the network is --model NAME"),
+    (&["--gpu", "--gpus", "--cuda", "--use-gpu"], "a GPU is --device cuda:0"),
+    (&["--cpu", "--no-cuda"], "the CPU is --device cpu"),
+    (&["--num-workers", "-j", "--nw"], "threads that decode images are --workers N"),
+    (
+        &["--output-dir", "--output", "--out", "-o", "--save-dir", "--logdir", "--project"],
+        "a run is written into --run DIR",
+    ),
+    (
+        &["--checkpoint", "--ckpt", "--start-epoch"],
+        "a run goes on from its last checkpoint with --resume RUN; --init RUN starts a new one with \
+         its weights",
+    ),
+    (
+        &["--iterations", "--iters", "--steps", "--num-steps"],
+        "the number of steps is --max-steps N",
+    ),
+    (&["--patience"], "early stopping is --early-stopping N"),
+    (
+        &["--lr-step-size", "--lr-steps", "--lr-milestones", "--milestones", "--step-size"],
+        "drops of the rate are --lr-schedule steps --set recipe.schedule.after=[30,60]",
+    ),
+    (
+        &["--lr-gamma", "--gamma"],
+        "the factor of a drop is --lr-schedule steps --set recipe.schedule.factor=0.1",
+    ),
+    (
+        &["--warmup-epochs", "--lr-warmup-epochs"],
+        "the rate is raised over the first epochs with --warmup N",
+    ),
+    (&["--evaluate", "--test-only"], "a trained network is tested with `alexnet eval --run RUN`"),
+    (
+        &["--print-freq", "--log-interval"],
+        "every measurement is in the run's metrics.jsonl and metrics.csv; --progress plain prints \
+         some of them",
+    ),
+    (
+        &["--lr-finder", "--auto-lr", "--auto-lr-find"],
+        "a learning rate is found with `alexnet find-lr`",
+    ),
+];
+
+/// A usage error, with what does the same as a flag that this program does not have.
+pub fn with_hint(mut error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let typed = typed.split('=').next().unwrap_or_default();
+    let found = ELSEWHERE.iter().find(|(flags, _)| flags.contains(&typed));
+    if let Some((_, remedy)) = found {
+        let remedy = ContextValue::StyledStrs(vec![(*remedy).into()]);
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, remedy);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, Parser};
+    use std::collections::HashSet;
+
+    fn message(arguments: &[&str]) -> String {
+        let typed = [&["alexnet", "train"], arguments].concat();
+        with_hint(Cli::try_parse_from(typed).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn flags_of_other_programs_are_answered_with_what_does_the_same() {
+        for (typed, expected) in [
+            (&["--amp"][..], "tip: the precision of products is --precision bf16"),
+            (&["--val", "x"], "tip: validation images are those of --data DIR, in DIR/val/CLASS"),
+            (&["--img-size=32"], "tip: crops have the size of the model's input"),
+            (&["-j", "8"], "tip: threads that decode images are --workers N"),
+            (&["--patience", "3"], "tip: early stopping is --early-stopping N"),
+        ] {
+            let message = message(typed);
+            assert!(message.contains(expected), "{typed:?}: {message}");
+            assert!(!message.contains("to pass"), "{message}");
+        }
+        assert!(message(&["--batchsize", "3"]).contains("--batch-size"));
+        assert!(!message(&["--xyzzy"]).contains("the same"), "{}", message(&["--xyzzy"]));
+    }
+
+    /// A flag that `train` has would never be looked up, and a remedy must name flags that exist.
+    #[test]
+    fn no_flag_is_one_of_this_program_and_every_remedy_can_be_typed() {
+        let mut program = Cli::command();
+        program.build();
+        let train = program.find_subcommand("train").unwrap();
+        let mut own: HashSet<String> = HashSet::new();
+        for argument in train.get_arguments() {
+            let names = argument.get_long_and_visible_aliases().unwrap_or_default();
+            own.extend(names.iter().map(|name| format!("--{name}")));
+            own.extend(
+                argument.get_all_aliases().unwrap_or_default().iter().map(|a| format!("--{a}")),
+            );
+            own.extend(argument.get_short().map(|short| format!("-{short}")));
+        }
+        own.insert("--toml".to_string()); // of `describe`
+        let mut seen = HashSet::new();
+        for (flags, remedy) in ELSEWHERE {
+            for flag in flags {
+                assert!(!own.contains(*flag) && seen.insert(flag), "{flag}");
+            }
+            let words = remedy.split([' ', ',', ';', '`']);
+            for word in words.filter(|word| word.starts_with("--")) {
+                assert!(own.contains(word), "{word} in: {remedy}");
+            }
+        }
+    }
+}
