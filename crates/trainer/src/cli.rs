@@ -4,6 +4,7 @@ mod around;
 mod datasets;
 mod elsewhere;
 mod exif;
+mod finding;
 mod labelling;
 mod layout;
 mod machine;
@@ -16,6 +17,7 @@ pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
 pub use elsewhere::with_hint;
 pub use exif::ExifArg;
+pub use finding::FindLrArgs;
 pub use labelling::{LabellingArgs, check as check_labelling};
 pub use machine::{MachineArgs, OutputArgs};
 pub use recipe_flags::RecipeArgs;
@@ -62,6 +64,9 @@ pub enum Command {
     /// Train a network (by default alexnet-64 on generated shapes)
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(Box<TrainArgs>),
+    /// Find a learning rate: train some steps while it rises, and show the loss
+    #[command(after_help = finding::EXAMPLES)]
+    FindLr(Box<FindLrArgs>),
     /// Test a trained network
     #[command(after_help = using::EVAL_EXAMPLES)]
     Eval(EvalArgs),

@@ -3,7 +3,7 @@
 //! * [`cli`] has the arguments
 //! * [`settings`]: resolves arguments, files and defaults to a run's settings
 //! * [`images`]: opens a data set's training and test images
-//! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
+//! * [`train`](crate::training), [`find-lr`](crate::find_lr), [`eval`](crate::testing), [`describe`],
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: commands
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   commands that use a trained network ([`trained`])
@@ -26,6 +26,7 @@ mod devices;
 mod doctor;
 mod fault;
 mod features;
+mod find_lr;
 mod images;
 mod importing;
 mod inspect;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     };
     let done = match &cli.command {
         Command::Train(args) => training::train(args),
+        Command::FindLr(args) => find_lr::find_lr(args),
         Command::Eval(args) => testing::eval(args),
         Command::Predict(args) => predicting::predict(args),
         Command::Features(args) => features::features(args),

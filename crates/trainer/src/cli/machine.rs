@@ -4,7 +4,7 @@ use clap::Args;
 use terminal::progress::Progress;
 
 /// Where to compute.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct MachineArgs {
     /// auto, cpu, cuda or cuda:N; to train on several, all of them: cpu,cpu [default: auto]
     #[arg(long, value_name = "DEVICE")]
