@@ -11,6 +11,7 @@ mod machine;
 mod recipe_flags;
 mod reproducing;
 mod sharing;
+mod sweeping;
 mod using;
 
 pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
@@ -23,6 +24,7 @@ pub use machine::{MachineArgs, OutputArgs};
 pub use recipe_flags::RecipeArgs;
 pub use reproducing::ReproduceArgs;
 pub use sharing::{Exchange, Parallel};
+pub use sweeping::SweepArgs;
 pub use using::{
     EvalArgs, FeaturesArgs, ImportArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs,
     ServeArgs, UsingArgs, ViewsArg,
@@ -67,6 +69,9 @@ pub enum Command {
     /// Find a learning rate: train some steps while it rises, and show the loss
     #[command(after_help = finding::EXAMPLES)]
     FindLr(Box<FindLrArgs>),
+    /// Train with many settings, in search of the best: grid, random, successive halving
+    #[command(after_help = sweeping::HELP)]
+    Sweep(SweepArgs),
     /// Test a trained network
     #[command(after_help = using::EVAL_EXAMPLES)]
     Eval(EvalArgs),

@@ -8,7 +8,7 @@
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   commands that use a trained network ([`trained`])
 //! * [`serve`](crate::serving): the HTTP server
-//! * [`reproduce`]: runs the paper's experiments
+//! * [`reproduce`]: runs the paper's experiments; [`sweep`]: many runs in search of the best
 //! * [`completions`, `man`](manual): shell completions and manual pages
 //! * [`run_file`]: reads files of a run's folder
 //! * [`console`] writes the output
@@ -43,6 +43,7 @@ mod reproduce;
 mod run_file;
 mod serving;
 mod settings;
+mod sweep;
 mod testing;
 mod trained;
 mod training;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Train(args) => training::train(args),
         Command::FindLr(args) => find_lr::find_lr(args),
+        Command::Sweep(args) => sweep::sweep(args),
         Command::Eval(args) => testing::eval(args),
         Command::Predict(args) => predicting::predict(args),
         Command::Features(args) => features::features(args),
