@@ -6,7 +6,7 @@ mod fixtures;
 use alexnet_train::checkpoint::{self, Checkpoint};
 use alexnet_train::early_stopping::{BestWeights, EarlyStopping, Metric};
 use alexnet_train::folder::{RunFolder, Status};
-use alexnet_train::recipe::{Augment, Recipe};
+use alexnet_train::recipe::{Augment, Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::run::{End, Job, Outcome, Session};
 use alexnet_train::{Error, Result};
@@ -32,7 +32,8 @@ fn job(rule: Option<EarlyStopping>) -> Job {
     let recipe = scaled(Recipe {
         batch: 8,
         epochs: EPOCHS,
-        rate: 1e-4,
+        rate: 0.002,
+        input: Input { side: Some(18), ..Input::new(Mean::Image, 1.0 / 64.0) },
         augment: Augment { crop: true, mirror: true, ..Augment::NONE },
         early_stopping: rule,
         ..recipes::paper()
@@ -46,7 +47,7 @@ fn job(rule: Option<EarlyStopping>) -> Job {
         .linear("fc3", 10);
     let validation = Arc::new(Shapes::train(Shapes::SEED + 1, 18, 60));
     let statistics = Statistics::of(&*images, 1, None, &|_| ()).unwrap();
-    Job { seed: 5, workers: 1, ..Job::new(spec, recipe, images, validation, statistics) }
+    Job { seed: 6, workers: 1, ..Job::new(spec, recipe, images, validation, statistics) }
 }
 
 fn rule(patience: u32, metric: Metric) -> Option<EarlyStopping> {

@@ -3,7 +3,7 @@
 mod fixtures;
 
 use alexnet_train::executor::Executor;
-use alexnet_train::recipe::{Augment, Recipe};
+use alexnet_train::recipe::{Augment, Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::run::{Job, RangeCurve, RangeEnd, RangeTest};
 use alexnet_train::schedule::Setting;
@@ -17,12 +17,13 @@ use std::sync::Arc;
 use tensor::{Device, Target};
 
 const TEST: RangeTest =
-    RangeTest { min: 1e-6, max: 1.0, steps: 60, smoothing: 0.9, divergence: 4.0 };
+    RangeTest { min: 1e-5, max: 10.0, steps: 60, smoothing: 0.9, divergence: 1.3 };
 
 fn job(workers: usize) -> Job {
     let images = Arc::new(Shapes::train(Shapes::SEED, 18, 100));
     let recipe = scaled(Recipe {
         batch: 8,
+        input: Input { side: Some(18), ..Input::new(Mean::Image, 1.0 / 64.0) },
         augment: Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE },
         ..recipes::paper()
     });
@@ -57,7 +58,7 @@ fn it_is_training_with_a_rising_rate() {
     let mut step = layout.open(Device::cpu(1), &job.start(None)).unwrap();
     let mut losses = Vec::new();
     for (idx, point) in curve.points.iter().enumerate() {
-        let rate = (1e-6f64.ln() + (1f64 / 1e-6).ln() * idx as f64 / 59.0).exp();
+        let rate = (1e-5f64.ln() + (10f64 / 1e-5).ln() * idx as f64 / 59.0).exp();
         assert!((point.rate / rate - 1.0).abs() < 1e-12, "{point:?}: {rate}");
         let recipe = Recipe { rate: point.rate, ..job.recipe.clone() };
         step.set_rates(&recipe, &Setting::everywhere(1.0)).unwrap();
@@ -74,13 +75,12 @@ fn it_is_training_with_a_rising_rate() {
         points.iter().map(|point| point.smoothed).fold(f64::INFINITY, f64::min)
     };
     let (last, before) = curve.points.split_last().unwrap();
-    let is_far = last.smoothed > 4.0 * lowest(before);
-    let next_rate = TEST.rate(curve.points.len());
-    assert!(is_far || next_rate > 1e-3, "ended at {last:?}");
-    assert!(before.windows(2).all(|two| two[1].smoothed <= 4.0 * lowest(before)));
+    let is_far = last.smoothed > TEST.divergence * lowest(before);
+    assert!(is_far, "ended at {last:?}");
+    assert!(before.windows(2).all(|two| two[1].smoothed <= TEST.divergence * lowest(before)));
     // The suggestion learns: it lies where the loss falls.
     let steepest = curve.steepest().unwrap();
-    assert!(1e-6 < steepest && steepest < curve.minimum().unwrap().rate, "{steepest}");
+    assert!(1e-5 < steepest && steepest <= curve.minimum().unwrap().rate, "{steepest}");
 }
 
 #[test]

@@ -68,7 +68,10 @@ fn a_run_stops_early_and_says_why() {
     assert!(text.contains("done: 20 steps"), "{text}");
     let (_, message) =
         expect(2, &["train", "--resume", &folder, "--set", "recipe.early-stopping.metric=loss"]);
-    assert!(message.contains("recipe.early-stopping.metric: was nothing, now loss"), "{message}");
+    assert!(
+        message.contains("recipe.early-stopping.metric: was nothing, now \"loss\""),
+        "{message}"
+    );
 
     // One image of a class: the test images are the training images.
     let single = scratch.path("single");

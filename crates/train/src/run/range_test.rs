@@ -210,9 +210,11 @@ impl RangeCurve {
 
     /// The rate at which the smoothed loss falls fastest: where its slope over the logarithm of the
     /// rate, `(s[i+1] - s[i-1]) / (ln r[i+1] - ln r[i-1])`, is lowest, as suggested by PyTorch
-    /// Lightning. `None` if the loss never falls.
+    /// Lightning; only up to the lowest loss, as losses beyond it jump. `None` if the loss never
+    /// falls.
     pub fn steepest(&self) -> Option<f64> {
-        let slopes = self.settled().windows(3).map(|three| {
+        let end = self.minimum()?.rate;
+        let slopes = self.settled().windows(3).filter(|three| three[1].rate <= end).map(|three| {
             let [before, at, after] = three else { unreachable!("windows of three") };
             let slope = (after.smoothed - before.smoothed) / (after.rate.ln() - before.rate.ln());
             (at.rate, slope)

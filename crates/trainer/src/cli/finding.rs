@@ -11,10 +11,10 @@ Examples:
   alexnet find-lr --data photos --init torchvision --min 1e-6 --max 0.1 --steps 200
   alexnet find-lr --data photos --json                      for programs
 
-Trains for --steps batches while the learning rate rises exponentially from --min to --max, and stops
-when the smoothed loss is four times its lowest value. Prints two suggestions: the rate at which the
-loss falls fastest, and a tenth of the rate at which it is lowest. No run is written and no weights
-change. docs/tuning.md has the formulas.";
+Trains for --steps batches while the learning rate rises exponentially from --min to --max, and
+stops when the smoothed loss is four times its lowest value. Prints two suggestions: the rate at
+which the loss falls fastest, and a tenth of the rate at which it is lowest. No run is written and
+no weights change. docs/tuning.md has the formulas.";
 
 /// `alexnet find-lr`.
 #[derive(Debug, Args)]

@@ -151,7 +151,8 @@ fn a_schedule_that_is_named_has_settings_to_begin_with() {
     let steps = |after: [u32; 2], factor| Schedule::Steps { after: after.to_vec(), factor };
     let paper = recipes::paper().schedule; // a plateau
     let vgg = ["--recipe", "caffe"]; // steps of its own
-    assert_eq!(schedule(&["--lr-schedule", "step", "--epochs", "90"]), steps([30, 60], 0.1));
+    let thirds = ["--recipe", "paper", "--lr-schedule", "step", "--epochs", "60"];
+    assert_eq!(schedule(&thirds), steps([20, 40], 0.1));
     let own = schedule(&["--lr-schedule", "steps", "--set", "recipe.schedule.after=[4, 7]"]);
     assert_eq!(own, steps([4, 7], 0.1));
     assert_eq!(schedule(&[&vgg[..], &["--lr-schedule", "reduce_on_plateau"]].concat()), paper);
