@@ -57,51 +57,65 @@ impl Jitter {
 /// Applies adjustments in order, rounding to bytes after each as torchvision does. Neutral
 /// adjustments are skipped.
 pub fn adjust(pixels: &mut [u8], adjustments: &[Adjustment]) {
-    let pixels = pixels.as_chunks_mut::<3>().0;
     for &adjustment in adjustments {
         match adjustment {
             Adjustment::Brightness(1.0) | Adjustment::Contrast(1.0) => (),
             Adjustment::Saturation(1.0) | Adjustment::Hue(0.0) => (),
-            Adjustment::Brightness(factor) => {
-                let table = blended(factor, 0.0);
-                for_each_byte(pixels, &table);
-            }
-            Adjustment::Contrast(factor) => {
-                let sum: u64 = pixels.iter().map(|&pixel| u64::from(grey(pixel))).sum();
-                let mean = (sum as f64 / pixels.len().max(1) as f64) as f32;
-                let table = blended(factor, mean);
-                for_each_byte(pixels, &table);
-            }
-            Adjustment::Saturation(factor) => {
-                for pixel in &mut *pixels {
-                    let grey = f32::from(grey(*pixel));
-                    *pixel = pixel.map(|byte| blend(byte, grey, factor));
-                }
-            }
+            Adjustment::Brightness(factor) => brighten(pixels, factor.into()),
+            Adjustment::Contrast(factor) => change_contrast(pixels, factor.into()),
+            Adjustment::Saturation(factor) => saturate(pixels, factor.into()),
             Adjustment::Hue(rotation) => {
+                let pixels = pixels.as_chunks_mut::<3>().0;
                 pixels.iter_mut().for_each(|p| *p = rotate_hue(*p, rotation));
             }
         }
     }
 }
 
+/// Multiplies every byte by a factor: torchvision's `adjust_brightness`.
+pub(crate) fn brighten(pixels: &mut [u8], factor: f64) {
+    for_each_byte(pixels, &blended(factor, 0.0));
+}
+
+/// Scales the difference from the image's mean grey: torchvision's `adjust_contrast`.
+pub(crate) fn change_contrast(pixels: &mut [u8], factor: f64) {
+    let colors = pixels.as_chunks::<3>().0;
+    let sum: u64 = colors.iter().map(|&pixel| u64::from(grey(pixel))).sum();
+    let mean = (sum as f64 / colors.len().max(1) as f64) as f32;
+    for_each_byte(pixels, &blended(factor, mean));
+}
+
+/// Scales the difference from each pixel's grey: torchvision's `adjust_saturation`.
+pub(crate) fn saturate(pixels: &mut [u8], factor: f64) {
+    let weights = weights_of(factor);
+    for pixel in pixels.as_chunks_mut::<3>().0 {
+        let grey = f32::from(grey(*pixel));
+        *pixel = pixel.map(|byte| blend(byte, grey, weights));
+    }
+}
+
 /// A pixel's grey level with the weights of ITU-R BT.601, rounded down.
-fn grey([r, g, b]: [u8; 3]) -> u8 {
+pub(crate) fn grey([r, g, b]: [u8; 3]) -> u8 {
     (0.2989 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)) as u8
 }
 
-/// A weighted mean of a byte and another value, rounded down; `factor` is the byte's weight.
-fn blend(byte: u8, other: f32, factor: f32) -> u8 {
-    (factor * f32::from(byte) + (1.0 - factor) * other).clamp(0.0, 255.0) as u8
+/// The weights of an image and of what it is blended with, each rounded to f32 as torchvision does.
+pub(crate) fn weights_of(factor: f64) -> [f32; 2] {
+    [factor as f32, (1.0 - factor) as f32]
+}
+
+/// A weighted mean of a byte and another value, rounded down.
+pub(crate) fn blend(byte: u8, other: f32, [own, others]: [f32; 2]) -> u8 {
+    (own * f32::from(byte) + others * other).clamp(0.0, 255.0) as u8
 }
 
 /// A table of [`blend`] for every byte.
-fn blended(factor: f32, other: f32) -> [u8; 256] {
-    std::array::from_fn(|byte| blend(byte as u8, other, factor))
+fn blended(factor: f64, other: f32) -> [u8; 256] {
+    std::array::from_fn(|byte| blend(byte as u8, other, weights_of(factor)))
 }
 
-fn for_each_byte(pixels: &mut [[u8; 3]], table: &[u8; 256]) {
-    for byte in pixels.as_flattened_mut() {
+fn for_each_byte(bytes: &mut [u8], table: &[u8; 256]) {
+    for byte in bytes {
         *byte = table[usize::from(*byte)];
     }
 }

@@ -56,8 +56,8 @@ impl ResizedCrop {
         let pixels = size.0 as f64 * size.1 as f64;
         let [low, high] = self.aspect.map(f64::ln);
         for _ in 0..Self::TRIES {
-            let area = pixels * between(self.area, &mut stream);
-            let aspect = between([low, high], &mut stream).exp();
+            let area = pixels * between(self.area, stream.unit().into());
+            let aspect = between([low, high], stream.unit().into()).exp();
             let height = (area / aspect).sqrt().round_ties_even() as usize; // as Python rounds
             let width = (area * aspect).sqrt().round_ties_even() as usize;
             if (1..=size.0).contains(&height) && (1..=size.1).contains(&width) {
@@ -88,9 +88,9 @@ impl ResizedCrop {
     }
 }
 
-/// A uniformly distributed number between two.
-fn between([low, high]: [f64; 2], stream: &mut Stream) -> f64 {
-    low + (high - low) * f64::from(stream.unit())
+/// The number at a position from 0 to 1 between two.
+pub(crate) fn between([low, high]: [f64; 2], position: f64) -> f64 {
+    low + (high - low) * position
 }
 
 #[cfg(test)]
