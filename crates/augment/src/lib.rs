@@ -10,8 +10,10 @@
 //!   for testing
 //! * [`ColorShift`]: the PCA colour shift of the paper's section 4.1, as its source computes it
 //! * [`ExifMode`]: whether a camera's orientation is applied
-//! * [`ResizedCrop`], [`Jitter`]: later methods, for comparison: torchvision's random resized crop
-//!   and colour jitter
+//! * [`ResizedCrop`], [`Jitter`], [`Policy`], [`Erasing`], [`Mixing`]: later methods, for
+//!   comparison: torchvision's random resized crop, colour jitter, RandAugment and TrivialAugment,
+//!   random erasing, mixup and CutMix
+//! * [`Operation`]: rotation, shear, posterize, equalize and others, one at a time
 //!
 //! ```
 //! use alexnet_augment::{Image, Resizer, View};
@@ -31,18 +33,29 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod affine;
 mod color_shift;
+mod erase;
 mod exif;
 mod image;
 mod jitter;
+mod mix;
+mod operation;
+mod policy;
 mod resize;
 mod resized_crop;
+mod tone;
 mod view;
 
+pub use affine::{Affine, Interpolation};
 pub use color_shift::{ColorFormula, ColorShift};
+pub use erase::{EraseFill, Erasing};
 pub use exif::ExifMode;
 pub use image::{Image, crop, mirror};
 pub use jitter::{Adjustment, Jitter, adjust};
+pub use mix::{Mix, Mixing};
+pub use operation::{Canvas, Operation, Sampling};
+pub use policy::Policy;
 pub use resize::{CentreRounding, CentreSquare, Resizer, shorter_side_to};
 pub use resized_crop::{Rectangle, ResizedCrop};
 pub use view::{View, nine_crop, ten_crop};

@@ -30,6 +30,23 @@ pub enum Purpose {
     Resized = 9,
     /// The colour jitter of a training image; index: the sample.
     Jitter = 10,
+    /// Whether a training image is flipped upside down; index: the sample.
+    VerticalFlip = 11,
+    /// The rotation of a training image; index: the sample.
+    Rotate = 12,
+    /// The operations of RandAugment or TrivialAugment; index: the sample.
+    AutoAugment = 13,
+    /// Whether a training image becomes grey; index: the sample.
+    Grayscale = 14,
+    /// The erased rectangle of a training image; index: the sample.
+    Erase = 15,
+    /// Random bytes in an erased rectangle; index: the sample.
+    EraseNoise = 16,
+    /// How the images of a batch are mixed; index: the batch's position in its epoch.
+    Mix = 17,
+    /// The sample at a position of an epoch, if classes are sampled equally often; index: the
+    /// position.
+    Balanced = 18,
     /// The value of a parameter in a sweep; epoch: the trial, index: a digest of the parameter's
     /// name.
     Sweep = 32,
