@@ -528,6 +528,16 @@ fn first_and_last(run: &mut Run<'_>) {
     let results = [("gradient", gradient), ("probabilities", probabilities), ("tally", tally)];
     run.add("softmax loss", results);
 
+    let mut op = run.op();
+    let logits = op.slots.floats([4, 37], numbers(1, 4 * 37).iter().map(|x| 9.0 * x).collect());
+    let labels = op.slots.words([4], vec![0, 36, 5, 17]);
+    let targets = op.slots.floats([4, 37], positive(2, 4 * 37));
+    let gradient = op.room([4, 37]);
+    let tally = op.room(softmax_loss::tally_shape(4));
+    let inputs = softmax_loss::DenseInputs { logits, labels, targets };
+    softmax_loss::forward_backward_dense(run.load(&op), &g, inputs, gradient, tally).unwrap();
+    run.add("softmax loss of dense targets", [("gradient", gradient), ("tally", tally)]);
+
     let segments = [sgd::Segment { start: 1, len: 700 }, sgd::Segment { start: 705, len: 33 }];
     let mut op = run.op();
     let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);

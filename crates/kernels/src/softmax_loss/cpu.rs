@@ -32,6 +32,62 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 4]) -> Result<(
     })
 }
 
+/// `slots` are logits, labels, targets, gradient and tally.
+pub(super) fn forward_backward_dense(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let [logits, labels, targets, written, tally] = cpu.lend(slots);
+    let (logits, targets): (&mut [f32], &mut [f32]) = (logits.into(), targets.into());
+    let (written, tally): (&mut [f32], &mut [f32]) = (written.into(), tally.into());
+    let labels: &mut [u32] = labels.into();
+    let counted = labels.iter().filter(|&&label| label != IGNORED).count();
+    let share = 1.0 / counted.max(1) as f64;
+    let (sums, tallies) = tally.split_at_mut(4);
+    let mut totals = [0.0f64; 4];
+    for (row, &label) in labels.iter().enumerate() {
+        let own = row * g.classes..(row + 1) * g.classes;
+        let (x, dx, t) = (&logits[own.clone()], &mut written[own.clone()], &targets[own]);
+        let mut entry = [0.0; 4];
+        if label == IGNORED {
+            dx.fill(0.0);
+        } else {
+            let label = label as usize;
+            assert!(label < g.classes, "label {label} of {} classes", g.classes);
+            let loss = vectorized!(dense_row(x, t, share, dx));
+            let rank = vectorized!(LabelRank::of(x, label));
+            entry = [loss, rank.error(1), rank.error(5), 1.0];
+        }
+        let tally = &mut tallies[4 * row..4 * row + 4];
+        for ((total, tally), entry) in totals.iter_mut().zip(tally).zip(entry) {
+            *total += entry;
+            *tally = entry as f32;
+        }
+    }
+    sums.copy_from_slice(&totals.map(|value| value as f32));
+    Ok(())
+}
+
+/// A row's loss; writes its gradient times `share`.
+#[inline(always)]
+fn dense_row(x: &[f32], t: &[f32], share: f64, dx: &mut [f32]) -> f64 {
+    let (max, sum) = exponentials(x, dx);
+    let (mut targets, mut products) = ([0.0f64; LANES], [0.0f64; LANES]);
+    let mut take = |x: f32, t: f32, lane: usize| {
+        let (x, t) = (f64::from(x - max), f64::from(t));
+        targets[lane] += t;
+        products[lane] += t * x;
+    };
+    let ((strips, rest), (t_strips, t_rest)) = (x.as_chunks::<LANES>(), t.as_chunks::<LANES>());
+    for (x, t) in strips.iter().zip(t_strips) {
+        (0..LANES).for_each(|lane| take(x[lane], t[lane], lane));
+    }
+    rest.iter().zip(t_rest).enumerate().for_each(|(lane, (&x, &t))| take(x, t, lane));
+    let (target, product): (f64, f64) = (targets.iter().sum(), products.iter().sum());
+    // In f64, because the difference of a probability and a target may have few bits left in f32.
+    for (dx, &t) in dx.iter_mut().zip(t) {
+        *dx = flushed(((f64::from(*dx) / sum * target - f64::from(t)) * share) as f32);
+    }
+    target * sum.ln() - product
+}
+
 /// Calls `write(exponentials, label, their sum)` for every row, which replaces the exponentials by
 /// gradients or probabilities; writes the tally.
 fn rows(

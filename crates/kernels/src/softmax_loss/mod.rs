@@ -6,6 +6,13 @@
 //! dlogits[n][c] = (p[n][c] - [c = label n]) / images counted
 //! ```
 //!
+//! With dense targets t, which need not sum to one, the label counts for the errors only:
+//!
+//! ```text
+//! loss          = - sum over n and c of t[n][c] log p[n][c]
+//! dlogits[n][c] = (p[n][c] sum over d of t[n][d] - t[n][c]) / images counted
+//! ```
+//!
 //! If several classes have the label's score, a top-k prediction is partly correct, as in the 2012
 //! source: with g scores above the label's and e equal to it (itself included), its credit is
 //! min(1, (k - g) / e), at least 0. The error is one minus the credit.
@@ -71,6 +78,42 @@ pub fn forward_backward(
         Device::Cpu(cpu) => cpu::forward_backward(cpu, g, [logits, labels, dlogits, tally]),
         Device::Cuda(cuda) => cuda::forward_backward(cuda, g, [logits, labels, dlogits, tally]),
     }
+}
+
+/// As [`forward_backward`], with dense targets: `[images, classes]`, not negative. `labels` are
+/// those of the errors; rows with the label [`IGNORED`] do not count.
+///
+/// # Errors
+/// If the device fails.
+///
+/// # Panics
+/// As [`forward_backward`].
+pub fn forward_backward_dense(
+    device: &mut Device,
+    g: &Geometry,
+    inputs: DenseInputs,
+    dlogits: Slot,
+    tally: Slot,
+) -> Result<()> {
+    let DenseInputs { logits, labels, targets } = inputs;
+    g.check([logits, dlogits], labels, tally);
+    g.check([logits, targets], labels, tally);
+    let slots = [logits, labels, targets, dlogits, tally];
+    match device {
+        Device::Cpu(cpu) => cpu::forward_backward_dense(cpu, g, slots),
+        Device::Cuda(cuda) => cuda::forward_backward_dense(cuda, g, slots),
+    }
+}
+
+/// What [`forward_backward_dense`] reads.
+#[derive(Clone, Copy, Debug)]
+pub struct DenseInputs {
+    /// f32, `[images, classes]`.
+    pub logits: Slot,
+    /// u32, `[images]`.
+    pub labels: Slot,
+    /// f32, `[images, classes]`.
+    pub targets: Slot,
 }
 
 /// Computes losses, errors and the probabilities of every row, including ignored images.

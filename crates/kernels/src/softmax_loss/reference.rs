@@ -20,6 +20,32 @@ pub fn loss(logits: ArrayView2<f64>, labels: &[u32]) -> f64 {
     counted.map(|(n, &label)| -p[[n, label as usize]].ln()).sum()
 }
 
+/// The sum of `-t log p` over classes, and over images that count.
+pub fn dense_loss(logits: ArrayView2<f64>, targets: ArrayView2<f64>, labels: &[u32]) -> f64 {
+    let terms = softmax(logits).mapv(f64::ln) * targets;
+    let rows = terms.rows().into_iter().zip(labels).filter(|(_, label)| **label != IGNORED);
+    -rows.map(|(row, _)| row.sum()).sum::<f64>()
+}
+
+/// The gradient of [`dense_loss`] over the images that count.
+pub fn dense_gradient(
+    logits: ArrayView2<f64>,
+    targets: ArrayView2<f64>,
+    labels: &[u32],
+) -> Array2<f64> {
+    let counted = labels.iter().filter(|label| **label != IGNORED).count() as f64;
+    let mut gradient = softmax(logits);
+    let rows = gradient.rows_mut().into_iter().zip(targets.rows()).zip(labels);
+    for ((mut row, target), &label) in rows {
+        let sum = target.sum();
+        row.zip_mut_with(&target, |p, t| *p = (*p * sum - t) / counted);
+        if label == IGNORED {
+            row.fill(0.0);
+        }
+    }
+    gradient
+}
+
 /// The gradient of the mean loss.
 pub fn gradient(logits: ArrayView2<f64>, labels: &[u32]) -> Array2<f64> {
     let counted = labels.iter().filter(|label| **label != IGNORED).count() as f64;

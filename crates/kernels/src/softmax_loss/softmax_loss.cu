@@ -90,6 +90,60 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
   row<false>(images, classes, logits, labels, probabilities, tally);
 }
 
+// As the gradient above, with a target for each class; the label is that of the errors.
+extern "C" __global__ void __launch_bounds__(ROW_THREADS)
+    softmax_loss_dense_gradient(unsigned images, unsigned classes, const float* logits,
+                                const unsigned* labels, const float* targets, float* dlogits,
+                                float* tally) {
+  const unsigned image = blockIdx.x;
+  const float* x = logits + u64(image) * classes;
+  const float* t = targets + u64(image) * classes;
+  float* out = dlogits + u64(image) * classes;
+  const unsigned label = labels[image];
+  const bool counts = label != IGNORED;
+  const float own = label < classes ? x[label] : __uint_as_float(0x7fc00000u);
+
+  float greatest = __uint_as_float(0xff800000u);  // minus infinity
+  each_score(x, classes, [&](unsigned, float v) { greatest = v > greatest ? v : greatest; });
+  const float max = block_max(greatest);
+
+  // Exponentials, scores above, equal, labels that count, targets, targets times scores.
+  double found[6] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+  each_score(x, classes, [&](unsigned i, float v) {
+    found[0] += static_cast<double>(expf(v - max));
+    found[1] += v > own || v != v ? 1.0 : 0.0;
+    found[2] += v == own ? 1.0 : 0.0;
+    found[4] += static_cast<double>(t[i]);
+    found[5] += static_cast<double>(t[i]) * static_cast<double>(v - max);
+  });
+  for (unsigned i = threadIdx.x; i < images; i += ROW_THREADS)
+    found[3] += labels[i] != IGNORED ? 1.0 : 0.0;
+  block_sums(found);
+
+  const double sum = found[0], share = 1.0 / fmax(found[3], 1.0);
+  for (unsigned i = 4 * threadIdx.x; i < classes; i += 4 * ROW_THREADS) {
+    const float4 v = load4(x, i, classes), w = load4(t, i, classes);
+    float y[4] = {v.x, v.y, v.z, v.w};
+    const float target[4] = {w.x, w.y, w.z, w.w};
+    for (unsigned k = 0; k < 4; k++) {
+      // In f64, because the difference of a probability and a target may have few bits left.
+      const double p = static_cast<double>(expf(y[k] - max)) / sum;
+      y[k] = static_cast<float>((p * found[4] - static_cast<double>(target[k])) * share);
+      if (!counts) y[k] = 0.0f;
+    }
+    store4(out, i, classes, make_float4(y[0], y[1], y[2], y[3]));
+  }
+  if (threadIdx.x == 0) {
+    // A label that names no class has a loss of NaN.
+    const double loss = found[4] * log(sum) - found[5] + 0.0 * static_cast<double>(own);
+    float4 own_row = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (counts)
+      own_row = make_float4(static_cast<float>(loss), top_error(found[1], found[2], 1.0),
+                            top_error(found[1], found[2], 5.0), 1.0f);
+    store4(tally + 4 * (u64(image) + 1), 0, 4, own_row);
+  }
+}
+
 // The first row of the tally from the others. One block.
 extern "C" __global__ void __launch_bounds__(THREADS)
     softmax_loss_tally(unsigned images, float* tally) {
@@ -110,4 +164,5 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 KERNEL(softmax_loss_gradient)
 KERNEL(softmax_loss_probabilities)
+KERNEL(softmax_loss_dense_gradient)
 KERNEL(softmax_loss_tally)

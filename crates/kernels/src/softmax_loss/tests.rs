@@ -180,3 +180,99 @@ fn probabilities_are_not_denormal() {
         assert!(probabilities[5] > 0.0); // e^-86 / 2 = 2.2e-38
     });
 }
+
+/// The gradient with dense targets, and the sums of its tally.
+fn run_dense(
+    device: &mut Device,
+    logits: &Array2<f32>,
+    targets: &Array2<f32>,
+    labels: &[u32],
+) -> [Vec<f32>; 2] {
+    let g = Geometry { images: logits.nrows(), classes: logits.ncols() };
+    let mut slots = Slots::new();
+    let (logits, targets) = (slots.array(logits), slots.array(targets));
+    let labels = slots.words([labels.len()], labels.to_vec());
+    let gradient = slots.room([g.images, g.classes]);
+    let tally = slots.room(tally_shape(g.images));
+    slots.load(device);
+    let inputs = DenseInputs { logits, labels, targets };
+    forward_backward_dense(device, &g, inputs, gradient, tally).unwrap();
+    let tally = device.download::<f32>(tally).unwrap()[..4].to_vec();
+    [device.download(gradient).unwrap(), tally]
+}
+
+/// By hand: probabilities 1/4 and 3/4, targets 0.4 and 0.6; ln 4 = 1.386294, ln 4/3 = 0.287682.
+#[test]
+fn known_answers_with_dense_targets() {
+    let logits = ndarray::arr2(&[[0.0, 3.0f32.ln()], [7.0, 7.0]]);
+    let targets = ndarray::arr2(&[[0.4f32, 0.6], [1.0, 1.0]]);
+    each_device(|device| {
+        let [gradient, tally] = run_dense(device, &logits, &targets, &[1, IGNORED]);
+        close(&gradient, &[-0.15, 0.15, 0.0, 0.0], 1e-6);
+        close(&tally, &[0.4 * 1.386_294_4 + 0.6 * 0.287_682_07, 0.0, 0.0, 1.0], 1e-6);
+        // Weights of two: twice the loss and the gradient.
+        let [double, twice] = run_dense(device, &logits, &(&targets * 2.0), &[1, IGNORED]);
+        close(&double, &[-0.3, 0.3, 0.0, 0.0], 1e-6);
+        close(&twice[..1], &[tally[0] * 2.0][..], 1e-6);
+    });
+}
+
+#[test]
+fn the_dense_reference_is_a_gradient() {
+    let labels = [2u32, IGNORED, 0, 3];
+    let logits: Vec<f64> = random_array(5, 16).iter().map(|&x: &f32| f64::from(x)).collect();
+    let targets: Array2<f32> = random_array(6, (4, 4));
+    let targets = wide(&targets.mapv(f32::abs));
+    let shaped = |x: &[f64]| Array2::from_shape_vec((4, 4), x.to_vec()).unwrap();
+    central_differences(
+        &logits,
+        |x| vec![reference::dense_loss(shaped(x).view(), targets.view(), &labels) / 3.0],
+        |x, dy| {
+            let gradient = reference::dense_gradient(shaped(x).view(), targets.view(), &labels);
+            gradient.iter().map(|g| g * dy[0]).collect()
+        },
+        Differences::F64,
+    );
+}
+
+/// One-hot targets give the same numbers as labels, and all targets those of the reference.
+#[test]
+fn dense_targets_equal_the_reference() {
+    for (images, classes) in [(3, 1), (4, 7), (5, 10), (3, 101), (2, 1000), (2, 2051), (257, 3)] {
+        let logits: Array2<f32> = random_array(7, (images, classes)) * 4.0;
+        let labels: Vec<u32> = (0..images)
+            .map(|n| if n % 5 == 3 { IGNORED } else { (n * 37 % classes) as u32 })
+            .collect();
+        let one_hot = Array2::from_shape_fn((images, classes), |(n, c)| {
+            f32::from(u8::from(labels[n] == c as u32))
+        });
+        let soft: Array2<f32> = random_array(9, (images, classes));
+        let soft = soft.mapv(|t| 1.5 * t.abs());
+        let exact = wide(&logits);
+        each_device(|device| {
+            let [hard, hard_tally, ..] = run(device, &logits, &labels);
+            let [dense, dense_tally] = run_dense(device, &logits, &one_hot, &labels);
+            close(&dense, &hard, 1e-6);
+            close(&dense_tally, &hard_tally, 1e-6);
+            let [gradient, tally] = run_dense(device, &logits, &soft, &labels);
+            let targets = wide(&soft);
+            let expected = reference::dense_gradient(exact.view(), targets.view(), &labels);
+            close(&gradient, &expected, 1e-5);
+            let loss = reference::dense_loss(exact.view(), targets.view(), &labels);
+            close(&tally[..1], &[loss][..], 1e-6);
+            assert_eq!(tally[1..], hard_tally[1..]);
+        });
+    }
+}
+
+#[test]
+fn scores_that_are_nan_or_huge_show_in_a_dense_loss() {
+    let logits = ndarray::arr2(&[[1e30f32, -1e30], [f32::NAN, 1.0]]);
+    let targets = ndarray::arr2(&[[1.0f32, 0.0], [0.5, 0.5]]);
+    each_device(|device| {
+        let [gradient, tally] = run_dense(device, &logits, &targets, &[0, IGNORED]);
+        assert_eq!((gradient, tally), (vec![0.0; 4], vec![0.0, 0.0, 0.0, 1.0]));
+        let [gradient, tally] = run_dense(device, &logits, &targets, &[0, 1]);
+        assert!(tally[0].is_nan() && gradient[2].is_nan() && tally[1] == 1.0, "{tally:?}");
+    });
+}
