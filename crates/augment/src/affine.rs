@@ -57,9 +57,9 @@ impl Affine {
         Affine(m)
     }
 
-    /// Transforms `from` into `into`, which gets its size. Pixels from outside are black, or `fill`;
-    /// at borders, the bilinear filter blends with them as torchvision does: black is blended in
-    /// once without `fill`, and twice with it.
+    /// Transforms `from` into `into`, which gets its size. Pixels from outside are black, or
+    /// `fill`; at borders, the bilinear filter blends with them as torchvision does: black is
+    /// blended in once without `fill`, and twice with it.
     ///
     /// Positions and means are computed in f32 as PyTorch computes them on CPUs with fused
     /// multiply-adds, so results are equal to torchvision's on tensors byte for byte.

@@ -6,8 +6,8 @@ use random::{Purpose, Stream};
 /// The distribution of erased rectangles.
 ///
 /// The area is uniformly distributed, and the aspect ratio (height over width) uniformly in its
-/// logarithm. A rectangle that does not fit is drawn again, up to ten times; then nothing is erased,
-/// as in `torchvision.transforms.RandomErasing.get_params`.
+/// logarithm. A rectangle that does not fit is drawn again, up to ten times; then nothing is
+/// erased, as in `torchvision.transforms.RandomErasing.get_params`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Erasing {
     /// The share of images that lose a rectangle.

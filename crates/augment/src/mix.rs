@@ -91,7 +91,7 @@ fn beta(stream: &mut Stream, alpha: f64) -> f64 {
 
 /// The logarithm of a draw from Gamma(alpha, 1), by Marsaglia and Tsang's method of 2000.
 fn log_gamma_variate(stream: &mut Stream, alpha: f64) -> f64 {
-    let mut log_unit = |stream: &mut Stream| (1.0 - f64::from(stream.unit())).ln();
+    let log_unit = |stream: &mut Stream| (1.0 - f64::from(stream.unit())).ln();
     // Below one: Gamma(alpha + 1) times U^(1 / alpha).
     let boost = if alpha < 1.0 { log_unit(stream) / alpha } else { 0.0 };
     let d = if alpha < 1.0 { alpha + 1.0 } else { alpha } - 1.0 / 3.0;

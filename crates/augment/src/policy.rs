@@ -19,7 +19,8 @@ pub enum Policy {
         /// The number of magnitudes; 31 in torchvision.
         bins: u32,
     },
-    /// Mueller and Hutter 2021: one operation, of a magnitude that is drawn, too, from wider ranges.
+    /// Mueller and Hutter 2021: one operation, of a magnitude that is drawn, too, from wider
+    /// ranges.
     TrivialAugmentWide {
         /// The number of magnitudes; 31 in torchvision.
         bins: u32,
@@ -52,8 +53,8 @@ impl Policy {
         }
     }
 
-    /// Operation `choice` of the policy's list, at a magnitude below its number of bins; if it has a
-    /// sign, the magnitude is negated on request.
+    /// Operation `choice` of the policy's list, at a magnitude below its number of bins; if it has
+    /// a sign, the magnitude is negated on request.
     ///
     /// # Panics
     /// If `choice` is not below 14.
