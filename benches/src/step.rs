@@ -227,7 +227,6 @@ pub(crate) fn noise_batch(spec: &Spec, images: usize) -> Result<Batch, SpecError
         labels: (0..images).map(|image| (image % classes) as u32).collect(),
         samples: (0..images as u32).collect(),
         images,
-        epoch: 0,
-        position: 0,
+        ..Batch::default()
     })
 }

@@ -91,8 +91,8 @@ pub use folder::Folder;
 pub use idx::Idx;
 pub use layout::Labelling;
 pub use loader::{
-    Batch, CropMode, IGNORED, LoadedBatch, Loader, LoaderMode, LoaderPlan, ReadTimeouts,
-    StalledRead, bad_limit,
+    Batch, Changes, ClassSampling, CropMode, IGNORED, LoadedBatch, Loader, LoaderMode, LoaderPlan,
+    ReadTimeouts, Rotation, StalledRead, bad_limit, mean_bytes,
 };
 pub use memory::Memory;
 pub use open::{DatasetOptions, open, open_watched, stored_exif, stored_side};

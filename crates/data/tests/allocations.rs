@@ -1,8 +1,10 @@
 //! A loader allocates nothing after its first round. Alone in this file, because allocations of all
 //! threads are counted.
 
-use alexnet_data::{Loader, LoaderPlan, ReadBuffer, Result, Shapes, Source};
-use augment::{ColorFormula, ColorShift};
+use alexnet_data::{
+    Changes, ClassSampling, Loader, LoaderPlan, ReadBuffer, Result, Rotation, Shapes, Source,
+};
+use augment::{ColorFormula, ColorShift, Erasing, Interpolation, Mixing, Policy};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -52,12 +54,26 @@ impl Source for Together {
 fn a_loader_allocates_nothing_after_the_first_round() {
     let training = LoaderPlan::training(4, (14, 14), 7);
     let ten_views = LoaderPlan::ten_views(20, (14, 14));
+    let nearest = Interpolation::Nearest;
+    let changes = Changes {
+        vertical_flip: 0.5,
+        rotation: Some(Rotation { degrees: 20.0, interpolation: nearest }),
+        policy: Some((Policy::RandAugment { ops: 2, magnitude: 9, bins: 31 }, nearest)),
+        grayscale: 0.5,
+        erasing: Some(Erasing::default()),
+        ..Changes::default()
+    };
+    let mixing = Mixing { mixup: Some(0.2), cutmix: Some(1.0) };
+    let sampling = ClassSampling::Balanced;
+    let varied = LoaderPlan { changes, mixing, sampling, ..training }.part((0, 2));
     // The shallow rings are emptied; the deep one is filled to the brim before each batch.
-    for (plan, depth, brim) in [(training, 4, false), (training, 40, true), (ten_views, 4, false)] {
+    let plans = [(training, 4, false), (training, 40, true), (ten_views, 4, false)];
+    for (plan, depth, brim) in plans.into_iter().chain([(varied, 4, false)]) {
         let shapes = Shapes::train(Shapes::SEED, 16, 90);
         let (begun, all) = (AtomicUsize::new(0), Barrier::new(WORKERS));
         let source = Arc::new(Together { shapes, begun, all });
-        let mut loader = Loader::new(source, plan, WORKERS, depth);
+        let mut loader =
+            Loader::with_mean(source, plan, Some([90; 16 * 16 * 3].into()), WORKERS, depth);
         loader.set_color(Some(ColorShift {
             formula: ColorFormula::Source,
             noise: 0.1,

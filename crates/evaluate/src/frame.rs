@@ -1,6 +1,7 @@
 //! A network's surroundings: preprocessing of images before it, the loss after it.
 
 use crate::metrics::Tally;
+use crate::targets::{LossSettings, WeightSum};
 use data::Batch;
 use kernels::denormal::upload;
 use kernels::preprocess::{CHANNELS, TINTS};
@@ -17,6 +18,8 @@ pub struct Frame {
     views: Slot,
     tints: Slot,
     labels: Slot,
+    /// For dense targets: a slot, its values on the host, and the labels of the training error.
+    dense: Option<DenseTargets>,
     mean: Slot,
     /// `[images, classes]`.
     pub probabilities: Slot,
@@ -27,6 +30,34 @@ pub struct Frame {
     /// Factors of `pixel - mean` for red, green and blue.
     scale: [f32; CHANNELS],
     scaled_tints: Vec<f32>,
+}
+
+/// The input of a frame, and its loss.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameInput {
+    /// The kind of mean.
+    pub mean: Mean,
+    /// Height and width of a mean image.
+    pub stored: [usize; 2],
+    /// Whether the training loss has dense targets.
+    pub dense_targets: bool,
+}
+
+impl From<(Mean, [usize; 2])> for FrameInput {
+    /// Labels are the targets.
+    fn from((mean, stored): (Mean, [usize; 2])) -> FrameInput {
+        FrameInput { mean, stored, dense_targets: false }
+    }
+}
+
+#[derive(Debug)]
+struct DenseTargets {
+    slot: Slot,
+    settings: LossSettings,
+    /// What targets are multiplied by.
+    scale: f64,
+    values: Vec<f32>,
+    labels: Vec<u32>,
 }
 
 impl Frame {
@@ -40,13 +71,14 @@ impl Frame {
         spec: &Spec,
         images: usize,
         classes: usize,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         planner: &mut Planner,
     ) -> Frame {
+        let FrameInput { mean, stored, dense_targets } = input.into();
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
         let mut claim = |dtype, shape| planner.claim(dtype, shape);
-        let (mean, form) = match input {
+        let (mean, form) = match (mean, stored) {
             (Mean::Color, _) => (claim(DType::F32, Shape::from([3])), preprocess::Mean::Color),
             (Mean::Image, [height, width]) => {
                 let slot = claim(DType::F32, Shape::from([height, width, 3]));
@@ -58,6 +90,13 @@ impl Frame {
             views: claim(DType::U32, Shape::from([images, 3])),
             tints: claim(DType::F32, Shape::from([images, TINTS])),
             labels: claim(DType::U32, Shape::from([images])),
+            dense: dense_targets.then(|| DenseTargets {
+                slot: claim(DType::F32, Shape::from([images, classes])),
+                settings: LossSettings::default(),
+                scale: 1.0,
+                values: vec![0.0; images * classes],
+                labels: vec![0; images],
+            }),
             mean,
             probabilities: claim(DType::F32, Shape::from([images, classes])),
             tally: claim(DType::F32, softmax_loss::tally_shape(images)),
@@ -95,6 +134,58 @@ impl Frame {
         upload(device, self.mean, mean)?;
         self.scale = scale.channels().map(|scale| scale as f32);
         Ok(())
+    }
+
+    /// Sets the loss of training.
+    ///
+    /// # Panics
+    /// If it has dense targets and was planned without, or has another number of classes.
+    pub fn set_loss(&mut self, settings: LossSettings) {
+        let weights = settings.class_weights.as_ref();
+        let classes = self.loss.classes;
+        if classes == 0 {
+            return; // a tower without the loss
+        }
+        assert!(weights.is_none_or(|w| w.len() == classes), "weights of {classes} classes");
+        match &mut self.dense {
+            Some(dense) => dense.settings = settings,
+            None => assert!(!settings.is_dense(), "a loss with dense targets was not planned"),
+        }
+    }
+
+    /// The sum of weights by which the loss of a batch is divided; `None`: the number of images.
+    pub fn weight_sum(&self, batch: &Batch) -> Option<WeightSum> {
+        self.dense.as_ref()?.settings.weight_sum(batch)
+    }
+
+    /// Sets the normaliser of the following batch, from its number of labelled images and the sum
+    /// of their weights.
+    pub fn set_normaliser(&mut self, images: f64, weights: Option<WeightSum>) {
+        if let Some(dense) = &mut self.dense {
+            dense.scale = match weights.map(WeightSum::value) {
+                None => 1.0,
+                Some(sum) if sum > 0.0 => images / sum,
+                Some(_) => 0.0, // no image counts
+            };
+        }
+    }
+
+    /// Uploads the targets of rows that [`load`](Self::load) has uploaded, for training; does
+    /// nothing if labels are the targets.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn load_targets(
+        &mut self,
+        device: &mut Device,
+        batch: &Batch,
+        rows: Range<usize>,
+    ) -> tensor::Result<()> {
+        let Some(dense) = &mut self.dense else { return Ok(()) };
+        let DenseTargets { slot, settings, scale, values, labels } = dense;
+        settings.fill(batch, rows, *scale, values, labels);
+        device.upload_ahead(*slot, values)?;
+        device.upload_ahead(self.labels, labels)
     }
 
     /// Uploads rows of a batch. The previous step's backward pass, which reads none of these slots,
@@ -140,6 +231,11 @@ impl Frame {
     /// If the device fails.
     pub fn loss(&self, device: &mut Device, scores: Slot, d_scores: Slot) -> tensor::Result<()> {
         let (labels, tally) = (self.labels, self.tally);
+        if let Some(DenseTargets { slot: targets, .. }) = self.dense {
+            let inputs = softmax_loss::DenseInputs { logits: scores, labels, targets };
+            let g = &self.loss;
+            return softmax_loss::forward_backward_dense(device, g, inputs, d_scores, tally);
+        }
         softmax_loss::forward_backward(device, &self.loss, scores, labels, d_scores, tally)
     }
 

@@ -1,6 +1,7 @@
 //! Testing networks: preprocessing and loss, scores, the loop over images, ensembles.
 //!
-//! * [`Frame`]: preprocessing before a network, the loss after it
+//! * [`Frame`]: preprocessing before a network, the loss after it; [`LossSettings`]: label
+//!   smoothing and class weights
 //! * [`Evaluate`]: a network that can be tested; [`evaluate()`], [`evaluate_each`]: the loop
 //! * [`Tally`], [`Score`]: losses and errors, as sums and as means
 //! * [`predictions`]: probabilities of every image, errors by class, averages of several networks
@@ -14,10 +15,12 @@ mod metrics;
 pub mod observe;
 pub mod predictions;
 mod stop;
+mod targets;
 
 pub use evaluate::{BatchShape, Evaluate, Tested, evaluate, evaluate_each, next_batch};
-pub use frame::Frame;
+pub use frame::{Frame, FrameInput};
 pub use metrics::{Score, Tally};
 pub use observe::{Observer, Silent};
 pub use predictions::Predictions;
 pub use stop::Stop;
+pub use targets::{LossSettings, WeightSum};

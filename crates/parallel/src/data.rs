@@ -20,15 +20,13 @@ use crate::rank::Rank;
 use crate::sharding::Sharding;
 use comm::{Comm, Traffic};
 use data::Batch;
-use evaluate::Frame;
-use evaluate::Tally;
+use evaluate::{Frame, FrameInput, Tally};
 use kernels::sgd::Segment;
 use layers::{Parameter, Spec, TrainableNetwork};
 use tensor::{Device, Planner, Target};
 use train::device_network::{DeviceNetwork, Share, whole};
 use train::optimizer::{self, Optimizer};
 use train::plan::SingleDevicePlan;
-use train::recipe::Mean;
 use train::stats::LayerStats;
 
 /// The memory layout of a replica.
@@ -55,7 +53,7 @@ impl ReplicaPlan {
         spec: &Spec,
         batch: usize,
         sharding: Sharding,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<ReplicaPlan> {
         let images = batch / sharding.shards;
@@ -123,7 +121,7 @@ impl Rank for Replica {
         for (number, shard) in sharding.own().enumerate() {
             let rows = shards.rows(batch, number);
             let Shards { net, forward, .. } = shards;
-            net.load_rows(batch, rows.clone())?;
+            net.load_training_rows(batch, rows.clone())?;
             net.set_clock(step * sharding.shards as u64 + shard as u64, &batch.labels[rows])?;
             net.replay(forward, SingleDevicePlan::forward)?;
             net.device.mark_read()?;

@@ -36,8 +36,7 @@ use crate::rank::{Rank, SideChannel};
 use crate::sharding::Sharding;
 use comm::{Comm, Traffic};
 use data::Batch;
-use evaluate::Frame;
-use evaluate::Tally;
+use evaluate::{Frame, FrameInput, Tally};
 use exchange::{Boundaries, Crossing, Exchange, Pending};
 use layers::hybrid::{self, Head};
 use layers::{Parameter, Phase, Spec};
@@ -46,7 +45,6 @@ use tensor::{DType, Device, Planner, Shape, Slot, Target};
 use train::device_network::{DeviceNetwork, Share};
 use train::optimizer::{self, Optimizer};
 use train::plan::SingleDevicePlan;
-use train::recipe::Mean;
 use train::stats::LayerStats;
 
 /// Floats of the buffer for transfers outside steps.
@@ -89,7 +87,7 @@ impl HybridPlan {
         spec: &Spec,
         batch: usize,
         sharding: Sharding,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<HybridPlan> {
         let Sharding { shards, rank, world, .. } = sharding;
@@ -266,7 +264,7 @@ impl Rank for Hybrid {
         let mut image_count = self.shards.start_count(batch)?;
         for (number, shard) in sharding.own().enumerate() {
             let rows = self.shards.rows(batch, number);
-            self.shards.net.load_rows(batch, rows.clone())?;
+            self.shards.net.load_training_rows(batch, rows.clone())?;
             self.set_clocks(step, number, &batch.labels[rows])?;
             let Shards { net, forward, .. } = &mut self.shards;
             net.replay(forward, |plan, device| features(plan, device, Phase::Train))?;

@@ -13,8 +13,7 @@ use crate::rank::{Rank, SideChannel};
 use crate::{Result, parameters_of};
 use comm::{Comm, Handle, Traffic, bytes};
 use data::Batch;
-use evaluate::Frame;
-use evaluate::Tally;
+use evaluate::{Frame, FrameInput, Tally};
 use layers::towers::{self, Towers};
 use layers::{Parameter, Phase, Row, Spec, TrainableNetwork, Transfer};
 use std::ops::Range;
@@ -23,7 +22,6 @@ use tensor::{DType, Device, Planner, Shape, Slot, Target};
 use train::device_network::{DeviceNetwork, Share};
 use train::optimizer::Optimizer;
 use train::plan::SingleDevicePlan;
-use train::recipe::Mean;
 use train::stats::LayerStats;
 
 /// The memory layout of a tower.
@@ -120,11 +118,12 @@ impl TowerPlan {
     pub fn each(
         towers: &Towers,
         images: usize,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         targets: &[Target],
     ) -> Result<Vec<TowerPlan>> {
         let shared = Arc::new(towers.clone());
         let each = towers.specs.iter().zip(targets);
+        let input = input.into();
         let plan = |(spec, &target)| TowerPlan::new(&shared, spec, images, input, target);
         each.map(plan).collect()
     }
@@ -133,13 +132,15 @@ impl TowerPlan {
         towers: &Arc<Towers>,
         spec: &Spec,
         images: usize,
-        input: (Mean, [usize; 2]),
+        input: FrameInput,
         target: Target,
     ) -> Result<TowerPlan> {
         spec.check_images(images).map_err(train::Error::from)?;
         let is_first = !matches!(spec.rows.last(), Some(Row::Exchange(_)));
         let classes = if is_first { spec.classes().map_err(train::Error::from)? } else { 0 };
         let mut planner = Planner::new();
+        // The first tower has the loss.
+        let input = FrameInput { dense_targets: input.dense_targets && is_first, ..input };
         let frame = Frame::plan(spec, images, classes, input, &mut planner);
         let network = TrainableNetwork::plan(spec, images, &mut planner, target);
         let network = network.map_err(train::Error::from)?;
@@ -249,7 +250,7 @@ impl Rank for Tower {
         mut stats: Option<&mut LayerStats>,
         mut exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally> {
-        self.net.load(batch)?;
+        self.net.load_training(batch)?;
         self.net.begin_step(step, &batch.labels)?;
         self.forward(Phase::Train)?;
         let DeviceNetwork { plan, device, .. } = &mut self.net;

@@ -8,7 +8,7 @@ mod fixtures;
 use alexnet_parallel::{DevicePlan, Engine, plan};
 use evaluate::Stop;
 use evaluate::observe::Silent;
-use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
+use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job, varied};
 use layers::{BatchNorm, NoOptions, Row, towers};
 use std::path::Path;
 use std::time::Duration;
@@ -153,6 +153,30 @@ fn one_two_and_four_hybrid_ranks_are_bit_identical() {
     go(&job, &run.0, On::Hybrid(1), 30);
     assert_eq!(go(&job, &run.0, On::Hybrid(2), STEPS).resumed_at, 30);
     assert!(bits(&run.0) == expected);
+}
+
+/// Mixed pairs reach across micro-shards, and class weights are normalised over the whole batch: on
+/// any devices, and resumed on others in the middle of an epoch.
+#[test]
+fn dense_targets_are_bit_identical_on_any_devices() {
+    use On::{Hybrid, OneDevice, Replicas, Towers};
+    const UNTIL: u64 = 14; // an epoch has 13 batches, the last of them short
+    for mixed in [false, true] {
+        let ways = [
+            (4, OneDevice, [Replicas(4), Replicas(2)]),
+            (4, Hybrid(1), [Hybrid(4), Hybrid(2)]),
+            (1, OneDevice, [Towers, OneDevice]),
+        ];
+        for (shards, whole, [first, then]) in ways {
+            let mut job = varied(shards, mixed);
+            job.max_steps = Some(UNTIL);
+            let (expected, run) = (Scratch::new("dense"), Scratch::new("dense-resumed"));
+            go(&job, &expected.0, whole, UNTIL);
+            go(&job, &run.0, first, 6);
+            assert_eq!(go(&job, &run.0, then, UNTIL).resumed_at, 6);
+            assert!(bits(&run.0) == bits(&expected.0), "{shards} shards, mixed {mixed}");
+        }
+    }
 }
 
 /// Statistics go with the weights: among shards, between towers, into checkpoints and back.

@@ -68,6 +68,7 @@ impl DeviceNetwork {
     ) -> Result<()> {
         self.seed = start.seed;
         self.set_input(&start.mean.values, start.scale)?;
+        self.plan.frame.set_loss(start.loss.clone());
         match &start.state {
             InitialState::Fresh { recipe, inherit } => {
                 self.draw(recipe, share)?;
@@ -194,6 +195,27 @@ impl DeviceNetwork {
     /// [`Error::Device`].
     pub fn load_rows(&mut self, batch: &Batch, rows: Range<usize>) -> Result<()> {
         Ok(self.plan.frame.load(&mut self.device, batch, rows)?)
+    }
+
+    /// Uploads a batch with its targets, for training on the whole of it.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn load_training(&mut self, batch: &Batch) -> Result<()> {
+        let labels = batch.labels.iter();
+        let images = labels.filter(|&&label| label != IGNORED).count();
+        let weights = self.plan.frame.weight_sum(batch);
+        self.plan.frame.set_normaliser(images as f64, weights);
+        self.load_training_rows(batch, 0..batch.labels.len())
+    }
+
+    /// Uploads some rows of a batch with their targets; the batch's normaliser is set before.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn load_training_rows(&mut self, batch: &Batch, rows: Range<usize>) -> Result<()> {
+        self.load_rows(batch, rows.clone())?;
+        Ok(self.plan.frame.load_targets(&mut self.device, batch, rows)?)
     }
 
     /// Prepares a pass over a batch or a part of it: sets the counter for which dropout masks are

@@ -2,8 +2,8 @@
 
 use crate::Result;
 use crate::optimizer::Optimizer;
-use crate::recipe::{self, Mean};
-use evaluate::Frame;
+use crate::recipe;
+use evaluate::{Frame, FrameInput};
 use files::numbers::mebibytes;
 use layers::{Phase, Spec, TrainableNetwork};
 use tensor::{Device, Planner, Target};
@@ -50,17 +50,17 @@ impl Memory {
 
 impl SingleDevicePlan {
     /// Plans a network for training by SGD, in batches of `images` images. `input` is the kind of
-    /// mean that is subtracted, and the height and width of stored images.
+    /// mean that is subtracted, the height and width of stored images, and the form of the loss.
     ///
     /// # Errors
     /// [`Error::Network`](crate::Error::Network) if the rows do not fit together.
     pub fn new(
         spec: &Spec,
         images: usize,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<SingleDevicePlan> {
-        SingleDevicePlan::lay_out(spec, images, input, target, recipe::Optimizer::Sgd)
+        SingleDevicePlan::lay_out(spec, images, input.into(), target, recipe::Optimizer::Sgd)
     }
 
     /// As [`new`](Self::new), for training by Adam.
@@ -70,16 +70,16 @@ impl SingleDevicePlan {
     pub fn with_adam(
         spec: &Spec,
         images: usize,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<SingleDevicePlan> {
-        SingleDevicePlan::lay_out(spec, images, input, target, recipe::Optimizer::Adam)
+        SingleDevicePlan::lay_out(spec, images, input.into(), target, recipe::Optimizer::Adam)
     }
 
     fn lay_out(
         spec: &Spec,
         images: usize,
-        input: (Mean, [usize; 2]),
+        input: FrameInput,
         target: Target,
         optimizer: recipe::Optimizer,
     ) -> Result<SingleDevicePlan> {

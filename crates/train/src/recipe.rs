@@ -1,8 +1,12 @@
 //! The hyper-parameters of training, in one value that can be read and written as TOML.
 
+mod loss;
+mod policies;
 pub mod ranges;
 mod variation;
 
+pub use loss::{ClassWeights, Sampling, WeightRule};
+pub use policies::{Erase, EraseValue, EraseWord, RandAugment};
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 pub use weights::{Input, Mean};
 
@@ -47,6 +51,15 @@ pub struct Recipe {
     /// Weight decay of layers without their own. Slopes, and scales and shifts of normalisations,
     /// have only the decay of an entry in `layers`.
     pub decay: f64,
+    /// Label smoothing: the share of each target that is spread evenly over all classes.
+    #[serde(rename = "label-smoothing", default, skip_serializing_if = "is_default")]
+    pub label_smoothing: f64,
+    /// How the images of an epoch are drawn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sampling: Sampling,
+    /// Weights of classes in the training loss; all one by default.
+    #[serde(rename = "class-weights", default, skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// The rate and decay of biases.
     pub bias: Bias,
     /// The preprocessing of input images.
@@ -222,7 +235,8 @@ impl Recipe {
         });
         format!(
             "{base}: batch {batch}, rate {rate} ({schedule}), momentum {momentum}, decay {decay}, \
-             {epochs} epochs{early}"
+             {epochs} epochs{early}{}",
+            self.later_methods().concat()
         )
     }
 

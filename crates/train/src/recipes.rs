@@ -1,7 +1,7 @@
 //! The built-in recipes, one page each, as the models are.
 
 use crate::recipe::{
-    Augment, Bias, ColorForm, Initializer, Input, Layer, Mean, Optimizer, Recipe, Wire,
+    Augment, Bias, ColorForm, Initializer, Input, Layer, Mean, Optimizer, Recipe, Sampling, Wire,
 };
 use crate::schedule::{Phase, Schedule};
 use std::collections::BTreeMap;
@@ -82,6 +82,9 @@ pub fn paper() -> Recipe {
         optimizer: Optimizer::Sgd,
         momentum: 0.9,
         decay: 0.0005,
+        label_smoothing: 0.0,
+        sampling: Sampling::Shuffled,
+        class_weights: None,
         bias: Bias { rate: 1.0, decay: 1.0, scheduled: true },
         input: Input::new(Mean::Image, 1.0),
         augment: Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE },

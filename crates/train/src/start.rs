@@ -3,6 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::init::Pretrained;
 use crate::recipe::Recipe;
+use evaluate::LossSettings;
 use std::sync::Arc;
 use weights::{Scale, Values};
 
@@ -17,6 +18,8 @@ pub struct Start {
     pub mean: Arc<Values>,
     /// The factor of the difference.
     pub scale: Scale,
+    /// The loss of training.
+    pub loss: LossSettings,
 }
 
 /// The source of the initial parameters.
@@ -34,10 +37,12 @@ pub enum InitialState {
 }
 
 impl Start {
-    /// Random parameters only.
+    /// Random parameters only, and a loss without class weights.
     pub fn fresh(recipe: &Recipe, seed: u64, mean: Values) -> Start {
         let (recipe, mean) = (Arc::new(recipe.clone()), Arc::new(mean));
         let scale = recipe.input.scale;
-        Start { state: InitialState::Fresh { recipe, inherit: None }, seed, mean, scale }
+        let label_smoothing = recipe.label_smoothing;
+        let loss = LossSettings { label_smoothing, ..LossSettings::default() };
+        Start { state: InitialState::Fresh { recipe, inherit: None }, seed, mean, scale, loss }
     }
 }

@@ -38,7 +38,7 @@ impl SingleDevice {
 
     fn step(&mut self, batch: &Batch, request: StepRequest<'_>) -> Result<StepResult> {
         let StepRequest { step, control, mut stats } = request;
-        self.net.load(batch)?;
+        self.net.load_training(batch)?;
         self.net.begin_step(step, &batch.labels)?;
         self.net.replay(&mut self.forward, SingleDevicePlan::forward)?;
         // The next images may be uploaded from here on: later passes do not read them.

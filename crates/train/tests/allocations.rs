@@ -7,6 +7,7 @@ use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::Mean;
 use alexnet_train::schedule::ScheduleState;
 use alexnet_train::stats::LayerStats;
+use evaluate::FrameInput;
 use fixtures::Learn;
 use tensor::{Device, Target};
 
@@ -23,6 +24,8 @@ fn a_step_allocates_nothing() {
     let (spec, target) = (models::find("alexnet-64").unwrap(), Target::Cpu { threads: 3 });
     let input = (Mean::Image, [STORED; 2]);
     allocates_nothing(SingleDevicePlan::new(&spec, IMAGES, input, target).unwrap());
+    let dense = FrameInput { dense_targets: true, ..input.into() };
+    allocates_nothing(SingleDevicePlan::new(&spec, IMAGES, dense, target).unwrap());
     // What came after the paper, too.
     let spec = fixtures::every_row(64, 10);
     allocates_nothing(SingleDevicePlan::with_adam(&spec, IMAGES, input, target).unwrap());

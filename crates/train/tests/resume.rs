@@ -6,10 +6,13 @@ mod fixtures;
 
 use alexnet_train::checkpoint::{self, Policy};
 use alexnet_train::folder::RunFolder;
-use alexnet_train::recipe::{Augment, ColorForm, Optimizer, Recipe};
+use alexnet_train::recipe::{
+    Augment, ClassWeights, ColorForm, Erase, Optimizer, Recipe, Sampling, WeightRule,
+};
 use alexnet_train::recipes;
 use alexnet_train::run::{End, Job, Outcome, Session};
 use alexnet_train::schedule::Schedule;
+use augment::Interpolation;
 use data::{Shapes, Statistics};
 use evaluate::Stop;
 use evaluate::observe::{Observer, Silent, StepReport, ValidationReport};
@@ -108,6 +111,43 @@ fn bits(run: &Path) -> Bits {
         metrics: text.lines().map(timeless).collect(),
         lines: csv.lines().count(),
     }
+}
+
+/// With every method of augmentation, dense targets and balanced sampling, stopped in the middle of
+/// an epoch and at its end; with other numbers of threads and workers.
+#[test]
+fn a_run_with_later_methods_comes_to_the_same_bits() {
+    let varied = |workers| {
+        let mut job = Job { max_steps: Some(30), ..job(workers) };
+        job.recipe.label_smoothing = 0.1;
+        job.recipe.sampling = Sampling::Balanced;
+        job.recipe.class_weights = Some(ClassWeights::Rule(WeightRule::Balanced));
+        job.recipe.augment = Augment {
+            vertical_flip: 0.5,
+            rotate: 10.0,
+            trivial_augment: true,
+            interpolation: Interpolation::Bilinear,
+            grayscale: 0.2,
+            erase: Some(Erase::default()),
+            mixup: Some(0.4),
+            cutmix: Some(1.0),
+            ..job.recipe.augment
+        };
+        job
+    };
+    let whole = Scratch::new("varied");
+    begin(&varied(1), &whole.0, 1, None);
+    let run = Scratch::new("varied-resumed");
+    begin(&varied(3), &run.0, 2, Some(7));
+    resume(&varied(2), &run.0, 1, Some(13));
+    assert_eq!(resume(&varied(1), &run.0, 2, None).resumed_at, 13);
+    assert!(bits(&run.0) == bits(&whole.0));
+    // Each setting is part of the run's identity.
+    let from = checkpoint::load_newest(&run.0, &mut |_| ()).unwrap().unwrap();
+    let mut other = varied(1);
+    other.recipe.augment.mixup = Some(0.5);
+    let refused = other.check(&from, false, &mut Silent, &Stop::new()).err().unwrap().to_string();
+    assert!(refused.contains("mixup"), "{refused}");
 }
 
 #[test]

@@ -329,6 +329,10 @@ fn show_writes_a_sheet_and_says_where() {
     assert!(plain != sheet(&["--seed", "1"]), "another seed, the same sheet");
     assert!(plain != sheet(&["--recipe", "paper"]), "other colours, the same sheet");
     assert!(plain != sheet(&["--set", "recipe.augment.jitter.brightness=0.5"]));
+    assert!(plain != sheet(&["--set", "recipe.augment.cutmix=1"]));
+    let erase = ["--set", "recipe.augment.erase={probability=1}"];
+    assert!(plain != sheet(&erase));
+    assert!(sheet(&["--set", "recipe.sampling=balanced"]) != plain);
     let reader = png::Decoder::new(std::io::Cursor::new(plain)).read_info().unwrap();
     let info = reader.info();
     assert_eq!((info.height, info.width), (6 + 2 * (128 + 8 + 12), 6 + 3 * (128 + 6)));

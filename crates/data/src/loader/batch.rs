@@ -1,9 +1,12 @@
 //! A batch of images in host memory.
 
+use super::changes::{Crop, DrawName, MeanBytes};
+use super::mixing::Previous;
+use super::sampling::{ByClass, Pick};
 use super::stall::ReadClock;
 use super::{LoaderMode, LoaderPlan};
 use crate::{Crops, Error, ReadBuffer, Result, Source};
-use augment::{ColorShift, Resizer, View};
+use augment::{Canvas, ColorShift, Mix, Resizer, View};
 use random::{Purpose, Stream};
 
 /// The label of a row that does not count: padding, or an unreadable image.
@@ -33,6 +36,14 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// For each row: its image's index in the source; [`IGNORED`] in padding.
     pub samples: Vec<u32>,
+    /// For each row: the index that names its random draws; [`IGNORED`] in padding.
+    pub draws: Vec<u32>,
+    /// How the images are mixed, each with the one before it.
+    pub mix: Option<Mix>,
+    /// If the images are mixed, for each row: the class of the other image.
+    pub other_labels: Vec<u32>,
+    /// If the images are mixed, for each row: what names the other image's random draws.
+    pub other_draws: Vec<u32>,
     /// Rows without padding (with ten views: ten per image).
     pub images: usize,
     /// The epoch, from 0.
@@ -47,84 +58,140 @@ pub(super) struct Scratch {
     buffer: ReadBuffer,
     /// Resizes rectangles to the crop's size.
     resizer: Resizer,
+    /// Memory of changes.
+    canvas: Canvas,
+    /// The image before a batch's first, for mixing.
+    previous: Previous,
+    /// A batch of one row, into which that image is read.
+    one: Option<Box<Batch>>,
+}
+
+/// What the batches are filled from.
+#[derive(Clone, Copy)]
+pub(super) struct Filling<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) plan: &'a LoaderPlan,
+    pub(super) by_class: &'a ByClass,
+    /// The mean image, rounded to bytes.
+    pub(super) mean: Option<&'a [u8]>,
+    /// Shows the current image.
+    pub(super) clock: &'a ReadClock,
 }
 
 impl Batch {
     pub(super) fn new(plan: &LoaderPlan) -> Batch {
-        let rows = plan.own_rows();
+        Batch::of_rows(plan, plan.own_rows())
+    }
+
+    fn of_rows(plan: &LoaderPlan, rows: usize) -> Batch {
         Batch {
             pixels: vec![0; rows * plan.crop.0 * plan.crop.1 * 3],
             views: vec![[0; 3]; rows],
             tints: vec![ColorShift::NONE; rows],
             labels: vec![IGNORED; rows],
             samples: vec![IGNORED; rows],
-            images: 0,
-            epoch: 0,
-            position: 0,
+            draws: vec![IGNORED; rows],
+            ..Batch::default()
         }
     }
 
     /// Fills everything but the tints with batch `position` of epoch `epoch`. Errors of unreadable
-    /// images are added to `bad`; `clock` shows the current image.
+    /// images are added to `bad`.
     pub(super) fn fill(
         &mut self,
-        source: &dyn Source,
-        plan: &LoaderPlan,
+        filling: Filling<'_>,
         (epoch, position): (u32, usize),
         scratch: &mut Scratch,
         bad: &mut Vec<(u32, Error)>,
-        clock: &ReadClock,
     ) -> Result<()> {
-        let views = plan.views_per_image();
-        let samples = plan.samples(source.len(), epoch, position);
-        (self.epoch, self.position, self.images) = (epoch, position, samples.len() * views);
-        for (image, sample) in samples.enumerate() {
-            let mut replacements = Stream::new(plan.seed, Purpose::Replace, epoch, sample as u32);
-            let (mut at, mut tries) = (sample, 0);
-            loop {
-                clock.begin(at);
-                let read = self.fill_rows(source, plan, image * views, at, scratch);
-                let read = read.inspect_err(|error| bad.push((at as u32, error.clone())));
-                tries += 1;
-                match (read, plan.mode) {
-                    (Err(error), LoaderMode::Training) if tries > REPLACEMENTS => {
-                        return Err(error);
-                    }
-                    (Err(_), LoaderMode::Training) => {
-                        at = replacements.below(source.len() as u32) as usize
-                    }
-                    (Ok(()), _) | (Err(_), LoaderMode::Testing) => break,
-                }
-            }
+        let Filling { source, plan, by_class, .. } = filling;
+        let (views, len) = (plan.views_per_image(), source.len());
+        let positions = plan.positions(len, position);
+        (self.epoch, self.position, self.images) = (epoch, position, positions.len() * views);
+        for (image, at) in positions.clone().enumerate() {
+            let pick = plan.pick(by_class, len, epoch, at);
+            self.fill_image(filling, image * views, pick, scratch, bad)?;
         }
         self.clear_from(self.images, plan);
+        self.mix = plan.mixing.draw(plan.seed, epoch, position as u32, plan.crop);
+        let Some(mix) = self.mix else { return Ok(()) };
+        if self.images > 0 {
+            let previous = plan.previous(len, position);
+            if positions.contains(&previous) {
+                self.copy_row(previous - positions.start, &mut scratch.previous);
+            } else {
+                let pick = plan.pick(by_class, len, epoch, previous);
+                let mut one =
+                    scratch.one.take().unwrap_or_else(|| Box::new(Batch::of_rows(plan, 1)));
+                one.epoch = epoch;
+                one.fill_image(filling, 0, pick, scratch, bad)?;
+                one.copy_row(0, &mut scratch.previous);
+                scratch.one = Some(one);
+            }
+        }
+        self.mix_rows(&mix, &scratch.previous, plan.crop.1);
         Ok(())
     }
 
-    /// Fills the rows of image `sample` from `first` on; if it cannot be read, they are ignored.
+    fn copy_row(&self, row: usize, into: &mut Previous) {
+        let bytes = self.pixels.len() / self.labels.len();
+        into.pixels.clear();
+        into.pixels.extend_from_slice(&self.pixels[row * bytes..][..bytes]);
+        (into.label, into.draw) = (self.labels[row], self.draws[row]);
+    }
+
+    /// Fills the rows of an image from `first` on, or of its replacement.
+    fn fill_image(
+        &mut self,
+        filling: Filling<'_>,
+        first: usize,
+        pick: Pick,
+        scratch: &mut Scratch,
+        bad: &mut Vec<(u32, Error)>,
+    ) -> Result<()> {
+        let Filling { source, plan, clock, .. } = filling;
+        let mut replacements = Stream::new(plan.seed, Purpose::Replace, self.epoch, pick.draw);
+        let (mut pick, mut tries) = (pick, 0);
+        loop {
+            clock.begin(pick.sample);
+            let read = self.fill_rows(filling, first, pick, scratch);
+            let read = read.inspect_err(|error| bad.push((pick.sample as u32, error.clone())));
+            tries += 1;
+            match (read, plan.mode) {
+                (Err(error), LoaderMode::Training) if tries > REPLACEMENTS => return Err(error),
+                (Err(_), LoaderMode::Training) => {
+                    pick = pick.replaced_by(replacements.below(source.len() as u32));
+                }
+                (Ok(()), _) | (Err(_), LoaderMode::Testing) => return Ok(()),
+            }
+        }
+    }
+
+    /// Fills the rows of an image from `first` on; if it cannot be read, they are ignored.
     fn fill_rows(
         &mut self,
-        source: &dyn Source,
-        plan: &LoaderPlan,
+        filling: Filling<'_>,
         first: usize,
-        sample: usize,
+        Pick { sample, draw, .. }: Pick,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let (epoch, drawn_for) = (self.epoch, sample as u32);
+        let Filling { source, plan, mean, .. } = filling;
+        let epoch = self.epoch;
         let (square, whole) = (source.size(), source.size_of(sample));
         let mut views = [View { top: 0, left: 0, mirror: false }; MAX_VIEWS];
         let views = &mut views[..plan.views_per_image()];
         let rows = first..first + views.len();
         for (number, (view, row)) in views.iter_mut().zip(rows.clone()).enumerate() {
-            *view = plan.view(epoch, drawn_for, whole, number);
+            *view = plan.view(epoch, draw, whole, number);
             let (top, left) = in_square(view, whole, square, plan.crop);
             self.views[row] = [top as u32, left as u32, u32::from(view.mirror)];
         }
-        self.samples[rows.clone()].fill(drawn_for);
+        self.samples[rows.clone()].fill(sample as u32);
+        self.draws[rows.clone()].fill(draw);
         let bytes = plan.crop.0 * plan.crop.1 * 3;
         let to = &mut self.pixels[first * bytes..rows.end * bytes];
-        let Scratch { buffer, resizer } = scratch;
-        let read = match plan.rectangle(epoch, drawn_for, square) {
+        let Scratch { buffer, resizer, canvas, .. } = scratch;
+        let read = match plan.rectangle(epoch, draw, square) {
             None => source.read_crops(sample, Crops { views, size: plan.crop, into: to }, buffer),
             Some(part) => source
                 .read(sample, buffer)
@@ -135,10 +202,17 @@ impl Batch {
             to.fill(0);
             return read;
         }
-        self.labels[rows].fill(source.label(sample));
-        if let Some(jitter) = plan.jitter {
-            let adjustment = jitter.draw(plan.seed, epoch, drawn_for);
-            to.chunks_exact_mut(bytes).for_each(|row| augment::adjust(row, &adjustment));
+        self.labels[rows.clone()].fill(source.label(sample));
+        let name = DrawName { seed: plan.seed, epoch, index: draw };
+        let mean = mean.map(|pixels| MeanBytes { pixels, width: square.1 });
+        // Mixed images must have one orientation: they are mirrored here.
+        let mirrored_later = !plan.is_mixing();
+        for (pixels, row) in to.chunks_exact_mut(bytes).zip(rows) {
+            let [top, left, mirror] = self.views[row].map(|n| n as usize);
+            let view = View { top, left, mirror: mirror == 1 };
+            let crop = Crop { pixels, size: plan.crop, view, mirrored_later };
+            plan.changes.apply(crop, name, mean, canvas);
+            self.views[row][2] &= u32::from(mirrored_later);
         }
         Ok(())
     }
@@ -148,14 +222,23 @@ impl Batch {
         self.views[row..].fill([0; 3]);
         self.labels[row..].fill(IGNORED);
         self.samples[row..].fill(IGNORED);
+        self.draws[row..].fill(IGNORED);
     }
 
-    /// Draws the colour shifts.
+    /// Draws the colour shifts. A blend of two images has a blend of both shifts; in a cut, the
+    /// other image's part has the shift of the first.
     pub(super) fn tint(&mut self, color: Option<&ColorShift>, seed: u64) {
         self.tints.fill(ColorShift::NONE);
-        if let Some(color) = color {
-            for (tint, &sample) in self.tints.iter_mut().zip(&self.samples[..self.images]) {
-                *tint = color.draw(seed, self.epoch, sample);
+        let Some(color) = color else { return };
+        let own = &self.draws[..self.images];
+        for (tint, &draw) in self.tints.iter_mut().zip(own) {
+            *tint = color.draw(seed, self.epoch, draw);
+        }
+        let Some([weight, rest]) = self.mix.map(|mix| mix.weights()) else { return };
+        if weight < 1.0 {
+            for (tint, &draw) in self.tints.iter_mut().zip(&self.other_draws[..self.images]) {
+                let other = color.draw(seed, self.epoch, draw);
+                *tint = std::array::from_fn(|k| tint[k] * weight + other[k] * rest);
             }
         }
     }

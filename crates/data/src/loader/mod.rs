@@ -10,19 +10,25 @@
 //! ([`ReadTimeouts`]). Its thread cannot be stopped; dropping the loader leaks it.
 
 mod batch;
+mod changes;
+mod mixing;
 mod plan;
 mod ring;
+mod sampling;
 mod stall;
 
 pub use batch::{Batch, IGNORED};
+pub use changes::{Changes, Rotation, mean_bytes};
 pub use plan::{CropMode, LoaderMode, LoaderPlan};
+pub use sampling::ClassSampling;
 pub(crate) use stall::{ReadClock, StallNotices};
 pub use stall::{ReadTimeouts, StalledRead};
 
 use crate::parallel::thread_count;
 use crate::{Error, Result, Source};
 use augment::ColorShift;
-use ring::Ring;
+use ring::{Ring, Work};
+use sampling::ByClass;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -55,6 +61,21 @@ impl Loader {
     /// If the source is empty, the crop is larger than its images, or a batch has fewer rows than
     /// an image has views.
     pub fn new(source: Arc<dyn Source>, plan: LoaderPlan, workers: usize, depth: usize) -> Loader {
+        Loader::with_mean(source, plan, None, workers, depth)
+    }
+
+    /// As [`new`](Self::new), with the mean image of the source's size, rounded to bytes, to which
+    /// pixels are erased by [`augment::EraseFill::Mean`].
+    ///
+    /// # Panics
+    /// As [`new`](Self::new), and if pixels are erased and the mean has another size or is missing.
+    pub fn with_mean(
+        source: Arc<dyn Source>,
+        plan: LoaderPlan,
+        mean: Option<Arc<[u8]>>,
+        workers: usize,
+        depth: usize,
+    ) -> Loader {
         let (size, crop) = (source.size(), plan.crop);
         assert!(!source.is_empty(), "a source without images");
         assert!(source.len() < IGNORED as usize, "{} images: too many to number", source.len());
@@ -67,16 +88,27 @@ impl Loader {
             "{} rows cannot hold the views of an image",
             plan.rows
         );
+        assert!(
+            !plan.is_mixing() || plan.views_per_image() == 1,
+            "views of one image are not mixed"
+        );
+        let bytes = size.0 * size.1 * 3;
+        assert!(
+            !plan.needs_mean() || mean.as_ref().is_some_and(|mean| mean.len() == bytes),
+            "erasing with the mean needs a mean image of {size:?}"
+        );
         let workers = thread_count(workers);
         let depth = if depth == 0 { workers + 2 } else { depth };
         let end = (plan.mode == LoaderMode::Testing).then(|| plan.batches(source.len()) as u64);
         let ring = Arc::new(Ring::new((0..depth).map(|_| Batch::new(&plan)), end, workers));
+        let by_class = ByClass::new(&*source, plan.sampling);
+        let work = Arc::new(Work { source: source.clone(), plan, by_class, mean });
         let workers = (0..workers)
             .map(|number| {
-                let (ring, source) = (ring.clone(), source.clone());
+                let (ring, work) = (ring.clone(), work.clone());
                 std::thread::Builder::new()
                     .name(format!("loader-{number}"))
-                    .spawn(move || ring::work(&ring, number, &*source, &plan))
+                    .spawn(move || ring::work(&ring, number, &work))
                     .expect("a thread can be started")
             })
             .collect();

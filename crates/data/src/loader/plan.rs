@@ -1,7 +1,9 @@
 //! The images of each batch, their order and their crops.
 
-use augment::{Jitter, Rectangle, ResizedCrop, View, nine_crop, ten_crop};
-use random::Permutation;
+use super::changes::Changes;
+use super::sampling::ClassSampling;
+use augment::{EraseFill, Mixing, Rectangle, ResizedCrop, View, nine_crop, ten_crop};
+use std::ops::Range;
 
 /// The images of each batch, their order and their crops.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,8 +21,12 @@ pub struct LoaderPlan {
     pub mode: LoaderMode,
     /// The crops of each image.
     pub views: CropMode,
-    /// Colour jitter of the crops, applied first.
-    pub jitter: Option<Jitter>,
+    /// Random changes of the crops.
+    pub changes: Changes,
+    /// Whether and how the images of a batch are mixed.
+    pub mixing: Mixing,
+    /// How the images of a training epoch are drawn.
+    pub sampling: ClassSampling,
 }
 
 /// The order of the images, and how unreadable images are handled.
@@ -77,7 +83,9 @@ impl LoaderPlan {
             seed: 0,
             mode: LoaderMode::Testing,
             views,
-            jitter: None,
+            changes: Changes::default(),
+            mixing: Mixing::default(),
+            sampling: ClassSampling::default(),
         }
     }
 
@@ -106,6 +114,16 @@ impl LoaderPlan {
         LoaderPlan { part: (index, count), ..self }
     }
 
+    /// Whether images are mixed.
+    pub fn is_mixing(&self) -> bool {
+        self.mixing != Mixing::default()
+    }
+
+    /// Whether pixels are replaced by the mean, which the loader must then be given.
+    pub fn needs_mean(&self) -> bool {
+        self.changes.erasing.is_some_and(|erasing| erasing.fill == EraseFill::Mean)
+    }
+
     /// Rows that each image takes.
     pub fn views_per_image(&self) -> usize {
         match self.views {
@@ -130,22 +148,20 @@ impl LoaderPlan {
         len.div_ceil(self.images_per_batch())
     }
 
-    /// The images of the delivered part of a batch, in order.
-    pub(super) fn samples(
-        &self,
-        len: usize,
-        epoch: u32,
-        batch: usize,
-    ) -> impl ExactSizeIterator<Item = usize> + use<> {
+    /// The positions in an epoch over `len` images of the delivered part of a batch.
+    pub(super) fn positions(&self, len: usize, batch: usize) -> Range<usize> {
         let (index, count) = self.part;
         let own = self.images_per_batch() / count;
         let first = len.min(batch * self.images_per_batch() + index * own);
-        let positions = first..len.min(first + own);
-        let (mode, order) = (self.mode, Permutation::new(self.seed, epoch, len as u64));
-        positions.map(move |position| match mode {
-            LoaderMode::Testing => position,
-            LoaderMode::Training => order.at(position as u64) as usize,
-        })
+        first..len.min(first + own)
+    }
+
+    /// The position of the image with which the first of the delivered part is mixed: the one
+    /// before it, or the batch's last.
+    pub(super) fn previous(&self, len: usize, batch: usize) -> usize {
+        let start = batch * self.images_per_batch();
+        let first = self.positions(len, batch).start;
+        if first > start { first - 1 } else { len.min(start + self.images_per_batch()) - 1 }
     }
 
     /// The view in row `row` of an image. For a resized rectangle: the part of the mean image that
@@ -166,6 +182,7 @@ impl LoaderPlan {
             }
         }
     }
+
     /// The rectangle of an image that is resized to the crop's size, with [`CropMode::Resized`].
     pub(super) fn rectangle(
         &self,
@@ -185,7 +202,7 @@ mod tests {
     use super::*;
     use crate::loader::Batch;
     use crate::{Fake, Loader, ReadBuffer, Shapes, Source};
-    use augment::{Image, Resizer};
+    use augment::{Image, Jitter, Resizer};
     use std::sync::Arc;
 
     const CROP: (usize, usize) = (20, 24);
@@ -239,7 +256,8 @@ mod tests {
         let source: Arc<dyn Source> = Arc::new(Shapes::train(Shapes::SEED, 32, 20));
         for plan in [resized(), LoaderPlan::training(6, CROP, 7)] {
             let plain = batches(source.clone(), plan, 1, 5);
-            let with = batches(source.clone(), LoaderPlan { jitter: Some(jitter), ..plan }, 3, 5);
+            let changes = Changes { jitter: Some(jitter), ..Changes::default() };
+            let with = batches(source.clone(), LoaderPlan { changes, ..plan }, 3, 5);
             for (mut plain, with) in plain.into_iter().zip(with) {
                 assert_ne!(plain.pixels, with.pixels);
                 let crops = plain.pixels.chunks_exact_mut(CROP.0 * CROP.1 * 3);

@@ -1,12 +1,13 @@
 //! The batches that circulate between the workers and the caller.
 
-use super::batch::Scratch;
+use super::batch::{Filling, Scratch};
+use super::sampling::ByClass;
 use super::stall::ReadClock;
 use super::{Batch, LoaderPlan};
 use crate::{Error, Result, Source};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The result of filling a batch: the unreadable images, and the error if the batch failed.
@@ -203,10 +204,20 @@ impl Drop for EndGuard<'_> {
     }
 }
 
+/// What all workers read.
+pub(super) struct Work {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) plan: LoaderPlan,
+    pub(super) by_class: ByClass,
+    pub(super) mean: Option<Arc<[u8]>>,
+}
+
 /// The main loop of a worker.
-pub(super) fn work(ring: &Ring, number: usize, source: &dyn Source, plan: &LoaderPlan) {
+pub(super) fn work(ring: &Ring, number: usize, work: &Work) {
     let _guard = EndGuard(ring);
-    let clock = &ring.clocks[number];
+    let Work { source, plan, by_class, mean } = work;
+    let (source, mean, clock) = (&**source, mean.as_deref(), &ring.clocks[number]);
+    let filling = Filling { source, plan, by_class, mean, clock };
     let mut scratch = Scratch::default();
     let batches = plan.batches(source.len()) as u64;
     while let Some(mut job) = ring.begin() {
@@ -214,7 +225,7 @@ pub(super) fn work(ring: &Ring, number: usize, source: &dyn Source, plan: &Loade
         let mut bad = Vec::new();
         // The caller must receive a panic as an error, or it would wait forever.
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            job.batch.fill(source, plan, position, &mut scratch, &mut bad, clock)
+            job.batch.fill(filling, position, &mut scratch, &mut bad)
         }));
         clock.end();
         let filled = filled.unwrap_or_else(|panic| {

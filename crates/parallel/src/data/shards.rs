@@ -5,7 +5,7 @@ use crate::Result;
 use crate::control::ControlExchange;
 use comm::{Comm, Handle, Traffic};
 use data::{Batch, IGNORED};
-use evaluate::Tally;
+use evaluate::{Tally, WeightSum};
 use std::ops::Range;
 use tensor::{Device, Recording, Shape, Slot};
 use train::device_network::DeviceNetwork;
@@ -90,12 +90,40 @@ impl Shards {
     /// ranks runs during the forward pass.
     pub(crate) fn start_count(&mut self, batch: &Batch) -> Result<ImageCount> {
         let counted = batch.labels.iter().filter(|&&label| label != IGNORED).count() as f32;
-        if batch.labels.len() != self.images() {
+        let is_part = batch.labels.len() == self.images();
+        let weights = self.net.plan.frame.weight_sum(batch);
+        if let Some(weights) = weights {
+            let images = if is_part { self.sum_over_ranks(counted)? } else { counted };
+            let weights = if is_part { self.weights_of_ranks(weights)? } else { weights };
+            self.net.plan.frame.set_normaliser(images.into(), Some(weights));
+            return Ok(ImageCount { counted: images, pending: None });
+        }
+        self.net.plan.frame.set_normaliser(counted.into(), None);
+        if !is_part {
             return Ok(ImageCount { counted, pending: None }); // all rows are here
         }
         self.net.device.upload(self.layout.counted, &[counted])?;
         let pending = Some(self.comm.all_reduce(&mut self.net.device, self.layout.counted)?);
         Ok(ImageCount { counted, pending })
+    }
+
+    /// The sum of the ranks' class weights, which is exact in any order.
+    fn weights_of_ranks(&mut self, own: WeightSum) -> Result<WeightSum> {
+        let mut parts = own.to_parts();
+        for part in &mut parts {
+            *part = self.sum_over_ranks(*part)?;
+        }
+        Ok(WeightSum::from_parts(parts))
+    }
+
+    fn sum_over_ranks(&mut self, own: f32) -> Result<f32> {
+        let (device, counted) = (&mut self.net.device, self.layout.counted);
+        device.upload(counted, &[own])?;
+        let handle = self.comm.all_reduce(device, counted)?;
+        self.comm.wait(device, handle)?;
+        let mut sum = [0.0];
+        device.download_into(counted, &mut sum)?;
+        Ok(sum[0])
     }
 
     /// The fraction of a batch's labelled images that are in the shard with this tally.

@@ -85,8 +85,7 @@ fn batch() -> Batch {
         labels: (0..IMAGES as u32).map(|image| image % 3).collect(),
         samples: (0..IMAGES as u32).collect(),
         images: IMAGES,
-        epoch: 0,
-        position: 0,
+        ..Batch::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The valid range of every number in a recipe: one table.
 
-use super::{Initializer, Recipe};
+use super::{Augment, ClassWeights, Initializer, RandAugment, Recipe};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use weights::range::Range;
@@ -19,6 +19,11 @@ const PATIENCE: Range = Range::of(1.0, u32::MAX as f64);
 /// Of losses, too, which may be large.
 const THRESHOLD: Range = Range::of(0.0, 1e6);
 const COLOR: Range = Range::of(0.0, 100.0);
+const ANGLE: Range = Range::of(0.0, 180.0);
+const ALPHA: Range = Range::of(0.001, 1000.0);
+const OPS: Range = Range::of(1.0, 16.0);
+const MAGNITUDE: Range = Range::of(0.0, 30.0);
+const CLASS_WEIGHT: Range = Range::of(0.0, 1e4);
 const CONSTANT: Range = Range::of(-1e30, 1e30);
 
 /// The recipe's numbers, each with its name and its range.
@@ -35,6 +40,12 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
         ("bias.decay".to_string(), bias.decay, FACTOR),
         ("augment.color".to_string(), recipe.augment.color, COLOR),
     ];
+    table.push(("label-smoothing".to_string(), recipe.label_smoothing, SHARE.below()));
+    if let Some(ClassWeights::Table(weights)) = &recipe.class_weights {
+        let key = |name: &str| format!("class-weights.{name}");
+        table.extend(weights.iter().map(|(name, &weight)| (key(name), weight, CLASS_WEIGHT)));
+    }
+    table.extend(of_augmentation(&recipe.augment));
     table.extend(recipe.until.map(|until| ("until".to_string(), until, SHARE)));
     if let Some(rule) = &recipe.early_stopping {
         let key = |field: &str| format!("early-stopping.{field}");
@@ -56,6 +67,25 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
             });
         }
     }
+    table
+}
+
+fn of_augmentation(augment: &Augment) -> Vec<(String, f64, Range)> {
+    let of = |name: &str, value: f64, range| (format!("augment.{name}"), value, range);
+    let mut table = vec![
+        of("vertical-flip", augment.vertical_flip, SHARE),
+        of("grayscale", augment.grayscale, SHARE),
+        of("rotate", augment.rotate, ANGLE),
+    ];
+    for (name, alpha) in [("mixup", augment.mixup), ("cutmix", augment.cutmix)] {
+        table.extend(alpha.map(|alpha| of(name, alpha, ALPHA)));
+    }
+    if let Some(RandAugment { ops, magnitude }) = augment.rand_augment {
+        table.push(of("rand-augment.ops", ops.into(), OPS));
+        table.push(of("rand-augment.magnitude", magnitude.into(), MAGNITUDE));
+    }
+    let erase = augment.erase.map(|erase| of("erase.probability", erase.probability, SHARE));
+    table.extend(erase);
     table
 }
 
@@ -98,7 +128,7 @@ impl Recipe {
 mod tests {
     use super::*;
     use crate::early_stopping::EarlyStopping;
-    use crate::recipe::Layer;
+    use crate::recipe::{Erase, Layer};
     use crate::recipes;
     use crate::schedule::Phase;
     use std::collections::BTreeMap;
@@ -122,13 +152,34 @@ mod tests {
             layers: BTreeMap::from([("fc6".to_string(), layer)]),
         };
         type Set = fn(&mut Recipe, f64);
-        let floats: [(&str, Set, &[f64]); 12] = [
+        let floats: [(&str, Set, &[f64]); 20] = [
             ("rate is", |r, x| r.rate = x, &[-1e-9, 1e31]),
             ("momentum is", |r, x| r.momentum = x, &[-0.1, 1.0, 2.0]),
             ("decay is", |r, x| r.decay = x, &[-0.1, 1e4]),
             ("bias.rate is", |r, x| r.bias.rate = x, &[-1.0, 1e7]),
             ("bias.decay is", |r, x| r.bias.decay = x, &[-1.0, 1e7]),
             ("augment.color is", |r, x| r.augment.color = x, &[-0.1, 101.0]),
+            ("augment.rotate is", |r, x| r.augment.rotate = x, &[-1.0, 181.0]),
+            ("augment.vertical-flip is", |r, x| r.augment.vertical_flip = x, &[-0.1, 1.1]),
+            ("augment.grayscale is", |r, x| r.augment.grayscale = x, &[-0.1, 1.1]),
+            ("augment.mixup is", |r, x| r.augment.mixup = Some(x), &[0.0, 1001.0]),
+            ("augment.cutmix is", |r, x| r.augment.cutmix = Some(x), &[0.0, 1001.0]),
+            (
+                "augment.erase.probability is",
+                |r, probability| {
+                    r.augment.erase = Some(Erase { probability, ..Erase::default() });
+                },
+                &[-0.1, 1.1],
+            ),
+            ("label-smoothing is", |r, x| r.label_smoothing = x, &[-0.1, 1.0]),
+            (
+                "class-weights.cat is",
+                |r, x| {
+                    let table = BTreeMap::from([("cat".to_string(), x)]);
+                    r.class_weights = Some(ClassWeights::Table(table));
+                },
+                &[-0.1, 1e5],
+            ),
             ("until is", |r, x| r.until = Some(x), &[-0.1, 1.1]),
             (
                 "early-stopping.threshold is",
@@ -200,7 +251,7 @@ mod tests {
     #[test]
     fn every_count_out_of_range_is_named_with_its_range() {
         type Set = fn(&mut Recipe, usize);
-        let counts: [(&str, Set, &[usize]); 5] = [
+        let counts: [(&str, Set, &[usize]); 7] = [
             ("batch is", |r, n| r.batch = n, &[0, 1 << 48, 1 << 52]),
             ("shards is", |r, n| r.shards = n, &[0, 1 << 40]),
             ("epochs is", |r, n| r.epochs = n as u32, &[0]),
@@ -211,6 +262,22 @@ mod tests {
                     r.early_stopping = Some(EarlyStopping { patience, ..Default::default() });
                 },
                 &[0],
+            ),
+            (
+                "augment.rand-augment.ops is",
+                |r, n| {
+                    let rand = RandAugment { ops: n as u32, ..RandAugment::default() };
+                    r.augment.rand_augment = Some(rand);
+                },
+                &[0, 17],
+            ),
+            (
+                "augment.rand-augment.magnitude is",
+                |r, n| {
+                    let rand = RandAugment { magnitude: n as u32, ..RandAugment::default() };
+                    r.augment.rand_augment = Some(rand);
+                },
+                &[31],
             ),
             ("input.side is", |r, n| r.input.side = Some(n), &[0, 16_385, 1_000_000_000]),
         ];

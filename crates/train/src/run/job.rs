@@ -1,5 +1,6 @@
 //! A job: all settings of a run.
 
+use crate::Result;
 use crate::checkpoint::{Checkpoint, Policy};
 use crate::init::Pretrained;
 use crate::recipe::{Mean, Recipe};
@@ -104,7 +105,10 @@ impl Job {
     }
 
     /// The initial state: a checkpoint, or random and inherited parameters.
-    pub fn start(&self, from: Option<Arc<Checkpoint>>) -> Start {
+    ///
+    /// # Errors
+    /// [`Error::Recipe`](crate::Error::Recipe) if a class weight belongs to no class.
+    pub fn start(&self, from: Option<Arc<Checkpoint>>) -> Result<Start> {
         let mean = self.mean_of(from.as_deref());
         let state = match from {
             Some(checkpoint) => InitialState::Checkpoint(checkpoint),
@@ -113,7 +117,8 @@ impl Job {
                 inherit: self.init.clone(),
             },
         };
-        Start { state, seed: self.seed, mean: Arc::new(mean), scale: self.recipe.input.scale }
+        let (loss, scale) = (self.recipe.loss(&*self.train)?, self.recipe.input.scale);
+        Ok(Start { state, seed: self.seed, mean: Arc::new(mean), scale, loss })
     }
 
     /// The loader of the given part of every validation batch.
@@ -123,10 +128,12 @@ impl Job {
         Loader::new(Arc::clone(&self.validation), plan, self.workers, 0)
     }
 
-    pub(super) fn training_loader(&self, part: (usize, usize)) -> Loader {
+    /// The loader of the given part of every training batch; `mean` is what is subtracted.
+    pub(super) fn training_loader(&self, part: (usize, usize), mean: &Values) -> Loader {
         let [height, width, _] = self.spec.input;
         let plan = self.recipe.augment.plan(self.recipe.batch, (height, width), self.seed);
-        let plan = plan.part(part);
-        Loader::new(Arc::clone(&self.train), plan, self.workers, 0)
+        let plan = data::LoaderPlan { sampling: self.recipe.sampling.into(), ..plan.part(part) };
+        let mean = plan.needs_mean().then(|| data::mean_bytes(&mean.values, self.train.size()));
+        Loader::with_mean(Arc::clone(&self.train), plan, mean, self.workers, 0)
     }
 }

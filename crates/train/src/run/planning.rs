@@ -2,8 +2,9 @@
 
 use super::job::Job;
 use crate::plan::SingleDevicePlan;
-use crate::recipe::{Mean, Optimizer, Recipe};
+use crate::recipe::{Optimizer, Recipe};
 use crate::{Error, Result};
+use evaluate::FrameInput;
 use layers::Spec;
 use tensor::Target;
 
@@ -53,11 +54,12 @@ impl Blueprint<'_> {
         }
     }
 
-    /// The kind of mean that is subtracted, and the height and width of stored images.
+    /// The kind of mean that is subtracted, the height and width of stored images, and the form of
+    /// the loss.
     ///
     /// # Errors
     /// As [`plan`](Self::plan).
-    pub fn input(&self) -> Result<(Mean, [usize; 2])> {
+    pub fn input(&self) -> Result<FrameInput> {
         self.recipe.augment.check().map_err(Error::Recipe)?;
         let [stored_height, stored_width] = self.stored;
         let [height, width, _] = self.spec.input;
@@ -67,6 +69,10 @@ impl Blueprint<'_> {
                  {stored_width}: raise recipe.input.side"
             )));
         }
-        Ok((self.recipe.input.mean, self.stored))
+        Ok(FrameInput {
+            mean: self.recipe.input.mean,
+            stored: self.stored,
+            dense_targets: self.recipe.has_dense_targets(),
+        })
     }
 }

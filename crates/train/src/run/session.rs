@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
                 return Ok(Outcome::before_the_first_step(stop, from.as_deref()));
             };
             job.check_validation(&identity)?;
-            let executor = open(&job.start(from.clone()))?;
+            let executor = open(&job.start(from.clone())?)?;
             let (mut ended, begin, status) = (None, Beginning { identity, from }, &mut status);
             executor.enter(Box::new(|executor| {
                 let training = Training::new(job, executor, folder, observer, stop, status, begin);

@@ -78,7 +78,8 @@ impl<'a> Training<'a> {
         Beginning { identity, from }: Beginning,
     ) -> Result<Training<'a>> {
         let shape = executor.batch_shape();
-        let mut train = job.training_loader(shape.part);
+        let mean = job.mean_of(from.as_deref());
+        let mut train = job.training_loader(shape.part, &mean);
         let progress = match &from {
             None => Progress::begin(),
             Some(checkpoint) => {
@@ -91,7 +92,6 @@ impl<'a> Training<'a> {
                 checkpoint.progress.clone()
             }
         };
-        let mean = job.mean_of(from.as_deref());
         let writer = writer(job, mean, (executor.parameters(), folder), identity)?;
         if from.is_some() && writer.is_some() && job.recipe.early_stopping.is_some() {
             let state = &progress.early_stopping;

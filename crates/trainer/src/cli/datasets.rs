@@ -76,7 +76,8 @@ Examples:
 const SHOW_EXAMPLES: &str = "\
 Examples:
   alexnet data show shapes                      alexnet-64's input, in contact-sheet.png
-  alexnet data show imagenet --model alexnet --rows 4 --columns 12 --seed 7 --out crops.png";
+  alexnet data show imagenet --model alexnet --rows 4 --columns 12 --seed 7 --out crops.png
+  alexnet data show shapes --set recipe.augment.trivial-augment=true --out trivial.png";
 
 /// `alexnet data prepare`.
 #[derive(Debug, Args)]
