@@ -40,7 +40,7 @@ fn job(workers: usize) -> Job {
 
 fn run(job: &Job, threads: usize, observer: &mut dyn Observer, stop: &Stop) -> RangeCurve {
     let plan = job.plan(Target::Cpu { threads }).unwrap();
-    let executor = plan.open_boxed(Device::cpu(threads), &job.start(None)).unwrap();
+    let executor = plan.open_boxed(Device::cpu(threads), &job.start(None).unwrap()).unwrap();
     TEST.run(job, executor, observer, stop).unwrap()
 }
 
@@ -55,7 +55,7 @@ fn it_is_training_with_a_rising_rate() {
     let plan = job.recipe.augment.plan(job.recipe.batch, (16, 16), job.seed);
     let mut images = Loader::new(Arc::clone(&job.train), plan, 1, 0);
     images.set_color(job.recipe.augment.color_shift(&job.statistics));
-    let mut step = layout.open(Device::cpu(1), &job.start(None)).unwrap();
+    let mut step = layout.open(Device::cpu(1), &job.start(None).unwrap()).unwrap();
     let mut losses = Vec::new();
     for (idx, point) in curve.points.iter().enumerate() {
         let rate = (1e-5f64.ln() + (10f64 / 1e-5).ln() * idx as f64 / 59.0).exp();

@@ -130,7 +130,7 @@ impl RangeTest {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<RangeCurve> {
-        let mut images = job.training_loader(executor.batch_shape().part);
+        let mut images = job.training_loader(executor.batch_shape().part, &job.mean_of(None));
         images.set_color(job.color_shift(true));
         let mut recipe = job.recipe.clone();
         let mut points: Vec<RangePoint> = Vec::with_capacity(self.steps);

@@ -188,7 +188,7 @@ impl<'a> Ready<'a> {
     /// Exit codes 1, 4 and 6.
     pub fn open(self) -> Result<(Job, Box<dyn Executor>)> {
         let Ready { job, devices, link, .. } = self;
-        let executor = devices.executor(&job.spec, link, &job.start(None))?;
+        let executor = devices.executor(&job.spec, link, &job.start(None)?)?;
         Ok((job, executor))
     }
 
