@@ -170,6 +170,15 @@ pub fn reopen(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(RunFolder, Optio
 pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Result<Images> {
     let [height, width, _] = spec.input;
     let side = settings.recipe.side(height, width);
+    let is_generated = settings.data == "shapes" && settings.fake_data.is_none();
+    if is_generated && !settings.labelling.gives_labels() && side < SMALLEST_SHAPES {
+        return Err(Fault::usage(format!(
+            "shapes: {} takes images of {side} x {side} pixels, and shapes need at least \
+             {SMALLEST_SHAPES}: --set recipe.input.side={SMALLEST_SHAPES}, or name other images \
+             with --data",
+            spec.name
+        )));
+    }
     let images = match settings.fake_data {
         Some(count) => Images::random(count, side, spec.classes()?),
         None => {
@@ -269,5 +278,7 @@ fn fill_in(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     settings.recipe = recipe;
 }
 
+/// Smaller shapes cannot be told apart.
+const SMALLEST_SHAPES: usize = 16;
 /// Steps of an overfitting run by default.
 const OVERFIT_STEPS: usize = 300;

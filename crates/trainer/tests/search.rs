@@ -92,6 +92,11 @@ fn a_run_stops_early_and_says_why() {
 fn flags_of_other_programs_are_answered() {
     let (_, message) = expect(2, &["train", "--amp"]);
     assert!(message.contains("--precision bf16"), "{message}");
+    let scratch = Scratch::new("shapes-12");
+    coloured(&scratch, &[]);
+    let (_, message) =
+        expect(2, &["train", "--model", &scratch.path("tiny.toml"), "--run", "none"]);
+    assert!(message.contains("shapes need at least 16: --set recipe.input.side=16"), "{message}");
     let (_, message) = expect(2, &["train", "--lr-schedule", "cosin"]);
     assert!(message.contains("--lr-schedule cosin: there is no value `cosin`"), "{message}");
 }
