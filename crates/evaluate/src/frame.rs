@@ -185,7 +185,10 @@ impl Frame {
         let DenseTargets { slot, settings, scale, values, labels } = dense;
         settings.fill(batch, rows, *scale, values, labels);
         device.upload_ahead(*slot, values)?;
-        device.upload_ahead(self.labels, labels)
+        match batch.mix {
+            Some(_) => device.upload_ahead(self.labels, labels),
+            None => Ok(()), // the batch's labels
+        }
     }
 
     /// Uploads rows of a batch. The previous step's backward pass, which reads none of these slots,

@@ -65,7 +65,7 @@ impl Recipe {
         let number = |name: &str, value: f64| (value > 0.0).then(|| format!(", {name} {value}"));
         let weights = self.class_weights.as_ref().map(|weights| match weights {
             ClassWeights::Rule(WeightRule::Balanced) => ", balanced class weights".to_string(),
-            ClassWeights::Table(table) => format!(", {} class weights", table.len()),
+            ClassWeights::Table(table) => format!(", weights of {} classes", table.len()),
         });
         let rand = self.augment.rand_augment.map(|RandAugment { ops, magnitude }| {
             format!(", RandAugment of {ops} operations, magnitude {magnitude}")
@@ -110,14 +110,20 @@ fn balanced(train: &dyn Source) -> Vec<f32> {
     counts.iter().map(|&count| if count > 0 { weight(count) as f32 } else { 0.0 }).collect()
 }
 
+/// So many classes are listed in a message.
+const FEW: usize = 10;
+
 fn by_name(table: &BTreeMap<String, f64>, classes: &[String]) -> Result<Vec<f32>> {
     let mut weights = vec![1.0; classes.len()];
     for (name, &weight) in table {
         let Some(class) = classes.iter().position(|class| class == name) else {
             let known = classes.iter().map(String::as_str);
-            let hint = match layers::nearest(name, known) {
+            let hint = match layers::nearest(name, known.clone()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("`alexnet data show` lists the {} classes", classes.len()),
+                None if classes.len() <= FEW => {
+                    format!("its classes are {}", known.collect::<Vec<_>>().join(", "))
+                }
+                None => format!("`alexnet data stats` lists its {} classes", classes.len()),
             };
             return Err(Error::Recipe(format!(
                 "recipe.class-weights has `{name}`, which is no class of the training set; {hint}"
@@ -163,6 +169,8 @@ mod tests {
         assert_eq!(loss.class_weights.as_deref(), Some(&[1.0, 2.5, 1.0][..]));
         let said = with("clas 1").unwrap_err().to_string();
         assert!(said.contains("`clas 1`") && said.contains("did you mean `class 1`?"), "{said}");
+        let said = with("bird").unwrap_err().to_string();
+        assert!(said.ends_with("its classes are class 0, class 1, class 2"), "{said}");
     }
 
     #[test]

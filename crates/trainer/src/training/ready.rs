@@ -79,6 +79,7 @@ impl<'a> Ready<'a> {
             let made = spec.classes()?;
             say(&format!("{}: {made} classes made {classes}, as the data has", spec.name));
         }
+        settings.recipe.loss(&*images.train)?; // names of classes
         let spec = spec.with_classes(classes)?;
         let init = if goes_on { None } else { inherited(settings, &spec, images, &mut say)? };
         let job = Job { init, ..job(settings, spec, images, reading)? };
