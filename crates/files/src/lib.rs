@@ -2,6 +2,7 @@
 //!
 //! * [`atomic`]: writes files that are replaced completely or not at all
 //! * [`Output`]: the same for a file that is written in pieces
+//! * [`StoredZip`], [`npy_header`]: zip archives without compression, and NumPy's arrays in them
 //! * [`disk`]: the interface of file operations: the real disk, or a failing one in tests
 //! * [`read`], [`read_to_string`], [`read_optional`], [`exists`]: regular files only; an error is
 //!   not treated as absence
@@ -25,10 +26,14 @@ mod csv;
 pub mod disk;
 mod error;
 pub mod escape;
+mod npy;
 pub mod numbers;
 mod output;
+mod stored_zip;
 
 pub use csv::CsvRow;
 pub use disk::{exists, free_bytes, read, read_optional, read_to_string};
 pub use error::{Error, Result};
+pub use npy::npy_header;
 pub use output::Output;
+pub use stored_zip::StoredZip;

@@ -6,7 +6,6 @@
 
 mod arrays;
 mod contents;
-mod stored_zip;
 mod writer;
 
 pub use contents::{Contents, Layout, VectorFormat};

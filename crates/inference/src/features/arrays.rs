@@ -4,11 +4,10 @@
 //! the file, image by image.
 
 use super::contents::{Contents, VectorFormat};
-use super::stored_zip::StoredZip;
 use crate::{Error, Result};
 use data::Source;
-use files::Output;
 use files::escape::on_one_line;
+use files::{Output, StoredZip, npy_header};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -242,19 +241,4 @@ fn write_beside(path: &Path, contents: &Contents<'_>) -> Result<()> {
 
 fn labels(source: &dyn Source) -> impl Iterator<Item = [u8; 4]> + '_ {
     (0..source.len()).map(|sample| source.label(sample).to_le_bytes())
-}
-
-/// NumPy's format, version 1: a header in Python's syntax, padded so that values begin at a
-/// multiple of 64 bytes.
-fn npy_header(kind: &str, shape: &[usize]) -> Vec<u8> {
-    let shape = match shape {
-        [only] => format!("{only},"),
-        _ => shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
-    };
-    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
-    let padded = (10 + header.len() + 1).next_multiple_of(64) - 11;
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((padded as u16 + 1).to_le_bytes());
-    bytes.extend(format!("{header:padded$}\n").as_bytes());
-    bytes
 }

@@ -7,13 +7,16 @@
 //! `[filters, height, width, channels]` are recognised by their shapes; such a file is taken to
 //! flatten maps in that order, too.
 
+mod expected;
 mod layout;
 
 use super::names::shown;
 use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
-use layers::{Role, Row, Spec, layer_of};
-use layout::{Layout, Order};
+use ::layers::{Role, Row, Spec};
+pub(crate) use expected::layers;
+use expected::{Expected, Layer};
+pub(crate) use layout::{Layout, Order};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -43,22 +46,6 @@ struct Group<'a> {
     name: &'a str,
     /// Indices of tensors with what each is.
     tensors: Vec<(Role, usize)>,
-}
-
-/// A layer of a network as another program stores it.
-struct Layer {
-    name: String,
-    parameters: Vec<Expected>,
-}
-
-struct Expected {
-    name: String,
-    role: Role,
-    /// This program's shape.
-    shape: Vec<usize>,
-    /// The other program's.
-    foreign: Vec<usize>,
-    layout: Layout,
 }
 
 impl Fitted {
@@ -207,54 +194,6 @@ fn pair<'a, 'b>(
         others.iter().map(|layer| take(layer, false)).collect::<Option<_>>()?;
     paired.push(take(last, true)?);
     left.is_empty().then_some(paired)
-}
-
-/// The layers of a network that have parameters.
-fn layers(spec: &Spec, order: Order, reversed: bool) -> Result<Vec<Layer>, String> {
-    let table = spec.describe().map_err(|error| error.to_string())?;
-    let shapes = spec.parameter_shapes().map_err(|error| error.to_string())?;
-    let mut layers: Vec<Layer> = Vec::new();
-    for (name, shape) in shapes {
-        let layer = layer_of(&name);
-        let role = Role::of(&name);
-        if layers.last().is_none_or(|last| last.name != layer) {
-            layers.push(Layer { name: layer.to_string(), parameters: Vec::new() });
-        }
-        let is_first = layers.len() == 1;
-        let shape = shape.dims().to_vec();
-        let (foreign, layout) = match shape[..] {
-            [filters, height, width, channels] => {
-                let extents = [filters, channels, height * width];
-                let foreign = match order {
-                    Order::ChannelsFirst => vec![filters, channels, height, width],
-                    Order::ChannelsLast => shape.clone(),
-                };
-                (foreign, Layout::of(order, extents, reversed && is_first))
-            }
-            [outputs, inputs] => {
-                let (channels, area) = input_of(&table, layer, spec);
-                let extents = [outputs, channels, area];
-                (vec![outputs, inputs], Layout::of(order, extents, reversed && is_first))
-            }
-            _ => (shape.clone(), Layout::Same),
-        };
-        let own = Expected { name: name.clone(), role, shape, foreign, layout };
-        layers.last_mut().expect("one was pushed").parameters.push(own);
-    }
-    Ok(layers)
-}
-
-/// Channels and pixels of what enters a row.
-fn input_of(table: &[layers::RowInfo], layer: &str, spec: &Spec) -> (usize, usize) {
-    let at = table.iter().position(|row| row.name == layer).unwrap_or(0);
-    let shape = match at.checked_sub(1) {
-        Some(below) => table[below].output.dims().to_vec(),
-        None => spec.input.to_vec(),
-    };
-    match shape[..] {
-        [height, width, channels] => (channels, height * width),
-        _ => (shape.iter().product(), 1),
-    }
 }
 
 /// The floating-point tensors of a file by layers, in their order.

@@ -2,7 +2,7 @@
 
 /// The order of extents in a file's filters and flattened maps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// `[filters, channels, height, width]`.
     ChannelsFirst,
     /// `[filters, height, width, channels]`, this program's.
@@ -11,7 +11,7 @@ pub(super) enum Order {
 
 /// How a tensor's elements are brought into this program's order.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     /// They are in that order.
     Same,
     /// `[outer, channels, area]` becomes `[outer, area, channels]`; with `reversed` channels in the
@@ -22,7 +22,7 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    pub(super) fn of(order: Order, [outer, channels, area]: [usize; 3], reversed: bool) -> Layout {
+    pub(crate) fn of(order: Order, [outer, channels, area]: [usize; 3], reversed: bool) -> Layout {
         match order {
             _ if channels == 1 || !reversed && area == 1 => Layout::Same,
             Order::ChannelsFirst => Layout::ChannelsFirst { outer, channels, area, reversed },
@@ -31,7 +31,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn apply(self, mut values: Vec<f32>) -> Vec<f32> {
+    pub(crate) fn apply(self, mut values: Vec<f32>) -> Vec<f32> {
         let Layout::ChannelsFirst { outer, channels, area, reversed } = self else {
             if let Layout::Reversed { channels } = self {
                 values.chunks_exact_mut(channels).for_each(<[f32]>::reverse);

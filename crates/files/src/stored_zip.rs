@@ -15,7 +15,7 @@ const TIME_AND_DATE: [u8; 4] = [0, 0, 0x21, 0];
 
 /// The archive's plan.
 #[derive(Debug)]
-pub(super) struct StoredZip {
+pub struct StoredZip {
     files: Vec<StoredFile>,
     /// Position of the directory, after all files.
     end: u64,
@@ -31,7 +31,8 @@ struct StoredFile {
 }
 
 impl StoredZip {
-    /// An archive of files with these names and lengths in bytes, in this order.
+    /// An archive of files with these names and lengths in bytes, in this order. Names have at most
+    /// 65,535 bytes.
     pub fn new(files: impl IntoIterator<Item = (String, u64)>) -> StoredZip {
         let mut end = 0;
         let planned = files.into_iter().map(|(name, length)| {
