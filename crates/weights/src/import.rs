@@ -25,6 +25,8 @@ mod protobuf;
 mod pytorch;
 mod safetensors;
 mod source;
+mod stored;
+mod zip;
 
 pub mod fit;
 

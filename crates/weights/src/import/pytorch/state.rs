@@ -3,6 +3,7 @@
 use super::Global;
 use crate::import::ElementType;
 use crate::import::names::shown;
+use crate::import::stored::Described;
 use unpickle::{Call, Pickle, Value};
 
 /// Where a checkpoint has its state dict, the most usual first.
@@ -13,19 +14,6 @@ const STATE_DICTS: [&str; 5] = ["state_dict", "model_state_dict", "model", "net"
 const MOST_TENSORS: usize = 1 << 14;
 const MOST_DIMS: usize = 8;
 const LONGEST_NAME: usize = 512;
-
-/// A tensor as the pickle describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Described {
-    pub(super) name: String,
-    pub(super) element: ElementType,
-    pub(super) shape: Vec<usize>,
-    /// In elements, as is `offset`, which is that in the storage.
-    pub(super) strides: Vec<usize>,
-    pub(super) offset: usize,
-    /// The storage's key.
-    pub(super) storage: String,
-}
 
 /// What a persistent id says of a storage.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@
 //! object, and the keys of the storages in the order in which they follow. Each storage has the
 //! number of its elements (8 bytes) before them.
 
-use super::state::{Described, StorageId, tensors};
-use super::{Global, LIMITS, LONGEST_PICKLE, Storage, Storages, refused};
+use super::state::{StorageId, tensors};
+use super::{Global, LIMITS, LONGEST_PICKLE, refused};
 use crate::import::Source;
 use crate::import::names::shown;
+use crate::import::stored::{Described, Storage, Storages};
 use std::collections::HashMap;
 use unpickle::{Error, Pickle, load_prefix};
 
