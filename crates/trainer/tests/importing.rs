@@ -129,7 +129,7 @@ fn files_of_other_kinds_are_named() {
     let image = image.display().to_string();
     for (name, start, kind) in [
         ("net.h5", &b"\x89HDF\r\n\x1a\n"[..], "this is a Keras HDF5 file"),
-        ("net.npz", b"PK\x03\x04", "this is a NumPy archive"),
+        ("net.npz", b"PK\x03\x04", "a damaged zip file"),
         ("net.pth", b"<!DOCTYPE html><html>", "this is a web page"),
         ("net.pkl", b"\x80\x04\x95\x00", "this is a Python pickle that PyTorch did not write"),
         ("net.txt", b"weights", "this is a file of an unknown format"),

@@ -1,13 +1,24 @@
 //! What the fuzz targets in `fuzz/` call, and the tests with them: one function for each reader of
 //! other programs' files. Each takes any bytes, must return, and checks what holds for any answer.
 
+use crate::import::exported::Exported;
+use crate::import::fit::Fitted;
 use crate::import::{mean_of_bytes, of_bytes};
 use std::path::Path;
 
 /// Reads every tensor of a file of `torch.save`, of either form; a zip file also without its
 /// checksums, as a change would not get past them.
 pub fn pytorch(bytes: &[u8]) {
-    read_all(bytes, "weights.pt");
+    with_and_without_checksums(bytes, "weights.pt");
+}
+
+/// Reads every tensor of an archive of NumPy, with and without its checksums.
+pub fn npz(bytes: &[u8]) {
+    with_and_without_checksums(bytes, "weights.npz");
+}
+
+fn with_and_without_checksums(bytes: &[u8], name: &str) {
+    read_all(bytes, name);
     const CENTRAL_HEADER: &[u8] = b"PK\x01\x02";
     let mut unchecked = bytes.to_vec();
     for at in 0..bytes.len() {
@@ -18,7 +29,7 @@ pub fn pytorch(bytes: &[u8]) {
         }
     }
     if unchecked != bytes {
-        read_all(&unchecked, "weights.pt");
+        read_all(&unchecked, name);
     }
 }
 
@@ -47,6 +58,10 @@ pub fn onnx(bytes: &[u8]) {
 
 fn read_all(bytes: &[u8], name: &str) {
     let Ok(mut file) = of_bytes(bytes, Path::new(name)) else { return };
+    // The metadata of this program's exports, and the network in it.
+    if let Ok(Some(exported)) = Exported::of(&*file) {
+        let _ = Fitted::new(&*file, &exported.about.model);
+    }
     for index in 0..file.tensors().len() {
         let Ok(values) = file.read(index) else { continue };
         let tensor = &file.tensors()[index];

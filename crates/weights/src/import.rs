@@ -17,9 +17,12 @@
 mod caffe;
 mod defaults;
 mod elements;
+pub(crate) mod exported;
 mod guess;
 mod mean;
 mod names;
+mod npy;
+mod npz;
 mod onnx;
 mod protobuf;
 mod pytorch;
@@ -36,6 +39,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
+pub(crate) use defaults::read_from;
 pub use defaults::{ImportOptions, about, read};
 pub(crate) use mean::of_bytes as mean_of_bytes;
 pub use mean::read_mean;
@@ -54,6 +58,8 @@ pub enum Format {
     Caffe,
     /// ONNX's `ModelProto`.
     Onnx,
+    /// NumPy's `.npz`.
+    Npz,
 }
 
 impl fmt::Display for Format {
@@ -64,6 +70,7 @@ impl fmt::Display for Format {
             Format::Safetensors => "a safetensors file",
             Format::Caffe => "a Caffe model",
             Format::Onnx => "an ONNX model",
+            Format::Npz => "a NumPy archive",
         })
     }
 }
@@ -133,10 +140,18 @@ pub trait TensorReader: Send {
         &[]
     }
 
+    /// A text of the file's metadata, of safetensors, ONNX and this program's exports.
+    fn metadata(&self, key: &str) -> Option<&str> {
+        let _ = key;
+        None
+    }
+
     /// Whether the first layer takes blue, green, red: Caffe's networks, and those converted from
-    /// Caffe, which local response normalisation identifies.
+    /// Caffe, which local response normalisation identifies. This program's exports take red, green,
+    /// blue.
     fn is_bgr(&self) -> bool {
-        self.format() == Format::Caffe || self.graph().contains(&GraphLayer::Lrn)
+        let is_caffes = self.format() == Format::Caffe || self.graph().contains(&GraphLayer::Lrn);
+        is_caffes && self.metadata(exported::ABOUT).is_none()
     }
 
     /// The values of the tensor at `index` of [`tensors`](Self::tensors), row by row.
@@ -152,8 +167,13 @@ pub trait TensorReader: Send {
 /// [`Error::Unusable`] if it cannot be read, is damaged, or is of a format that cannot be read, which
 /// the message names.
 pub fn open(path: &Path) -> Result<Box<dyn TensorReader>> {
+    open_as(path, path)
+}
+
+/// [`open`] of a file that will be called `path`.
+pub(crate) fn open_as(file: &Path, path: &Path) -> Result<Box<dyn TensorReader>> {
     let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
-    let source = Source::open(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
+    let source = Source::open(file).map_err(|error| unusable(format!("cannot read: {error}")))?;
     open_source(source, path).map_err(unusable)
 }
 
@@ -170,12 +190,13 @@ fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn Tenso
     let file = match Detected::of(&start, path) {
         Detected::Readable(Format::PyTorch) => pytorch::open_archive(source),
         Detected::Readable(Format::PyTorchLegacy) => pytorch::open_stream(source),
+        Detected::Readable(Format::Npz) => npz::open(source),
         Detected::Readable(Format::Safetensors) => safetensors::open(source, path),
         Detected::Readable(format @ (Format::Caffe | Format::Onnx)) => {
             guess::open(&source, path, format)
         }
         Detected::Other(what) => Err(format!(
-            "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe or ONNX)"
+            "this is {what}, not weights that can be read (PyTorch, safetensors, Caffe, ONNX or NumPy)"
         )),
     }?;
     if file.tensors().len() > MAX_TENSORS {
@@ -232,7 +253,9 @@ impl Detected {
         const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
         match start {
             [] => Other("an empty file"),
-            [b'P', b'K', 3, 4, ..] if ends(".npz") => Other("a NumPy archive"),
+            [b'P', b'K', 3, 4, ..] if ends(".npz") || begins_with_array(start) => {
+                Readable(Format::Npz)
+            }
             [b'P', b'K', 3, 4, ..] if ends(".keras") => Other("a Keras file"),
             [b'P', b'K', 3, 4, ..] => Readable(Format::PyTorch),
             [0x80, _, rest @ ..] if rest.starts_with(MAGIC) => Readable(Format::PyTorchLegacy),
@@ -263,4 +286,11 @@ impl Detected {
             _ => Other("a file of an unknown format"),
         }
     }
+}
+
+/// Whether the first file of a zip archive is NumPy's.
+fn begins_with_array(zip: &[u8]) -> bool {
+    let Some(&[low, high]) = zip.get(26..28) else { return false };
+    let name = zip.get(30..30 + usize::from(u16::from_le_bytes([low, high])));
+    name.is_some_and(|name| name.ends_with(b".npy"))
 }

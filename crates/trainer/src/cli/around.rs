@@ -7,8 +7,8 @@ use std::path::PathBuf;
 /// `alexnet inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Weights of this program, PyTorch, safetensors, Caffe or ONNX; a checkpoint, a run's
-    /// metrics.jsonl, or a run's folder
+    /// Weights of this program, PyTorch, safetensors, Caffe, ONNX or NumPy; a checkpoint, a
+    /// run's metrics.jsonl, or a run's folder
     #[arg(value_name = "FILE|RUN")]
     pub path: PathBuf,
     /// The network in another program's weights file, if its tensors fit several: a built-in name or

@@ -1,5 +1,6 @@
 //! What the weights files of other programs do not say: how images enter, and the classes.
 
+use super::exported::Exported;
 use super::fit::Fitted;
 use super::{GraphLayer, TensorReader, read_mean};
 use crate::{About, Error, Input, Mean, Result, Scale, Values, Weights};
@@ -45,13 +46,22 @@ impl ImportOptions {
 ///
 /// Images are taken to enter as the program's own networks for ImageNet have them: from Caffe blue
 /// first and less the mean colour, from others normalised as torchvision does. A thousand classes
-/// are ImageNet's; others are called by their numbers.
+/// are ImageNet's; others are called by their numbers. An export of this program states its network,
+/// classes and input itself.
 ///
 /// # Errors
 /// [`Error::Unusable`] if the file cannot be read, fits none of the networks, or several of them,
 /// or if the mean cannot be used; [`Error::NotFinite`].
 pub fn read(path: &Path, options: &ImportOptions) -> Result<Weights> {
-    let mut file = super::open(path)?;
+    read_from(super::open(path)?, path, options)
+}
+
+/// [`read`] of an open file; `path` is for messages.
+pub(crate) fn read_from(
+    mut file: Box<dyn TensorReader>,
+    path: &Path,
+    options: &ImportOptions,
+) -> Result<Weights> {
     let (fitted, about, mean) = recognise(path, &*file, options)?;
     let parameters = fitted.read(&mut *file);
     let parameters = parameters.map_err(|reason| Error::Unusable { path: path.into(), reason })?;
@@ -74,6 +84,9 @@ fn recognise(
 ) -> Result<(Fitted, About, Values)> {
     let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
     let (format, is_bgr) = (file.format(), file.is_bgr());
+    if let Some(exported) = Exported::of(file).map_err(unusable)? {
+        return of_export(path, file, options, exported);
+    }
     let fitted = choose(file, &options.networks)
         .map_err(|reason| unusable(format!("this is {format}: {reason}")))?;
     let [height, width, _] = fitted.spec.input;
@@ -97,6 +110,49 @@ fn recognise(
     let about = About { format: Weights::FORMAT, classes, class_names, input, model };
     about.check(&mean).map_err(unusable)?;
     Ok((fitted, about, mean))
+}
+
+/// As [`recognise`], for an export of this program, which states its network, classes and input.
+/// The caller's options come first: the only network among them, and a mean.
+fn of_export(
+    path: &Path,
+    file: &dyn TensorReader,
+    options: &ImportOptions,
+    Exported { mut about, mut mean }: Exported,
+) -> Result<(Fitted, About, Values)> {
+    let unusable = |reason: String| Error::Unusable { path: path.into(), reason };
+    let other = match &options.networks[..] {
+        [only] if !is_alike(only, &about.model) => Some(only),
+        _ => None,
+    };
+    let mut fitted = Fitted::new(file, other.unwrap_or(&about.model)).map_err(unusable)?;
+    if other.is_some() {
+        about.model = fitted.spec.clone();
+    } else {
+        fitted.spec = about.model.clone(); // with its dropout
+    }
+    if let Some(file) = &options.mean {
+        let [height, width, _] = about.model.input;
+        let (kind, side, values) =
+            mean_of(file, false, about.input.side.unwrap_or(height.max(width)))?;
+        (about.input.mean, about.input.side, mean) = (kind, Some(side), values);
+    }
+    about.check(&mean).map_err(unusable)?;
+    Ok((fitted, about, mean))
+}
+
+/// Whether two networks differ at most in their names, classes and the scaling of dropout.
+fn is_alike(a: &Spec, b: &Spec) -> bool {
+    let rows = |spec: &Spec| {
+        let mut rows = spec.clone().with_classes(1).map_or(Vec::new(), |spec| spec.rows);
+        for row in &mut rows {
+            if let Row::Dropout(dropout) = row {
+                dropout.inverted = true;
+            }
+        }
+        rows
+    };
+    a.input == b.input && rows(a) == rows(b)
 }
 
 /// The network that the file fits. Several may have equal parameters: where the format lists

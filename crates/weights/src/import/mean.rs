@@ -1,5 +1,6 @@
 //! Mean images and mean colours of other programs: Caffe's `.binaryproto`, and NumPy's `.npy`.
 
+use super::npy::{MAGIC, NpyHeader};
 use super::protobuf::{Problem, count};
 use super::{Source, caffe, protobuf};
 use crate::{Error, Result, Values};
@@ -51,39 +52,21 @@ fn binaryproto(bytes: &Bytes) -> std::result::Result<Values, String> {
     Ok(Values { shape, values: elements.values() })
 }
 
-const MAGIC: &[u8] = b"\x93NUMPY";
-
-/// A `.npy` file: magic, version, the header's length, a header in Python's syntax, elements.
+/// A `.npy` file: a header, then the elements.
 fn npy(bytes: &[u8]) -> std::result::Result<Values, String> {
-    let damaged =
-        || "this `.npy` file is damaged, or of a version after 3: save it again".to_string();
-    let (start, rest) = match bytes.get(MAGIC.len()..) {
-        Some([1, _, low, high, rest @ ..]) => {
-            (usize::from(u16::from_le_bytes([*low, *high])), rest)
-        }
-        Some([2 | 3, _, a, b, c, d, rest @ ..]) => {
-            (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest)
-        }
-        _ => return Err(damaged()),
-    };
-    let (header, data) = rest.split_at_checked(start).ok_or_else(damaged)?;
-    let header = std::str::from_utf8(header).map_err(|_| damaged())?;
-    let descr = after(header, "'descr':").ok_or_else(damaged)?;
-    let (big_endian, item_bytes) = match descr.get(..5) {
-        Some("'<f4'") => (false, 4),
-        Some("'<f8'") => (false, 8),
-        Some("'>f4'") => (true, 4),
-        Some("'>f8'") => (true, 8),
+    let damaged = "this `.npy` file is damaged, or of a version after 3: save it again";
+    let header = NpyHeader::parse(bytes).ok_or(damaged)?;
+    let (big_endian, item_bytes) = match header.descr.as_str() {
+        "<f4" => (false, 4),
+        "<f8" => (false, 8),
+        ">f4" => (true, 4),
+        ">f8" => (true, 8),
         _ => {
             return Err("this array is not one of floats: save it with `.astype('float32')`".into());
         }
     };
-    let fortran = after(header, "'fortran_order':").ok_or_else(damaged)?.starts_with("True");
-    let extents = after(header, "'shape':").and_then(|text| text.strip_prefix('('));
-    let (extents, _) = extents.and_then(|text| text.split_once(')')).ok_or_else(damaged)?;
-    let extents = extents.split(',').map(str::trim).filter(|extent| !extent.is_empty());
-    let shape: Vec<usize> =
-        extents.map(str::parse).collect::<std::result::Result<_, _>>().map_err(|_| damaged())?;
+    let NpyHeader { fortran, shape, .. } = header;
+    let data = &bytes[header.bytes..];
     let expected = count(&shape).and_then(|count| count.checked_mul(item_bytes));
     if expected != Some(data.len()) {
         return Err(format!(
@@ -95,9 +78,4 @@ fn npy(bytes: &[u8]) -> std::result::Result<Values, String> {
     let array = Array { kind: ElementKind::Float, item_bytes, big_endian, shape, fortran, bytes };
     let values = array.to_f64().into_iter().map(|value| value as f32).collect();
     Ok(Values { shape: array.shape, values })
-}
-
-/// What follows a key of the header.
-fn after<'h>(header: &'h str, key: &str) -> Option<&'h str> {
-    Some(header.split_once(key)?.1.trim_start())
 }

@@ -18,18 +18,22 @@ mod graph;
 mod tensor;
 
 use super::protobuf::{Problem, oriented};
-use super::{Format, GraphLayer, TensorInfo, TensorReader};
+use super::{Format, GraphLayer, TensorInfo, TensorReader, exported};
 use bytes::Bytes;
 use graph::{Model, Use};
 use prost::Message;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use tensor::{Data, Tensor};
 
 /// Opens the bytes of a file that lies in `folder`.
 pub(super) fn open(bytes: Bytes, folder: &Path) -> Result<OnnxFile, Problem> {
-    let graph = Model::decode(bytes)?.graph.ok_or(Problem::Other)?;
-    graph.check_epsilon()?;
+    let model = Model::decode(bytes)?;
+    let metadata = model.metadata();
+    let graph = model.graph.ok_or(Problem::Other)?;
+    if !metadata.contains_key(exported::ABOUT) {
+        graph.check_epsilon()?;
+    }
     let mut tensors = Vec::new();
     for message in &graph.initializers {
         tensors.push(Tensor::decode(message)?);
@@ -43,7 +47,8 @@ pub(super) fn open(bytes: Bytes, folder: &Path) -> Result<OnnxFile, Problem> {
     }
     let uses = graph.uses(&tensors);
     let used: HashSet<usize> = uses.iter().map(|of| of.tensor).collect();
-    let mut file = OnnxFile { tensors: Vec::new(), sources: Vec::new(), graph: graph.layers() };
+    let graph = graph.layers();
+    let mut file = OnnxFile { tensors: Vec::new(), sources: Vec::new(), graph, metadata };
     for of in uses {
         file.add(&tensors[of.tensor], of, folder)?;
     }
@@ -59,6 +64,7 @@ pub(super) struct OnnxFile {
     tensors: Vec<TensorInfo>,
     sources: Vec<Source>,
     graph: Vec<GraphLayer>,
+    metadata: HashMap<String, String>,
 }
 
 struct Source {
@@ -103,6 +109,10 @@ impl TensorReader for OnnxFile {
 
     fn graph(&self) -> &[GraphLayer] {
         &self.graph
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     fn read(&mut self, index: usize) -> Result<Vec<f32>, String> {

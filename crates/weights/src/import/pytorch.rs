@@ -27,8 +27,9 @@ const LIMITS: unpickle::PickleLimits = unpickle::PickleLimits { values: 1 << 18,
 /// # Errors
 /// A sentence without the path.
 pub(super) fn open_archive(source: Source) -> Result<Box<dyn TensorReader>, String> {
-    let (tensors, storages) = archive::read(&source)?;
-    Ok(Box::new(StoredTensors::new(Format::PyTorch, source, tensors, &storages)?))
+    let archive::Contents { tensors, storages, metadata } = archive::read(&source)?;
+    let file = StoredTensors::new(Format::PyTorch, source, tensors, &storages)?;
+    Ok(Box::new(file.with_metadata(metadata)))
 }
 
 /// Opens a file of an earlier version.

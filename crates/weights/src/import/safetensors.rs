@@ -10,7 +10,7 @@ use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -38,11 +38,13 @@ pub(super) fn open(source: Source, path: &Path) -> Result<Box<dyn TensorReader>,
 }
 
 /// Safetensors files whose headers have been read.
+#[derive(Default)]
 struct SafetensorsFile {
     parts: Vec<Source>,
     tensors: Vec<TensorInfo>,
     /// For each tensor, in the same order.
     places: Vec<Place>,
+    metadata: HashMap<String, String>,
 }
 
 /// Where a tensor lies.
@@ -57,8 +59,7 @@ impl SafetensorsFile {
     fn of_parts(
         parts: impl IntoIterator<Item = (Source, Option<Vec<String>>)>,
     ) -> Result<SafetensorsFile, String> {
-        let mut file =
-            SafetensorsFile { parts: Vec::new(), tensors: Vec::new(), places: Vec::new() };
+        let mut file = SafetensorsFile::default();
         for (part, (source, wanted)) in parts.into_iter().enumerate() {
             let (begin, header) = header(&source)?;
             for name in wanted.unwrap_or_else(|| header.offset_keys()) {
@@ -71,6 +72,7 @@ impl SafetensorsFile {
                 file.tensors.push(TensorInfo { name, shape, element });
                 file.places.push(Place { part, at });
             }
+            file.metadata.extend(header.metadata().clone().unwrap_or_default());
             file.parts.push(source);
         }
         Ok(file)
@@ -120,6 +122,10 @@ impl TensorReader for SafetensorsFile {
 
     fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     fn read(&mut self, index: usize) -> Result<Vec<f32>, String> {

@@ -1,4 +1,4 @@
-//! Tensors that show parts of storages, with strides: those of PyTorch.
+//! Tensors that show parts of storages, with strides: those of PyTorch and NumPy.
 
 use super::elements::Layout;
 use super::names::{self, shown};
@@ -43,6 +43,7 @@ pub(super) struct StoredTensors {
     places: Vec<Place>,
     /// Storages whose checksums were right.
     checked: HashSet<Storage>,
+    metadata: HashMap<String, String>,
 }
 
 struct Place {
@@ -69,7 +70,13 @@ impl StoredTensors {
             tensors.push(TensorInfo { name, shape, element });
         }
         names::unwrap(&mut tensors)?;
-        Ok(StoredTensors { format, source, tensors, places, checked: HashSet::new() })
+        let (checked, metadata) = (HashSet::new(), HashMap::new());
+        Ok(StoredTensors { format, source, tensors, places, checked, metadata })
+    }
+
+    /// The same with text by name.
+    pub fn with_metadata(self, metadata: HashMap<String, String>) -> StoredTensors {
+        StoredTensors { metadata, ..self }
     }
 
     /// Compares a storage with its checksum, once.
@@ -101,6 +108,10 @@ impl TensorReader for StoredTensors {
 
     fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     fn read(&mut self, index: usize) -> Result<Vec<f32>, String> {

@@ -1,5 +1,7 @@
 //! The order of a tensor's elements.
 
+use std::borrow::Cow;
+
 /// The order of extents in a file's filters and flattened maps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Order {
@@ -52,5 +54,22 @@ impl Layout {
             }
         }
         out
+    }
+    /// The inverse of [`apply`](Self::apply).
+    pub(crate) fn invert(self, values: &[f32]) -> Cow<'_, [f32]> {
+        match self {
+            Layout::Same => values.into(),
+            Layout::Reversed { .. } => self.apply(values.to_vec()).into(),
+            Layout::ChannelsFirst { channels, area, reversed, .. } => {
+                let mut out = Vec::with_capacity(values.len());
+                for block in values.chunks_exact(channels * area) {
+                    for c in 0..channels {
+                        let channel = if reversed { channels - 1 - c } else { c };
+                        out.extend((0..area).map(|at| block[at * channels + channel]));
+                    }
+                }
+                out.into()
+            }
+        }
     }
 }

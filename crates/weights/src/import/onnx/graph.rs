@@ -15,6 +15,24 @@ const EPSILON: f32 = 1e-5;
 pub(super) struct Model {
     #[prost(message, optional, tag = "7")]
     pub graph: Option<Graph>,
+    #[prost(message, repeated, tag = "14")]
+    metadata: Vec<Entry>,
+}
+
+/// `StringStringEntryProto`.
+#[derive(Clone, PartialEq, Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+impl Model {
+    /// The model's metadata, text by name.
+    pub fn metadata(&self) -> HashMap<String, String> {
+        self.metadata.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+    }
 }
 
 /// `GraphProto`.

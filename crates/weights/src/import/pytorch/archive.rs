@@ -2,17 +2,26 @@
 
 use super::state::tensors;
 use super::{Global, LIMITS, LONGEST_PICKLE, refused};
-use crate::import::Source;
 use crate::import::names::shown;
 use crate::import::stored::{Described, Storages};
 use crate::import::zip::entries;
+use crate::import::{Source, exported};
 use rawzip::crc32;
+use std::collections::HashMap;
+
+/// What an archive holds.
+pub(super) struct Contents {
+    pub tensors: Vec<Described>,
+    pub storages: Storages,
+    /// Text by name, of this program's exports.
+    pub metadata: HashMap<String, String>,
+}
 
 /// Reads the pickle of an archive, and where its storages lie.
 ///
 /// # Errors
 /// A sentence.
-pub(super) fn read(source: &Source) -> Result<(Vec<Described>, Storages), String> {
+pub(super) fn read(source: &Source) -> Result<Contents, String> {
     let entries = entries(source)?;
     // All lie in one folder, whose name is that of the file when it was written.
     let folders = entries.keys().filter_map(|name| name.strip_suffix("/data.pkl"));
@@ -67,5 +76,16 @@ pub(super) fn read(source: &Source) -> Result<(Vec<Described>, Storages), String
             storages.insert(key.to_owned(), plain(name)?);
         }
     }
-    Ok((tensors, storages))
+    let metadata = exported::of_archive(|key| {
+        let name = format!("{folder}/{key}");
+        if !entries.contains_key(&name) {
+            return Ok(None);
+        }
+        let place = plain(&name)?;
+        if place.bytes > exported::LONGEST {
+            return Err(format!("its {key} is longer than {} MiB", exported::LONGEST >> 20));
+        }
+        source.bytes(place.at, place.bytes).map(Some)
+    })?;
+    Ok(Contents { tensors, storages, metadata })
 }
