@@ -49,6 +49,16 @@ impl Output {
         Ok(())
     }
 
+    /// Writes what is still in memory. Returns the temporary path, so that the contents can be
+    /// checked before [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn written(&mut self) -> Result<&Path> {
+        self.file.flush().map_err(|error| failed(&self.path, error))?;
+        Ok(&self.temporary)
+    }
+
     /// Synchronises the file to disk and renames it.
     ///
     /// # Errors

@@ -28,6 +28,26 @@ pub enum Error {
         tensor: String,
     },
 
+    /// A format cannot have the network.
+    #[error("{path}: {reason}", path = path.display())]
+    Export {
+        /// The file that was not written.
+        path: PathBuf,
+        /// The cause, and what to do.
+        reason: String,
+    },
+
+    /// An exported file, read back, computes something else.
+    #[error(
+        "{path}: the exported file, read back, computes other scores or has other metadata than \
+         the network, so it was not kept: this is an error of the program or of the disk",
+        path = path.display()
+    )]
+    ExportDiffers {
+        /// The file that was not written.
+        path: PathBuf,
+    },
+
     /// The file was not written.
     #[error(transparent)]
     File(#[from] files::Error),

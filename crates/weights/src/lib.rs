@@ -4,6 +4,7 @@
 //! * [`Input`], [`Mean`]: how pixels become a network's input
 //! * [`tensors`]: the file format
 //! * [`import`]: weights files of other programs
+//! * [`export`]: the same, written
 //! * [`run`]: the names of a run's files, and its latest weights
 //! * [`range`]: valid ranges of settings
 //! * [`Error`]: weights that cannot be read, written or used
@@ -11,6 +12,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod error;
+pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod import;

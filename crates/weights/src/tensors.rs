@@ -46,28 +46,46 @@ pub struct Tensor<'a> {
     pub values: &'a [f32],
 }
 
+/// A tensor in a header.
+pub(crate) struct Entry<'a> {
+    pub name: &'a str,
+    pub dtype: &'static str,
+    pub shape: &'a [usize],
+    pub bytes: usize,
+}
+
+/// The header of a file with these tensors, in this order.
+pub(crate) fn header<'a>(
+    metadata: &BTreeMap<&'static str, String>,
+    tensors: impl Iterator<Item = Entry<'a>>,
+) -> Vec<u8> {
+    let mut entries = Map::new();
+    entries.insert("__metadata__".to_string(), json!(metadata));
+    let mut at = 0;
+    for Entry { name, dtype, shape, bytes } in tensors {
+        let place = json!({ "dtype": dtype, "shape": shape, "data_offsets": [at, at + bytes] });
+        entries.insert(name.to_string(), place);
+        at += bytes;
+    }
+    let mut text = serde_json::to_vec(&Value::Object(entries)).expect("plain data");
+    text.resize(text.len().next_multiple_of(8), b' '); // floats start on a multiple of eight
+    let mut header = (text.len() as u64).to_le_bytes().to_vec();
+    header.extend(text);
+    header
+}
+
 impl Contents<'_> {
     /// The file's header. Equal contents give equal bytes: entries are sorted by name.
     pub fn header(&self) -> Vec<u8> {
-        let mut entries = Map::new();
-        entries.insert("__metadata__".to_string(), json!(self.metadata));
-        let mut at = 0;
-        let mut entry = |name: &str, dtype: &str, shape: &[usize], bytes: usize| {
-            let place = json!({ "dtype": dtype, "shape": shape, "data_offsets": [at, at + bytes] });
-            entries.insert(name.to_string(), place);
-            at += bytes;
-        };
-        for tensor in &self.tensors {
-            entry(&tensor.name, "F32", tensor.shape, 4 * tensor.values.len());
-        }
-        if self.checked {
-            entry(CHECKSUM, "U8", &[CHECKSUM_BYTES], CHECKSUM_BYTES);
-        }
-        let mut text = serde_json::to_vec(&Value::Object(entries)).expect("plain data");
-        text.resize(text.len().next_multiple_of(8), b' '); // floats start on a multiple of eight
-        let mut header = (text.len() as u64).to_le_bytes().to_vec();
-        header.extend(text);
-        header
+        let tensors = self.tensors.iter().map(|tensor| Entry {
+            name: &tensor.name,
+            dtype: "F32",
+            shape: tensor.shape,
+            bytes: 4 * tensor.values.len(),
+        });
+        let (shape, bytes) = (&[CHECKSUM_BYTES], CHECKSUM_BYTES);
+        let checksum = Entry { name: CHECKSUM, dtype: "U8", shape, bytes };
+        header(&self.metadata, tensors.chain(self.checked.then_some(checksum)))
     }
 
     /// The file's size.

@@ -59,7 +59,7 @@ impl Weights {
 
     /// The latest version that it reads: 2 has a scale per channel, or rounds the centre of images to
     /// even.
-    const LATEST: u32 = 2;
+    pub(crate) const LATEST: u32 = 2;
 
     /// The file's name in a run's folder.
     pub const FILE: &str = "weights.safetensors";
@@ -108,7 +108,7 @@ impl Weights {
         Ok(files::atomic::write(path, &self.to_bytes())?)
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let named = self.parameters.iter().map(|(name, values)| (name.as_str(), values));
         let tensors = [(MEAN, &self.mean)].into_iter().chain(named).map(|(name, tensor)| {
             let Values { shape, values } = tensor;
@@ -174,7 +174,7 @@ impl Weights {
     }
 
     /// The name of the first tensor with a value that is not finite.
-    fn first_not_finite(&self) -> Option<String> {
+    pub(crate) fn first_not_finite(&self) -> Option<String> {
         let named = self.parameters.iter().map(|(name, values)| (name.as_str(), values));
         let mut tensors = [(MEAN, &self.mean)].into_iter().chain(named);
         let first = tensors.find(|(_, tensor)| tensor.values.iter().any(|x| !x.is_finite()));
@@ -183,7 +183,7 @@ impl Weights {
 
     /// Checks that every parameter of the network exists with its shape, before memory is allocated
     /// for a network that may be huge.
-    fn check_shapes(&self) -> std::result::Result<(), String> {
+    pub(crate) fn check_shapes(&self) -> std::result::Result<(), String> {
         let expected = self.about.model.parameter_shapes().map_err(|error| error.to_string())?;
         for (name, shape) in expected {
             let found = self.parameters.iter().find(|(own, _)| *own == name);
@@ -209,7 +209,7 @@ impl Weights {
 }
 
 /// Returns the tensor called `name` if it was found and has this shape.
-fn check_shape<'a>(
+pub(crate) fn check_shape<'a>(
     name: &str,
     found: Option<&'a Values>,
     shape: &[usize],

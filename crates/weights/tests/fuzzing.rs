@@ -1,6 +1,8 @@
 //! The fuzz targets of this crate without a fuzzer, and files that are cut at every length.
 
-use alexnet_weights::fuzzing;
+use alexnet_weights::export::{self, ExportOptions, Format};
+use alexnet_weights::{About, Input, Mean, Values, Weights, fuzzing};
+use layers::{Spec, window};
 use std::path::Path;
 use testkit::fuzz::run;
 
@@ -24,16 +26,41 @@ fn cut(target: fn(&[u8]), files: &[Vec<u8>]) {
     }
 }
 
+/// An export of a small network.
+fn exported(format: Format, name: &str) -> Vec<u8> {
+    let model = Spec::image("tiny", 4, 4, 3).conv("conv1", 2, window(3)).relu().linear("fc2", 2);
+    let shapes = model.parameter_shapes().unwrap().into_iter();
+    let parameters = shapes.map(|(name, shape)| {
+        let (shape, values) = (shape.dims().to_vec(), vec![0.5; shape.len()]);
+        (name, Values { shape, values })
+    });
+    let (classes, class_names) = (vec!["a".into(), "b".into()], Vec::new());
+    let input = Input::new(Mean::Color, 1.0);
+    let weights = Weights {
+        parameters: parameters.collect(),
+        about: About { format: Weights::FORMAT, classes, class_names, input, model },
+        mean: Values { shape: vec![3], values: vec![1.0, 2.0, 3.0] },
+    };
+    let path = std::env::temp_dir().join(format!("alexnet-fuzzing-{}-{name}", std::process::id()));
+    let options = ExportOptions::new(format);
+    export::write(&weights, &path, &options, &mut |_, _| true).unwrap().unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    bytes
+}
+
 #[test]
 fn pytorch() {
-    let seeds = fixtures("pytorch", ".pt");
+    let mut seeds = fixtures("pytorch", ".pt");
+    seeds.push(exported(Format::PyTorch, "net.pt"));
     cut(fuzzing::pytorch, &seeds);
     run("pytorch", fuzzing::pytorch, &seeds, 10_000);
 }
 
 #[test]
 fn safetensors() {
-    let seeds = fixtures("pytorch", ".safetensors");
+    let mut seeds = fixtures("pytorch", ".safetensors");
+    seeds.push(exported(Format::Safetensors, "net.safetensors"));
     cut(fuzzing::safetensors, &seeds);
     run("safetensors", fuzzing::safetensors, &seeds, 10_000);
 }
@@ -54,7 +81,16 @@ fn mean() {
 
 #[test]
 fn onnx() {
-    let seeds = fixtures("onnx", ".onnx");
+    let mut seeds = fixtures("onnx", ".onnx");
+    seeds.push(exported(Format::Onnx, "net.onnx"));
     cut(fuzzing::onnx, &seeds);
     run("onnx", fuzzing::onnx, &seeds, 10_000);
+}
+
+#[test]
+fn npz() {
+    let mut seeds = fixtures("numpy", ".npz");
+    seeds.push(exported(Format::Npz, "net.npz"));
+    cut(fuzzing::npz, &seeds);
+    run("npz", fuzzing::npz, &seeds, 10_000);
 }
