@@ -68,6 +68,18 @@ pub enum Error {
         bytes: usize,
     },
 
+    /// Two images that are compared pixel by pixel differ in size.
+    #[error(
+        "the images are {} x {} and {} x {} pixels: resize them to one size",
+        first[0], first[1], second[0], second[1]
+    )]
+    Sizes {
+        /// Height and width of the first.
+        first: [usize; 2],
+        /// Those of the second.
+        second: [usize; 2],
+    },
+
     /// The inference thread has ended, as an earlier request failed.
     #[error("the network's thread has ended: {0}")]
     Ended(String),
