@@ -2,8 +2,10 @@
 
 mod around;
 mod datasets;
+mod distance;
 mod elsewhere;
 mod exif;
+mod exporting;
 mod finding;
 mod labelling;
 mod layout;
@@ -16,8 +18,10 @@ mod using;
 
 pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
+pub use distance::DistanceArgs;
 pub use elsewhere::with_hint;
 pub use exif::ExifArg;
+pub use exporting::{ExportArgs, ExportFormatArg};
 pub use finding::FindLrArgs;
 pub use labelling::{LabellingArgs, check as check_labelling};
 pub use machine::{MachineArgs, OutputArgs};
@@ -84,12 +88,18 @@ pub enum Command {
     /// Find the training images with the most similar features
     #[command(after_help = using::NEIGHBOURS_EXAMPLES)]
     Neighbours(NeighboursArgs),
+    /// Measure the perceptual distance (LPIPS) of two images
+    #[command(after_help = distance::EXAMPLES)]
+    Distance(DistanceArgs),
     /// Write an HTML page about one or more runs
     #[command(after_help = using::REPORT_EXAMPLES)]
     Report(ReportArgs),
     /// Serve a network over HTTP, with a page that classifies images
     #[command(after_help = using::SERVE_HELP)]
     Serve(ServeArgs),
+    /// Write a network for other programs: PyTorch, ONNX, safetensors, NumPy
+    #[command(after_help = exporting::EXAMPLES)]
+    Export(ExportArgs),
     /// Run one of the paper's experiments and write the results
     #[command(after_help = reproducing::EXAMPLES)]
     Reproduce(ReproduceArgs),
@@ -229,7 +239,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", conflicts_with = "overfit")]
     pub hold_out: Option<usize>,
     /// Initialise with the weights of another run (its folder; without weights its newest
-    /// checkpoint), or of a weights file of this program, PyTorch, safetensors, Caffe or ONNX;
+    /// checkpoint), or of a weights file of this program, PyTorch, safetensors, Caffe, ONNX or
+    /// NumPy;
     /// `torchvision` is the file that torchvision has downloaded. Images are normalised as there.
     /// The last layer is reinitialised if it does not have all classes of the data. After its first
     /// checkpoint the new run does not need the other one

@@ -65,6 +65,9 @@ impl From<train::Error> for Fault {
             E::Data(data::Error::Pattern { .. }) => 2,
             E::Data(_) => 3,
             E::Weights(weights::Error::NotFinite { .. }) => 5,
+            E::Weights(weights::Error::Export { .. }) => 2,
+            E::Weights(weights::Error::ExportDiffers { .. }) => 1,
+            E::Weights(weights::Error::File(_)) => 7,
             E::Weights(_) | E::Checkpoint { .. } => 4,
             E::Diverged { .. } | E::NotFinite { .. } => 5,
             _ => 1,
@@ -155,6 +158,7 @@ impl From<inference::Error> for Fault {
             E::Data(error) => error.into(),
             E::Device(error) => error.into(),
             E::Layer(error) => Fault::usage(format!("--layer: {error}")),
+            error @ E::Sizes { .. } => Fault::new(3, error),
             error @ (E::NoHiddenLayer { .. } | E::Format { .. }) => Fault::usage(error),
             error => Fault::failure(error),
         }

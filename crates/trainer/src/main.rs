@@ -8,6 +8,7 @@
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   commands that use a trained network ([`trained`])
 //! * [`serve`](crate::serving): the HTTP server
+//! * [`export`](crate::exporting): a network for other programs; [`distance`]: of two images
 //! * [`reproduce`]: runs the paper's experiments; [`sweep`]: many runs in search of the best
 //! * [`completions`, `man`](manual): shell completions and manual pages
 //! * [`run_file`]: reads files of a run's folder
@@ -23,7 +24,9 @@ mod console;
 mod datasets;
 mod describe;
 mod devices;
+mod distance;
 mod doctor;
+mod exporting;
 mod fault;
 mod features;
 mod find_lr;
@@ -69,8 +72,10 @@ fn main() -> ExitCode {
         Command::Predict(args) => predicting::predict(args),
         Command::Features(args) => features::features(args),
         Command::Neighbours(args) => neighbours::neighbours(args),
+        Command::Distance(args) => distance::distance(args).map(|()| 0),
         Command::Report(args) => reporting::report(args),
         Command::Serve(args) => serving::serve(args),
+        Command::Export(args) => exporting::export(args),
         Command::Reproduce(args) => reproduce::reproduce(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),

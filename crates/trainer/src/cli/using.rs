@@ -92,8 +92,8 @@ pub struct EvalArgs {
     /// --data is given
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// A weights file of this program, PyTorch, safetensors, Caffe or ONNX; `torchvision` is the file
-    /// that torchvision has downloaded
+    /// A weights file of this program, PyTorch, safetensors, Caffe, ONNX or NumPy; `torchvision` is the
+    /// file that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Options for weights files of other programs.
@@ -196,8 +196,8 @@ pub struct UsingArgs {
     /// checkpoint]
     #[arg(long, value_name = "DIR", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// A weights file of this program, PyTorch, safetensors, Caffe or ONNX; `torchvision` is the file
-    /// that torchvision has downloaded
+    /// A weights file of this program, PyTorch, safetensors, Caffe, ONNX or NumPy; `torchvision` is the
+    /// file that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Options for weights files of other programs.
@@ -326,8 +326,8 @@ pub struct ServeArgs {
     /// checkpoint]
     #[arg(value_name = "RUN", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// A weights file of this program, PyTorch, safetensors, Caffe or ONNX; `torchvision` is the file
-    /// that torchvision has downloaded
+    /// A weights file of this program, PyTorch, safetensors, Caffe, ONNX or NumPy; `torchvision` is the
+    /// file that torchvision has downloaded
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Options for weights files of other programs.

@@ -1,0 +1,78 @@
+//! Arguments of `alexnet export`.
+
+use super::{ImportArgs, OutputArgs};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  alexnet export --run RUN --to net.onnx                    for ONNX Runtime, OpenVINO, browsers
+  alexnet export --run RUN --to net.onnx --with-preprocess --probabilities
+  alexnet export --run RUN --to net.pth                     torch.load opens it
+  alexnet export --weights weights.safetensors --to net.safetensors --format torchvision
+  alexnet export --weights bvlc_alexnet.caffemodel --to net.npz
+
+Formats, by the end of the name if there is no --format:
+  onnx          .onnx: the whole network, for any number of images
+  pytorch       .pth, .pt: a state dict
+  safetensors   .safetensors, and npz .npz: the same tensors
+  torchvision   one of these three, with the names of torchvision's alexnet or vgg; the other
+                formats have them too if the network is one of these, else those of the layers
+  ours          this program's own file: weights.safetensors of a run
+
+Filters are [filters, channels, height, width], as in PyTorch. Where dropout scales down in tests,
+as the paper's does, the next weights are multiplied by the factor: other programs have no such
+dropout. The file is read back, and its scores of two random images compared with the network's,
+before it gets its name. docs/deploy.md shows how it is used.";
+
+/// `alexnet export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A run's folder [default: the newest in runs/ that has weights or a
+    /// checkpoint]
+    #[arg(long, value_name = "DIR", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// A weights file of this program, PyTorch, safetensors, Caffe, ONNX or NumPy; `torchvision` is
+    /// the file that torchvision has downloaded
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Options for weights files of other programs.
+    #[command(flatten)]
+    pub import: ImportArgs,
+    /// Output file; an existing one is replaced
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Its format [default: by the end of its name]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<ExportFormatArg>,
+    /// ONNX: take images as bytes [batch, height, width, 3], and subtract the mean and scale in the
+    /// graph
+    #[arg(long)]
+    pub with_preprocess: bool,
+    /// ONNX: end with a softmax, so that outputs are probabilities
+    #[arg(long)]
+    pub probabilities: bool,
+    /// Compute threads of the comparison; 0: one per core [default: 0]
+    #[arg(long, value_name = "N", value_parser = crate::limits::threads)]
+    pub threads: Option<usize>,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A format of `alexnet export`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormatArg {
+    /// The whole network
+    Onnx,
+    /// A state dict
+    Pytorch,
+    /// Tensors
+    Safetensors,
+    /// NumPy arrays
+    Npz,
+    /// Tensors with torchvision's names
+    Torchvision,
+    /// This program's own file
+    Ours,
+}

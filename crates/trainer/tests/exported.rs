@@ -1,0 +1,307 @@
+//! `export`: its files in the programs that they are for, by `exported/check.py`; and its errors.
+//!
+//! Python with numpy, onnx and onnxruntime is `target/python`, which `.ci/run` makes, or what
+//! `ALEXNET_PYTHON` names. Without it the files are not checked, which is reported;
+//! `ALEXNET_REQUIRE_PYTHON=1` makes that an error.
+
+mod program;
+
+use layers::{Row, Spec, window};
+use program::{Scratch, coloured, expect, is_long, last_line};
+use random::{Purpose, Stream};
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use weights::{About, Input, Mean, Scale, Values, Weights};
+
+/// Images that both compute.
+const IMAGES: usize = 3;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Python with the packages; `None`, reported, if there is none.
+fn python() -> Option<PathBuf> {
+    let named = std::env::var_os("ALEXNET_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| root().join("target/python/bin/python"));
+    let imports = ["-c", "import numpy, onnx, onnxruntime"];
+    let works = Command::new(&python).args(imports).output();
+    if works.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    let python = python.display();
+    let message = format!("no {python} with numpy, onnx and onnxruntime (`cargo xtask python`)");
+    let is_required = std::env::var_os("ALEXNET_REQUIRE_PYTHON").is_some_and(|value| value == "1");
+    assert!(!is_required, "{message}, which ALEXNET_REQUIRE_PYTHON asks for");
+    eprintln!("SKIPPED: exported files in other programs: {message}");
+    None
+}
+
+fn has_torchvision(python: &Path) -> bool {
+    let imports = ["-c", "import torch, torchvision"];
+    Command::new(python).args(imports).output().is_ok_and(|output| output.status.success())
+}
+
+/// Random weights of a network, scaled so that activations keep their size.
+fn random(model: Spec) -> Weights {
+    let [height, width, _] = model.input;
+    let classes = model.classes().unwrap();
+    let mut inputs = 1;
+    let parameter = |(at, (name, shape)): (usize, (String, tensor::Shape))| {
+        let len = shape.len();
+        if let [first, ..] = shape.dims()
+            && name.ends_with(".weight")
+        {
+            inputs = len / first;
+        }
+        let bound = (6.0 / inputs as f32).sqrt();
+        let (low, high) = match name.rsplit_once('.').unwrap().1 {
+            "weight" => (-bound, bound),
+            "variance" | "scale" => (0.5, 1.5),
+            _ => (-0.1, 0.1),
+        };
+        let mut stream = Stream::new(7, Purpose::Test, 0, at as u32);
+        let values = (0..len).map(|_| stream.between(low, high)).collect();
+        (name, Values { shape: shape.dims().to_vec(), values })
+    };
+    let parameters = model.parameter_shapes().unwrap().into_iter().enumerate().map(parameter);
+    let parameters = parameters.collect();
+    let scale = Scale::Channels([1.0 / 58.0, 1.0 / 57.0, 1.0 / 58.0]);
+    let side = Some(height.max(width) + 2);
+    let input = Input { side, ..Input::new(Mean::Color, scale) };
+    let (classes, class_names) = ((0..classes).map(|at| format!("n{at}")).collect(), Vec::new());
+    let about = About { format: Weights::FORMAT, classes, class_names, input, model };
+    let mean = Values { shape: vec![3], values: vec![123.0, 116.5, 103.25] };
+    Weights { about, mean, parameters }
+}
+
+fn write_png(path: &Path, side: usize, pixels: &[u8]) {
+    let file = fs::File::create(path).unwrap();
+    let mut encoder = png::Encoder::new(file, side as u32, side as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+}
+
+/// Exports the network in `weights` in every format, and writes what the script compares with.
+fn export(weights: &str, folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let read = Weights::read(Path::new(weights)).unwrap();
+    let about = &read.about;
+    let mut torchvision = serde_json::Value::Null;
+    for name in ["net.pth", "net.safetensors", "net.npz", "net.onnx"] {
+        let command = ["export", "--weights", weights, "--to", &path(name), "--json"];
+        let (stdout, _) = expect(0, &command);
+        torchvision = last_line(&stdout)["torchvision"].clone();
+        if name == "net.pth" && !torchvision.is_null() {
+            let command = ["export", "--weights", weights, "--to", &path(name)];
+            expect(0, &[&command[..], &["--format", "torchvision"]].concat());
+        }
+    }
+    let whole = ["--with-preprocess", "--probabilities", "--to", &path("whole.onnx")];
+    expect(0, &[&["export", "--weights", weights][..], &whole].concat());
+
+    let [height, width, _] = about.model.input;
+    let side = about.input.side.unwrap_or(height.max(width));
+    let (top, left) = ((side - height) / 2, (side - width) / 2);
+    let (mut files, mut crops) = (Vec::new(), Vec::new());
+    for image in 0..IMAGES {
+        let mut stream = Stream::new(9, Purpose::Test, 0, image as u32);
+        let pixels: Vec<u8> = (0..3 * side * side).map(|_| stream.below(256) as u8).collect();
+        let file = path(["photo.png", "photo2.png", "photo3.png"][image]);
+        write_png(Path::new(&file), side, &pixels);
+        files.push(file);
+        for row in top..top + height {
+            crops.extend(&pixels[3 * (row * side + left)..][..3 * width]);
+        }
+    }
+    let header = files::npy_header("|u1", &[IMAGES, height, width, 3]);
+    fs::write(folder.join("images.npy"), [header, crops].concat()).unwrap();
+    let last = about.model.describe().unwrap().last().unwrap().name.clone();
+    let out = path("logits.npy");
+    let options = ["--weights", weights, "--layer", &last, "--out", &out];
+    let images: Vec<&str> = files.iter().map(String::as_str).collect();
+    expect(0, &[&["features", "--device", "cpu"][..], &images, &options].concat());
+    let mean: Vec<Vec<Vec<f32>>> = match about.input.mean {
+        Mean::Color => vec![vec![read.mean.values.clone()]],
+        Mean::Image => (top..top + height)
+            .map(|row| {
+                let row = &read.mean.values[3 * (row * side + left)..][..3 * width];
+                row.chunks(3).map(<[f32]>::to_vec).collect()
+            })
+            .collect(),
+    };
+    let names = if about.class_names.is_empty() { &about.classes } else { &about.class_names };
+    let text = json!({
+        "classes": about.classes, "names": names, "torchvision": torchvision,
+        "mean": mean, "scale": about.input.scale.channels(),
+    });
+    fs::write(folder.join("about.json"), text.to_string()).unwrap();
+}
+
+/// Runs the script on a folder of exports, and removes it.
+fn check(python: &Path, folder: &Path) {
+    let script = root().join("crates/trainer/tests/exported/check.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(folder).arg(root().join("docs/deploy.md"));
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    eprint!("{stdout}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Every kind of row that the built-in models of a sample do not have.
+fn other_rows() -> Spec {
+    let mut spec = Spec::image("other-rows", 20, 18, 3)
+        .conv("conv1", 8, window(5).stride(2).overhang(1))
+        .lrn_with(layers::Lrn { towers: 2, size: 4, alpha: 0.1, ..layers::Lrn::default() })
+        .batch_norm()
+        .prelu()
+        .conv("conv2", 12, window(3).pad(1).groups(2))
+        .layer_norm()
+        .gelu()
+        .average_pool(window(3).stride(2).pad(1).ceil())
+        .local("local3", 4, window(2).pad(1).stride(2).groups(2))
+        .leaky_relu(0.1)
+        .lrn_with(layers::Lrn { towers: 2, size: 3, alpha: 0.1, ..layers::Lrn::default() })
+        .dropout(0.5)
+        .linear("fc4", 24)
+        .tanh()
+        .layer_norm()
+        .linear("fc5", 24)
+        .batch_norm()
+        .prelu()
+        .dropout(0.25)
+        .linear("fc6", 16)
+        .logistic()
+        .linear("fc7", 5);
+    for row in &mut spec.rows {
+        if let Row::Tanh(tanh) = row {
+            (tanh.outer, tanh.inner) = (1.7159, 0.6667);
+        }
+    }
+    spec
+}
+
+#[test]
+fn other_programs_compute_the_same() {
+    let Some(python) = python() else { return };
+    let scratch = Scratch::new("exported");
+    let exports = scratch.0.join("exports");
+    // A run that was trained here.
+    coloured(&scratch, &["run"]);
+    export(&scratch.path("run/weights.safetensors"), &exports.join("run"));
+    check(&python, &exports);
+    let sample = ["alexnet-64", "cifar-18pct", "cifar-11pct"];
+    let mut specs: Vec<Spec> = models::specs();
+    if !is_long() {
+        let has_torchvision = has_torchvision(&python);
+        specs.retain(|spec| {
+            let name = spec.name.as_str();
+            sample.contains(&name) || has_torchvision && name == "torchvision"
+        });
+    }
+    for spec in [vec![other_rows()], specs].concat() {
+        let own = scratch.0.join("weights.safetensors");
+        let weights = random(spec);
+        weights.write(&own).unwrap();
+        export(&own.display().to_string(), &exports.join(&weights.about.model.name));
+        check(&python, &exports);
+    }
+}
+
+#[test]
+fn what_was_exported_can_be_used_like_any_weights() {
+    let scratch = Scratch::new("export-used");
+    let data = coloured(&scratch, &["run"]);
+    let run = scratch.path("run");
+    let image = format!("{data}/val/red/0.png");
+    let predict = |weights: &[&str]| {
+        let command = ["predict", &image, "--json", "--device", "cpu", "--threads", "1"];
+        last_line(&expect(0, &[&command[..], weights].concat()).0)
+    };
+    let own = predict(&["--run", &run]);
+    for name in ["net.onnx", "net.pth", "net.safetensors", "net.npz"] {
+        let path = scratch.path(name);
+        let (stdout, _) = expect(0, &["export", "--run", &run, "--to", &path]);
+        for line in ["of `tiny`, 6 tensors", "weights of fc3 x 0.5: the scale of the dropout"] {
+            assert!(stdout.contains(line), "{line}: {stdout}");
+        }
+        // Halving is exact: the same probabilities, of the same classes.
+        let mut found = predict(&["--weights", &path]);
+        let mut own = own.clone();
+        for value in [&mut found, &mut own] {
+            value.as_object_mut().unwrap().remove("model");
+        }
+        assert_eq!(found, own, "{name}");
+        let (_, stderr) = expect(0, &["eval", "--weights", &path, "--data", &data]);
+        assert!(!stderr.contains("have no names"), "{stderr}");
+        expect(0, &["inspect", &path]);
+    }
+    let path = scratch.path("own.safetensors");
+    expect(0, &["export", "--run", &run, "--to", &path, "--format", "ours"]);
+    let exported = Weights::read(Path::new(&path)).unwrap();
+    assert_eq!(exported, Weights::read(&scratch.0.join("run/weights.safetensors")).unwrap());
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let scratch = Scratch::new("export-mistakes");
+    coloured(&scratch, &["run"]);
+    let run = scratch.path("run");
+    let refused = |code: i32, arguments: &[&str], expected: &str| {
+        let (_, stderr) = expect(code, &[&["export", "--run", &run][..], arguments].concat());
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+    };
+    let (odd, pth) = (scratch.path("net.bin"), scratch.path("net.pth"));
+    refused(2, &["--to", &odd], "end the name in .onnx, .pth, .safetensors or .npz");
+    refused(2, &["--to", &odd, "--format", "torchvision"], "end the name in .pth");
+    let torchvision = ["--to", pth.as_str(), "--format", "torchvision"];
+    refused(2, &torchvision, "`tiny` is none of torchvision's networks (torchvision, vgg11,");
+    refused(2, &["--to", &pth, "--probabilities"], "only an ONNX file has a graph");
+    refused(2, &["--to", &pth, "--with-preprocess"], "--with-preprocess: only an ONNX");
+    refused(2, &["--to", &scratch.path("no/net.pth")], "there is no folder");
+    refused(2, &["--to", &run], "this names no file to write");
+    let own = scratch.path("run/weights.safetensors");
+    let before = fs::read(&own).unwrap();
+    refused(2, &["--to", &own], "this is a file of this program, which the export would replace");
+    assert_eq!(fs::read(&own).unwrap(), before);
+    let (_, stderr) = expect(4, &["export", "--run", &scratch.path("nothing"), "--to", &pth]);
+    assert!(stderr.contains("nothing"), "{stderr}");
+    assert!(!Path::new(&pth).exists());
+}
+
+#[test]
+fn the_perceptual_distance_is_that_of_the_package_lpips() {
+    let Some(python) = python() else { return };
+    let works = Command::new(&python).args(["-c", "import lpips, torch"]).output().unwrap();
+    if !works.status.success() {
+        eprintln!("SKIPPED: the perceptual distance: no Python with torch and lpips");
+        return;
+    }
+    let scratch = Scratch::new("lpips");
+    let script = root().join("crates/trainer/tests/exported/lpips_cases.py");
+    let output = Command::new(&python).arg(script).arg(&scratch.0).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let [whole, trunk, linear] = ["lpips.pth", "alexnet.pth", "alex.pth"].map(|n| scratch.path(n));
+    for case in program::read_json(&scratch.0.join("cases.json")).as_array().unwrap() {
+        let image = |at: usize| scratch.path(case["images"][at].as_str().unwrap());
+        let (a, b, expected) = (image(0), image(1), case["distance"].as_f64().unwrap());
+        for files in [&[whole.as_str()][..], &[&trunk, &linear]] {
+            let command = ["distance", &a, &b, "--json", "--device", "cpu", "--lpips"];
+            let (stdout, _) = expect(0, &[&command[..], files].concat());
+            let found = last_line(&stdout)["lpips"].as_f64().unwrap();
+            assert!((found - expected).abs() <= 1e-5, "{case}: {found}");
+        }
+    }
+    let [a, b, other] = ["0-a.png", "0-b.png", "1-a.png"].map(|name| scratch.path(name));
+    let (_, stderr) = expect(3, &["distance", &a, &other, "--lpips", &whole]);
+    assert!(stderr.contains("64 x 64 and 80 x 97 pixels: resize them to one size"), "{stderr}");
+    let (_, stderr) = expect(4, &["distance", &a, &b, "--lpips", &linear]);
+    let missing = "it has no tensor `net.slice1.0.weight` or `features.0.weight`";
+    assert!(stderr.contains(missing), "{stderr}");
+}
