@@ -11,6 +11,7 @@ mod cargo;
 mod fuzz;
 mod gpu_check;
 mod kernels;
+mod python;
 mod same_bits;
 mod test;
 mod tidy;
@@ -27,6 +28,8 @@ cargo xtask COMMAND [arguments]
   kernels [--help]             compile the CUDA kernels that are committed and embedded
   gpu-check [help]             build a folder with all tests that need a GPU, and run them
   fuzz [--seconds N]           fuzz every reader of untrusted files
+  python                       install the programs in which `test` opens exported files:
+                               onnxruntime, OpenVINO, PyTorch
   test [--long]                all checks: format, lints, docs, tidy, tests;
                                --long: also all cases of every op, all resume points, kills,
                                full-disk sizes and protocols
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Some("kernels") => kernels::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
         Some("gpu-check") => gpu_check::run(&rest),
+        Some("python") => python::run(&rest),
         Some("same-bits") => same_bits::run(&rest),
         Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(),

@@ -45,14 +45,15 @@ const MPI_TESTS: &str =
 /// Kills ten processes at different moments.
 const MPI_LONG: &[Check] = &[long("mpi long", MPI_TESTS)];
 /// The ordinary tests take a sample of these: all random cases of every op, every resume point, a
-/// hundred kills, disks full at sixteen sizes, the whole of alexnet-64 on a GPU, every protocol. The last two
-/// checks print their counts.
+/// hundred kills, disks full at sixteen sizes, the whole of alexnet-64 on a GPU, every protocol,
+/// exports of every model. The last two checks print their counts.
 const LONG: &[Check] = &[
     long("ops", "test -p alexnet-kernels --locked"),
     long("resume", "test -p alexnet-train --locked -- --nocapture"),
     long(
         "program",
-        "test -p alexnet-trainer --test resume --test reproduce --locked -- --nocapture",
+        "test -p alexnet-trainer --test resume --test reproduce --test exported --locked -- \
+         --nocapture",
     ),
 ];
 
