@@ -12,7 +12,8 @@
 //!   pass; [`batch_norm`], [`layer_norm`]: normalisations of later networks
 //! * [`columns`]: splits and joins channels, for towers; [`bf16`]: rounds gradients that are sent
 //!   to another device
-//! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`], [`adam`]: the updates
+//! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`], [`adam`]: the updates;
+//!   [`clip`]: limits gradients before them; [`average`]: averages weights after them
 //! * [`denormal`]: denormal results are flushed to zero
 //!
 //! An op's results are bit-identical for any number of threads and any vector width: AVX-512, AVX2
@@ -44,8 +45,10 @@
 
 pub mod activation;
 pub mod adam;
+pub mod average;
 pub mod batch_norm;
 pub mod bf16;
+pub mod clip;
 pub mod columns;
 pub mod conv;
 pub mod denormal;

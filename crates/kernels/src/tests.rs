@@ -8,8 +8,10 @@
 use crate::conv::{self, Algorithm, Pad};
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use crate::simd::flushed;
-use crate::{activation, adam, batch_norm, bf16, columns, dropout, layer_norm, linear, local, lrn};
-use crate::{lrn_pool, pool, prelu, preprocess, sgd, softmax_loss};
+use crate::{
+    activation, adam, average, batch_norm, bf16, clip, columns, dropout, layer_norm, linear,
+};
+use crate::{local, lrn, lrn_pool, pool, prelu, preprocess, sgd, softmax_loss};
 use random::{Purpose, Stream};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -37,6 +39,7 @@ impl Run<'_> {
         elementwise(&mut run);
         normalized(&mut run);
         first_and_last(&mut run);
+        later_updates(&mut run);
         run.results
     }
 
@@ -551,7 +554,51 @@ fn first_and_last(run: &mut Run<'_>) {
     let [dw, w, first] = [0; 3].map(|_| op.operand([740]));
     let second = op.slots.floats([740], positive(4, 740));
     let moments = adam::Moments { first, second };
-    let hyperparameters = adam::Hyperparameters { table, corrections };
+    let hyperparameters = adam::Hyperparameters { table, corrections, decoupled: false };
     adam::step(run.load(&op), &segments, hyperparameters, dw, w, moments).unwrap();
     run.add("adam", [("w", w), ("m", first), ("s", second)]);
+}
+
+/// Updates from after the paper, clipping of gradients and averages of weights.
+fn later_updates(run: &mut Run<'_>) {
+    let segments = [sgd::Segment { start: 1, len: 700 }, sgd::Segment { start: 705, len: 33 }];
+    let rules = [
+        ("sgd nesterov", sgd::Rule::PaperNesterov),
+        ("sgd pytorch", sgd::Rule::Pytorch),
+        ("sgd pytorch nesterov", sgd::Rule::PytorchNesterov),
+    ];
+    for (name, rule) in rules {
+        let mut op = run.op();
+        let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);
+        let [dw, w, v] = [0; 3].map(|_| op.operand([740]));
+        sgd::step_by(run.load(&op), rule, &segments, table, dw, w, v).unwrap();
+        run.add(name, [("w", w), ("v", v)]);
+    }
+
+    let mut op = run.op();
+    let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);
+    let corrections = op.slots.floats([2], adam::corrections(0.9, 3).to_vec());
+    let [dw, w, first] = [0; 3].map(|_| op.operand([740]));
+    let second = op.slots.floats([740], positive(4, 740));
+    let moments = adam::Moments { first, second };
+    let hyperparameters = adam::Hyperparameters { table, corrections, decoupled: true };
+    adam::step(run.load(&op), &segments, hyperparameters, dw, w, moments).unwrap();
+    run.add("adamw", [("w", w), ("m", first), ("s", second)]);
+
+    let mut op = run.op();
+    let rows = [clip::Rows { start: 1, row: 350, count: 2, at: 0 }];
+    let (dw, norms) = (op.operand([740]), op.slots.floats([2], vec![0.0; 2]));
+    let factor = op.slots.floats([1], vec![0.3]);
+    let device = run.load(&op);
+    clip::norms(device, &rows, 0.5, dw, norms).unwrap();
+    clip::scale(device, &segments, factor, dw).unwrap();
+    run.add("clip", [("dw", dw), ("norms", norms)]);
+
+    for (name, by) in [("average", 0.01), ("average from one half on", 0.75)] {
+        let mut op = run.op();
+        let [x, y] = [0; 2].map(|_| op.operand([740]));
+        let factor = op.slots.floats([1], vec![by]);
+        average::step(run.load(&op), factor, x, y).unwrap();
+        run.add(name, [("y", y)]);
+    }
 }

@@ -14,7 +14,7 @@ const RUN: usize = 1 << 16;
 pub(super) fn step(
     cpu: &mut Cpu,
     segments: &[Segment],
-    Hyperparameters { table, corrections }: Hyperparameters,
+    Hyperparameters { table, corrections, decoupled }: Hyperparameters,
     [dw, w, m, s]: [Slot; 4],
 ) -> Result<()> {
     let ([table, corrections, dw, w, m, s], pool) =
@@ -26,6 +26,17 @@ pub(super) fn step(
         let (m, s) = (&mut m[range.clone()], &mut s[range.clone()]);
         pool.chunks3((&mut w[range], RUN), (m, RUN), (s, RUN), |idx, w, m, s| {
             let dw = &dw[idx * RUN..][..w.len()];
+            if decoupled {
+                let kept = 1.0 - rate * decay;
+                vectorized!({
+                    for (((w, m), s), &g) in w.iter_mut().zip(m).zip(s).zip(dw) {
+                        *m = flushed(beta * *m + (1.0 - beta) * g);
+                        *s = flushed(beta_2 * *s + complement * (g * g));
+                        *w = flushed(kept * *w - step_size * *m / (s.sqrt() / root + EPSILON));
+                    }
+                });
+                return;
+            }
             vectorized!({
                 for (((w, m), s), dw) in w.iter_mut().zip(m).zip(s).zip(dw) {
                     let g = dw + decay * *w;

@@ -1,5 +1,5 @@
 //! Adam (Kingma and Ba 2015, algorithm 1), with weight decay as L2 regularisation: added to the
-//! gradient, as in PyTorch's `Adam` (not `AdamW`):
+//! gradient, as in PyTorch's `Adam`:
 //!
 //! ```text
 //! g <- dw + decay w
@@ -7,6 +7,9 @@
 //! s <- beta2 s + (1 - beta2) g^2
 //! w <- w - rate (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + e)
 //! ```
+//!
+//! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) leaves the decay out of g and applies it to
+//! the weights, as PyTorch's `AdamW`: `w <- (1 - rate decay) w - ...`.
 //!
 //! t counts steps from 1. The two divisors are read from a slot, as rates are, so that a recorded
 //! step can be replayed. Beta2 is 0.999 and e 1e-8, as in the paper and in PyTorch. Memory bound:
@@ -49,6 +52,8 @@ pub struct Hyperparameters {
     pub table: Slot,
     /// The two [`corrections`].
     pub corrections: Slot,
+    /// Whether the decay is that of AdamW.
+    pub decoupled: bool,
 }
 
 /// Updates every segment of `w` and of the moments. A segment whose rate is zero keeps its weights

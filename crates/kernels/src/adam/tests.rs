@@ -3,9 +3,21 @@ use ndarray::{Array1, s};
 use proptest::prelude::*;
 use testkit::{Slots, close, each_device, random_array, same_bits_for_threads, wide};
 
-/// w, m and s after step number `t`.
+/// w, m and s after step number `t` of Adam.
 fn run(
     device: &mut Device,
+    segments: &[Segment],
+    table: &[[f32; 3]],
+    t: u64,
+    blocks: [&Array1<f32>; 4],
+) -> [Vec<f32>; 3] {
+    run_by(device, false, segments, table, t, blocks)
+}
+
+/// w, m and s after step number `t`; `decoupled` is AdamW.
+fn run_by(
+    device: &mut Device,
+    decoupled: bool,
     segments: &[Segment],
     table: &[[f32; 3]],
     t: u64,
@@ -16,7 +28,7 @@ fn run(
     let table = slots.floats([table.len(), 3], table.concat());
     let [dw, w, first, second] = [dw, w, m, s].map(|block| slots.array(block));
     slots.load(device);
-    let hyperparameters = Hyperparameters { table, corrections };
+    let hyperparameters = Hyperparameters { table, corrections, decoupled };
     step(device, segments, hyperparameters, dw, w, Moments { first, second }).unwrap();
     [w, first, second].map(|slot| device.download(slot).unwrap())
 }
@@ -59,6 +71,34 @@ fn five_steps_match_pytorch() {
     });
 }
 
+/// Ten steps of four weights by `torch.optim.AdamW` 2.15 in f64: rate 0.05, halved after five
+/// steps, betas 0.9 and 0.999, weight_decay 0.1. Step t's gradient of weight i is sin(t + i).
+#[test]
+fn ten_steps_of_adamw_match_pytorch() {
+    const WEIGHTS: [f64; 4] =
+        [0.318_489_192_164, -1.266_551_421_806, 2.006_528_177_906, 0.172_513_578_010];
+    const FIRST: [f64; 4] =
+        [0.074_037_640_381, -0.062_705_424_202, -0.141_797_415_236, -0.090_521_521_027];
+    const SECOND: [f64; 4] =
+        [0.004_976_604_562, 0.005_270_583_991, 0.004_734_633_256, 0.004_886_722_355];
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 4 }];
+        let zeros = Array1::zeros(4);
+        let mut blocks = [Array1::from(vec![0.5, -1.25, 2.0, 0.0]), zeros.clone(), zeros];
+        for t in 1..=10 {
+            let [w, m, s] = &blocks;
+            let dw = Array1::from_shape_fn(4, |i| f64::from(t + i as i32).sin() as f32);
+            let table = [[if t > 5 { 0.025 } else { 0.05 }, 0.9, 0.1]];
+            let t = t as u64;
+            let after = run_by(device, true, &segments, &table, t, [&dw, w, m, s]);
+            blocks = after.map(Array1::from);
+        }
+        close(&blocks[0], &WEIGHTS, 1e-6);
+        close(&blocks[1], &FIRST, 1e-6);
+        close(&blocks[2], &SECOND, 1e-6);
+    });
+}
+
 #[test]
 fn a_frozen_parameter_keeps_its_moments() {
     let [dw, w, m, s] = [1, 2, 3, 4].map(|seed| random_array(seed, 8).mapv(f32::abs));
@@ -80,6 +120,7 @@ proptest! {
         lens in prop::collection::vec((1usize..70, 0usize..5), 1..5),
         t in 1u64..5000,
         seed in 0u64..100,
+        decoupled: bool,
     ) {
         let mut end = 0;
         let segments: Vec<Segment> = lens
@@ -101,10 +142,11 @@ proptest! {
             let part = s![range.clone()];
             let moments = [expected_m.slice_mut(part), expected_s.slice_mut(part)];
             let dw = &wide_dw[range];
-            reference::step(row, t as i32, dw, expected_w.slice_mut(part), moments);
+            reference::step(decoupled, row, t as i32, dw, expected_w.slice_mut(part), moments);
         }
         each_device(|device| {
-            let [new_w, new_m, new_s] = run(device, &segments, &table, t, [&dw, &w, &m, &s]);
+            let blocks = [&dw, &w, &m, &s];
+            let [new_w, new_m, new_s] = run_by(device, decoupled, &segments, &table, t, blocks);
             close(&new_w, &expected_w, 1e-5);
             close(&new_m, &expected_m, 1e-5);
             close(&new_s, &expected_s, 1e-5);
@@ -118,7 +160,10 @@ fn results_do_not_depend_on_threads() {
     same_bits_for_threads(|threads| {
         let segments = [Segment { start: 3, len: 199_990 }];
         let table = [[0.1, 0.9, 0.01]];
-        run(&mut Device::cpu(threads), &segments, &table, 7, [&dw, &w, &m, &s]).concat()
+        let mut device = Device::cpu(threads);
+        let blocks = [&dw, &w, &m, &s];
+        let run = |decoupled| run_by(&mut device, decoupled, &segments, &table, 7, blocks).concat();
+        [false, true].map(run).concat()
     });
 }
 

@@ -3,9 +3,22 @@ use ndarray::{Array1, s};
 use proptest::prelude::*;
 use testkit::{Slots, cases, close, each_device, random_array, same_bits_for_threads};
 
-/// w and v after one step.
+const RULES: [Rule; 4] = [Rule::Paper, Rule::PaperNesterov, Rule::Pytorch, Rule::PytorchNesterov];
+
+/// w and v after one step by the paper's rule.
 fn run(
     device: &mut Device,
+    segments: &[Segment],
+    table: &[[f32; 3]],
+    blocks: [&Array1<f32>; 3],
+) -> [Vec<f32>; 2] {
+    run_by(device, Rule::Paper, segments, table, blocks)
+}
+
+/// w and v after one step.
+fn run_by(
+    device: &mut Device,
+    rule: Rule,
     segments: &[Segment],
     table: &[[f32; 3]],
     [dw, w, v]: [&Array1<f32>; 3],
@@ -14,7 +27,7 @@ fn run(
     let table = slots.floats([3 * table.len()], table.concat());
     let [dw, w, v] = [dw, w, v].map(|block| slots.array(block));
     slots.load(device);
-    step(device, segments, table, dw, w, v).unwrap();
+    step_by(device, rule, segments, table, dw, w, v).unwrap();
     [w, v].map(|slot| device.download(slot).unwrap())
 }
 
@@ -31,15 +44,60 @@ fn known_answer() {
     });
 }
 
+/// By hand: g = 3 + 0.5 * 4 = 5. The paper's velocity is 0.9 * 2 - 0.1 * 5 = 1.3; with Nesterov's
+/// momentum w = 4 + 0.9 * 1.3 - 0.5. PyTorch's velocity is 0.9 * 2 + 5 = 6.8; w = 4 - 0.68; with
+/// Nesterov's momentum w = 4 - 0.1 (5 + 0.9 * 6.8).
+#[test]
+fn known_answers_of_other_rules() {
+    let one = |value: f32| Array1::from_elem(1, value);
+    let expected = [(5.3, 1.3), (4.67, 1.3), (3.32, 6.8), (2.888, 6.8)];
+    each_device(|device| {
+        for (rule, (new_w, new_v)) in RULES.into_iter().zip(expected) {
+            let segments = [Segment { start: 0, len: 1 }];
+            let blocks = [&one(3.0), &one(4.0), &one(2.0)];
+            let [w, v] = run_by(device, rule, &segments, &[[0.1, 0.9, 0.5]], blocks);
+            close(&w, &[new_w], 1e-6);
+            close(&v, &[new_v], 1e-6);
+        }
+    });
+}
+
+/// Ten steps of four weights by `torch.optim.SGD` 2.15 in f64: rate 0.05, halved after five steps,
+/// momentum 0.9, weight_decay 0.1, without and with nesterov. Step t's gradient of weight i is
+/// sin(t + i).
+#[test]
+fn ten_steps_match_pytorch() {
+    const EXPECTED: [[f64; 4]; 2] = [
+        [0.151_769_541_503, -1.114_050_397_909, 1.986_635_799_839, 0.300_068_150_380],
+        [0.140_056_309_445, -1.048_409_431_379, 1.988_131_679_331, 0.307_930_096_975],
+    ];
+    each_device(|device| {
+        for (rule, expected) in [Rule::Pytorch, Rule::PytorchNesterov].into_iter().zip(EXPECTED) {
+            let mut w = Array1::from(vec![0.5, -1.25, 2.0, 0.0]);
+            let mut v = Array1::zeros(4);
+            for t in 1..=10 {
+                let dw = Array1::from_shape_fn(4, |i| f64::from(t + i as i32).sin() as f32);
+                let rate = if t > 5 { 0.025 } else { 0.05 };
+                let segments = [Segment { start: 0, len: 4 }];
+                let after = run_by(device, rule, &segments, &[[rate, 0.9, 0.1]], [&dw, &w, &v]);
+                [w, v] = after.map(Array1::from);
+            }
+            close(&w, &expected, 1e-6);
+        }
+    });
+}
+
 #[test]
 fn a_frozen_parameter_keeps_its_velocity() {
     let [dw, w, v] = [1, 2, 3].map(|seed| random_array(seed, 8));
     each_device(|device| {
-        let segments = [Segment { start: 0, len: 4 }, Segment { start: 4, len: 4 }];
-        let table = [[0.0, 0.9, 0.1], [0.1, 0.9, 0.1]];
-        let [new_w, new_v] = run(device, &segments, &table, [&dw, &w, &v]);
-        assert_eq!((&new_w[..4], &new_v[..4]), (&w.to_vec()[..4], &v.to_vec()[..4]));
-        assert!(new_w[4..].iter().zip(w.iter().skip(4)).all(|(new, old)| new != old));
+        RULES.iter().for_each(|&rule| {
+            let segments = [Segment { start: 0, len: 4 }, Segment { start: 4, len: 4 }];
+            let table = [[0.0, 0.9, 0.1], [0.1, 0.9, 0.1]];
+            let [new_w, new_v] = run_by(device, rule, &segments, &table, [&dw, &w, &v]);
+            assert_eq!((&new_w[..4], &new_v[..4]), (&w.to_vec()[..4], &v.to_vec()[..4]));
+            assert!(new_w[4..].iter().zip(w.iter().skip(4)).all(|(new, old)| new != old));
+        })
     });
 }
 
@@ -50,6 +108,7 @@ proptest! {
     fn equals_the_reference(
         lens in prop::collection::vec((1usize..70, 0usize..5), 1..5),
         seed in 0u64..100,
+        rule in prop::sample::select(RULES.to_vec()),
     ) {
         let mut end = 0;
         let segments: Vec<Segment> = lens
@@ -68,10 +127,10 @@ proptest! {
         for (segment, &row) in segments.iter().zip(&table) {
             let range = s![segment.start..segment.start + segment.len];
             let dw = dw.slice(range).to_vec();
-            reference::step(row, &dw, expected_w.slice_mut(range), expected_v.slice_mut(range));
+            reference::step(rule, row, &dw, expected_w.slice_mut(range), expected_v.slice_mut(range));
         }
         each_device(|device| {
-            let [new_w, new_v] = run(device, &segments, &table, [&dw, &w, &v]);
+            let [new_w, new_v] = run_by(device, rule, &segments, &table, [&dw, &w, &v]);
             // Five roundings of values of the order of ten.
             close(&new_w, &expected_w, 1e-5);
             close(&new_v, &expected_v, 1e-5);
@@ -84,7 +143,11 @@ fn results_do_not_depend_on_threads() {
     let [dw, w, v] = [1, 2, 3].map(|seed| random_array(seed, 200_000));
     same_bits_for_threads(|threads| {
         let segments = [Segment { start: 3, len: 199_990 }];
-        run(&mut Device::cpu(threads), &segments, &[[0.1, 0.9, 0.01]], [&dw, &w, &v]).concat()
+        let mut device = Device::cpu(threads);
+        let run = |rule| {
+            run_by(&mut device, rule, &segments, &[[0.1, 0.9, 0.01]], [&dw, &w, &v]).concat()
+        };
+        RULES.map(run).concat()
     });
 }
 

@@ -53,7 +53,8 @@ impl Adam {
     ) -> tensor::Result<()> {
         let (parameters, dw, first) = (&network.parameters, network.gradients, network.velocities);
         let moments = Moments { first, second: self.second };
-        let hyperparameters = Hyperparameters { table, corrections: self.corrections };
+        let corrections = self.corrections;
+        let hyperparameters = Hyperparameters { table, corrections, decoupled: false };
         adam::step(device, &self.taught, hyperparameters, dw, parameters.values, moments)?;
         if parameters.has_statistics() {
             sgd::step(device, &self.statistics, table, dw, parameters.values, first)
