@@ -7,12 +7,13 @@
 mod program;
 
 use layers::{Row, Spec, window};
-use program::{Scratch, coloured, expect, is_long, last_line};
+use program::{Scratch, coloured, expect, last_line};
 use random::{Purpose, Stream};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::is_long;
 use weights::{About, Input, Mean, Scale, Values, Weights};
 
 /// Images that both compute.
