@@ -214,7 +214,7 @@ impl<'a> Table<'a> {
             }
         }
         let results = names.len() - results_of(&RungResult::default()).len();
-        for (width, least) in widths[results..].iter_mut().zip([6, 11, 11, 7, 7]) {
+        for (width, least) in widths[results..].iter_mut().zip([6, 11, 11, 7, 11]) {
             *width = (*width).max(least);
         }
         Table { trials, names, widths }
