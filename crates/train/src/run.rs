@@ -10,7 +10,7 @@
 //! * `epochs`: the loop
 //! * `logging`: what is recorded and reported when
 //! * `saving`: when checkpoints and weights are written
-//! * `best`: early stopping
+//! * `best`, `restore`: early stopping
 //! * `outcome`: how it ended
 //!
 //! * `range_test`: the learning-rate range test, which leaves no run
@@ -23,6 +23,7 @@ mod logging;
 mod outcome;
 mod planning;
 mod range_test;
+mod restore;
 mod saving;
 mod session;
 mod training;

@@ -143,7 +143,7 @@ impl Settings {
         args: &TrainArgs,
         saved: Option<String>,
     ) -> Result<(Settings, Option<Spec>)> {
-        let layers = written::layers(args, saved)?;
+        let layers = written::layers(args, saved, schedule::layer(args)?)?;
         let model = written::last_text(&layers, &["model"]);
         let init = written::last_text(&layers, &["init", "from"]);
         let (mut spec, mut about) = (None, None);

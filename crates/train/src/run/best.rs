@@ -9,11 +9,6 @@ use super::training::Training;
 use crate::checkpoint::{Files, Identity};
 use crate::early_stopping::{BestWeights, EarlyStoppingState, Validated};
 use crate::{Error, Result};
-use evaluate::observe::Observer;
-use layers::Parameter;
-use std::path::Path;
-use weights::Weights;
-use weights::run::{CHECKPOINTS, checkpoint_name};
 
 impl Job {
     /// Checks that early stopping has validation images that are not trained on.
@@ -81,34 +76,4 @@ impl Training<'_> {
         };
         if with_weights { Files::CheckpointAndWeights } else { Files::Checkpoint }
     }
-}
-
-/// Writes the weights of the best validation into a resumed run's folder, from its checkpoint.
-/// `entries` are the network's parameters in the order of the file. If the checkpoint is missing
-/// or damaged, this is noted, and the weights there stay until a better validation.
-///
-/// # Errors
-/// [`Error::File`](crate::Error::File).
-pub(super) fn restore(
-    run: &Path,
-    state: &EarlyStoppingState,
-    entries: &[Parameter],
-    observer: &mut dyn Observer,
-) -> Result<()> {
-    let Some(best) = state.best else { return Ok(()) };
-    let path = run.join(CHECKPOINTS).join(checkpoint_name(best.step));
-    let mut weights = match Weights::read(&path) {
-        Ok(weights) => weights,
-        Err(error) => {
-            observer.note(&format!(
-                "WARNING: the weights of the best validation, after step {}, cannot be restored: \
-                 {error}; {} stays as it is until a better validation",
-                best.step,
-                Weights::FILE
-            ));
-            return Ok(());
-        }
-    };
-    weights.parameters.sort_by_key(|(name, _)| entries.iter().position(|it| it.name == *name));
-    Ok(weights.write(&run.join(Weights::FILE))?)
 }

@@ -1,7 +1,7 @@
 //! A run in progress.
 
-use super::best;
 use super::job::Job;
+use super::restore::restore_best;
 use crate::Result;
 use crate::checkpoint::{Checkpoint, CheckpointWriter, Identity, RunMetadata, Store, WriterThread};
 use crate::executor::{Control, Executor};
@@ -95,7 +95,7 @@ impl<'a> Training<'a> {
         let writer = writer(job, mean, (executor.parameters(), folder), identity)?;
         if from.is_some() && writer.is_some() && job.recipe.early_stopping.is_some() {
             let state = &progress.early_stopping;
-            best::restore(folder.path(), state, executor.parameters(), observer)?;
+            restore_best(folder.path(), state, executor.parameters(), observer)?;
         }
         Ok(Training {
             validation: job.validation_loader(shape.part),

@@ -1,7 +1,6 @@
 //! The sources of settings in order of precedence (a file, each `--set`, the flags), merging them,
 //! and error messages that name the source.
 
-use super::schedule;
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
 use data::{ExifMode, bounded};
@@ -25,8 +24,13 @@ pub(super) enum Origin {
     Flags,
 }
 
-/// All sources, those with lower precedence first: the file, each `--set`, the flags.
-pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Layer>> {
+/// All sources, those with lower precedence first: the file, the schedule that a flag names, each
+/// `--set`, the other flags.
+pub(super) fn layers(
+    args: &TrainArgs,
+    saved: Option<String>,
+    schedule: Option<Layer>,
+) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
     let resumed = args.resume.as_ref().map(|run| run.join("config.toml"));
     if let Some(path) = resumed.as_ref().or(args.config.as_ref()) {
@@ -41,7 +45,7 @@ pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Laye
         let table = table.map_err(|error| Fault::usage(format!("{name}: {error}")))?;
         layers.push(Layer { origin: Origin::File { name, text }, table });
     }
-    layers.extend(schedule::layer(args)?);
+    layers.extend(schedule);
     for assignment in &args.set {
         let table = parse_assignment(assignment)?;
         layers.push(Layer { origin: Origin::Set(assignment.clone()), table });
