@@ -28,8 +28,8 @@ cargo xtask COMMAND [arguments]
   kernels [--help]             compile the CUDA kernels that are committed and embedded
   gpu-check [help]             build a folder with all tests that need a GPU, and run them
   fuzz [--seconds N]           fuzz every reader of untrusted files
-  python                       install the programs in which `test` opens exported files:
-                               onnxruntime, OpenVINO, PyTorch
+  python [--torch]             install the programs in which `test` opens exported files:
+                               onnxruntime and OpenVINO; with --torch also PyTorch
   test [--long]                all checks: format, lints, docs, tidy, tests;
                                --long: also all cases of every op, all resume points, kills,
                                full-disk sizes and protocols

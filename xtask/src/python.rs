@@ -18,23 +18,26 @@ const NEEDED: &[&str] = &[
     "safetensors==0.8.0",
 ];
 
-/// What they use if it can be had: PyTorch without CUDA, which only its own index has.
-const TORCH: &[&str] = &["torch==2.15.0", "torchvision"];
-const TORCH_INDEX: &str = "https://download.pytorch.org/whl/cpu";
+/// What they also use, with `--torch`. Most registries have PyTorch with CUDA, some gigabytes; one
+/// that has it without is configured in pip.
+const TORCH: &[&str] = &["torch==2.15.0", "torchvision==0.29.2", "lpips==0.1.4"];
 
 /// Makes `target/python`, unless it is there with these packages. Where packages cannot be
 /// installed, that is printed, and an error only with `ALEXNET_REQUIRE_PYTHON=1`.
 pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
-    if !arguments.is_empty() {
-        return Err(cargo::failed("python", "it takes no arguments"));
-    }
+    let packages = match arguments {
+        [] => NEEDED.to_vec(),
+        [flag] if flag == "--torch" => [NEEDED, TORCH].concat(),
+        _ => return Err(cargo::failed("python", "it takes no argument but --torch")),
+    };
     let (start, folder) = (Instant::now(), cargo::target().join("python"));
-    let (stamp, wanted) = (folder.join("packages.txt"), [NEEDED, TORCH].concat().join("\n"));
-    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+    let stamp = folder.join("packages.txt");
+    let made = fs::read_to_string(&stamp).unwrap_or_default();
+    if packages.iter().all(|package| made.lines().any(|line| line == *package)) {
         println!("{}: it has all packages", folder.display());
         return Ok(());
     }
-    if let Err(reason) = make(&folder) {
+    if let Err(reason) = make(&folder, &packages) {
         let is_required = env::var_os("ALEXNET_REQUIRE_PYTHON").is_some_and(|value| value == "1");
         let _ = fs::remove_dir_all(&folder);
         if is_required {
@@ -43,28 +46,17 @@ pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
         println!("xtask python: SKIPPED, exported files are not tested elsewhere: {reason}");
         return Ok(());
     }
-    let quick = ["--retries", "0", "--timeout", "15", "--index-url", TORCH_INDEX];
-    let with_torch = install(&folder, &[&quick[..], TORCH].concat());
-    match &with_torch {
-        Ok(()) => fs::write(&stamp, wanted).map_err(|error| cargo::failed("python", error))?,
-        Err(reason) => println!("xtask python: SKIPPED, without PyTorch and torchvision: {reason}"),
-    }
-    let folder = folder.display();
-    println!("{folder}: made in {:.0} s", start.elapsed().as_secs_f64());
+    fs::write(&stamp, packages.join("\n")).map_err(|error| cargo::failed("python", error))?;
+    println!("{}: made in {:.0} s", folder.display(), start.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn make(folder: &Path) -> Result<(), String> {
+fn make(folder: &Path, packages: &[&str]) -> Result<(), String> {
     let mut python = Command::new("python3");
     command(python.args(["-m", "venv"]).arg(folder))?;
-    install(folder, NEEDED)
-}
-
-/// Installs packages with the environment's pip.
-fn install(folder: &Path, arguments: &[&str]) -> Result<(), String> {
     let mut pip = Command::new(folder.join("bin/pip"));
     pip.args(["--disable-pip-version-check", "install", "--quiet", "--only-binary", ":all:"]);
-    command(pip.args(arguments))
+    command(pip.args(packages))
 }
 
 fn command(command: &mut Command) -> Result<(), String> {
