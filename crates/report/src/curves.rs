@@ -74,11 +74,15 @@ impl Curves {
         self.train.is_empty() && self.validation.is_empty()
     }
 
-    /// Learning-rate drops by a third or more.
+    /// Learning-rate drops by a third or more, each from a rate that two lines in succession had:
+    /// a rate that falls from step to step has none.
     pub fn drops(&self) -> Vec<RateDrop> {
-        let pairs = self.train.windows(2);
-        let fallen = pairs.filter(|pair| pair[1].rate < pair[0].rate * 0.67);
-        fallen.map(|pair| RateDrop { step: pair[1].step, rate: pair[1].rate }).collect()
+        let pairs = self.train.windows(2).enumerate();
+        let fallen = pairs.filter(|(at, pair)| {
+            let was_constant = *at == 0 || self.train[at - 1].rate == pair[0].rate;
+            was_constant && pair[1].rate < pair[0].rate * 0.67
+        });
+        fallen.map(|(_, pair)| RateDrop { step: pair[1].step, rate: pair[1].rate }).collect()
     }
 }
 
@@ -120,5 +124,11 @@ mod tests {
         assert_eq!(curves.validation[0].top5_error, 0.1);
         assert_eq!(curves.drops(), [RateDrop { step: 2.0, rate: 0.001 }]);
         assert!(Curves::parse("").is_empty());
+        let point = |step: f64, rate| TrainPoint { step, rate, ..curves.train[0] };
+        let rates = [0.1, 0.1, 0.05, 0.02, 0.01, 0.01, 0.001];
+        let train = (1..).zip(rates).map(|(step, rate)| point(f64::from(step), rate)).collect();
+        let falling = Curves { train, validation: Vec::new() };
+        let steps: Vec<f64> = falling.drops().iter().map(|drop| drop.step).collect();
+        assert_eq!(steps, [3.0, 7.0]);
     }
 }
