@@ -97,7 +97,7 @@ impl EpochBenchmark {
         let step = SingleDevicePlan::new(&spec, options.batch, mean, device.target())
             .and_then(|plan| plan.open(device, &start));
         let mut step = step.map_err(|error| error.to_string())?;
-        let setting = recipe.schedule.setting(&ScheduleState::default(), 1);
+        let setting = recipe.setting_of_epoch(&ScheduleState::default(), 1);
         step.set_rates(&recipe, &setting).map_err(|error| error.to_string())?;
         let plan = recipe.augment.plan(options.batch, (height, width), 0);
         let workers = options.workers;

@@ -204,7 +204,7 @@ impl SplitStep {
         }
         network.prepare(device)?;
         let state = train::schedule::ScheduleState::default();
-        let setting = recipe.schedule.setting(&state, 1);
+        let setting = recipe.setting_of_epoch(&state, 1);
         let rates: Vec<[f32; 3]> =
             parameters.entries.iter().map(|e| recipe.table_row(&e.name, &setting)).collect();
         device.upload(table, rates.as_flattened())

@@ -136,7 +136,7 @@ impl TrainingStep {
             SingleDevicePlan::new(spec, images, (Mean::Color, [height, width]), device.target())?;
         plan.check(&mut device)?;
         let mut step = plan.open(device, &Start::fresh(recipe, 0, grey()))?;
-        step.set_rates(recipe, &recipe.schedule.setting(&ScheduleState::default(), 1))?;
+        step.set_rates(recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1))?;
         let batch = noise_batch(spec, images)?;
         Ok(TrainingStep { step, batch, number: 0 })
     }

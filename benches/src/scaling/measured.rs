@@ -150,7 +150,7 @@ fn together(
     steps: usize,
 ) -> train::Result<f64> {
     let mut devices = open(spec, recipe, mode, DEVICES * images)?;
-    devices.set_rates(recipe, &recipe.schedule.setting(&ScheduleState::default(), 1))?;
+    devices.set_rates(recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1))?;
     let mut batch = noise_batch(spec, DEVICES * images)?;
     let mut times = Vec::new();
     for step in 0..=steps {

@@ -15,6 +15,7 @@ pub(crate) use layout::Layout;
 pub(crate) use shards::Shards;
 
 use crate::Result;
+use crate::clip;
 use crate::control::ControlExchange;
 use crate::rank::Rank;
 use crate::sharding::Sharding;
@@ -25,7 +26,7 @@ use kernels::sgd::Segment;
 use layers::{Parameter, Spec, TrainableNetwork};
 use tensor::{Device, Planner, Target};
 use train::device_network::{DeviceNetwork, Share, whole};
-use train::optimizer::{self, Optimizer};
+use train::optimizer::{self, Optimizer, Sharing, UpdateRule};
 use train::plan::SingleDevicePlan;
 use train::stats::LayerStats;
 
@@ -56,6 +57,21 @@ impl ReplicaPlan {
         input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<ReplicaPlan> {
+        ReplicaPlan::with_rule(spec, batch, sharding, input, target, &UpdateRule::default())
+    }
+
+    /// As [`new`](Self::new), for any update.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_rule(
+        spec: &Spec,
+        batch: usize,
+        sharding: Sharding,
+        input: (Mean, [usize; 2]),
+        target: Target,
+        rule: &UpdateRule,
+    ) -> Result<ReplicaPlan> {
         let images = batch / sharding.shards;
         spec.check_images(images).map_err(train::Error::from)?;
         let classes = spec.classes().map_err(train::Error::from)?;
@@ -65,8 +81,11 @@ impl ReplicaPlan {
         let network = network.map_err(train::Error::from)?;
         let table = optimizer::table(&network, &mut planner);
         let common = network.parameters.values.len();
-        let layout = Layout::plan(&network, common, sharding, &mut planner);
-        let optimizer = Optimizer::sgd_of(layout.segments(&network), table);
+        let layout = Layout::plan(&network, common, sharding, rule, &mut planner);
+        let whole = &network.parameters.entries;
+        let sharing = Sharing { whole, share: &|entry| 0..entry.len(), world: sharding.world };
+        let segments = layout.segments(&network);
+        let optimizer = Optimizer::of_parts(rule, &network, segments, table, sharing, &mut planner);
         let base = SingleDevicePlan { network, frame, optimizer, bytes: planner.total() };
         Ok(ReplicaPlan { base, layout })
     }
@@ -83,7 +102,7 @@ impl ReplicaPlan {
 
     /// The lengths, in floats, of the messages in flight at once.
     pub(crate) fn messages(&self) -> impl Iterator<Item = usize> {
-        self.layout.messages()
+        self.layout.messages().chain(clip::message(&self.base))
     }
 
     /// Allocates the memory; `comm` connects to the other ranks.
@@ -134,7 +153,7 @@ impl Rank for Replica {
             shards.weigh(shards.net.plan.network.d_output, share)?;
             shards.backward(number)?;
         }
-        shards.update(stats, &|_| None)?;
+        shards.update(step, stats, &|_| None)?;
         shards.tally_of_all(exchange)
     }
 

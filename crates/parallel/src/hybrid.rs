@@ -30,6 +30,7 @@
 mod exchange;
 
 use crate::Result;
+use crate::clip;
 use crate::control::ControlExchange;
 use crate::data::{Layout, Shards};
 use crate::rank::{Rank, SideChannel};
@@ -43,7 +44,7 @@ use layers::{Parameter, Phase, Spec};
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot, Target};
 use train::device_network::{DeviceNetwork, Share};
-use train::optimizer::{self, Optimizer};
+use train::optimizer::{self, Optimizer, Sharing, UpdateRule};
 use train::plan::SingleDevicePlan;
 use train::stats::LayerStats;
 
@@ -90,6 +91,21 @@ impl HybridPlan {
         input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<HybridPlan> {
+        HybridPlan::with_rule(spec, batch, sharding, input, target, &UpdateRule::default())
+    }
+
+    /// As [`new`](Self::new), for any update.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_rule(
+        spec: &Spec,
+        batch: usize,
+        sharding: Sharding,
+        input: (Mean, [usize; 2]),
+        target: Target,
+        rule: &UpdateRule,
+    ) -> Result<HybridPlan> {
         let Sharding { shards, rank, world, .. } = sharding;
         let images = batch / shards;
         spec.check_images(images).map_err(train::Error::from)?;
@@ -104,9 +120,20 @@ impl HybridPlan {
         let first = entries.find(|entry| head.units(entry.layer()).is_some());
         let common = first.map_or(network.parameters.values.len(), |first| first.start);
         let boundaries = Boundaries::plan(&head, sharding, &mut planner);
-        let layout = Layout::plan(&network, common, sharding, &mut planner);
+        let layout = Layout::plan(&network, common, sharding, rule, &mut planner);
         let buffer = planner.claim(DType::F32, Shape::from([if world > 1 { BUFFER } else { 0 }]));
-        let optimizer = Optimizer::sgd_of(layout.segments(&network), table);
+        let whole = network.parameters.entries.iter().map(|entry| {
+            let units = head.units(entry.layer());
+            let shape = units.map_or(entry.shape, |(_, whole)| entry.shape.with_outer(whole));
+            Parameter { shape, ..entry.clone() }
+        });
+        let share = |entry: &Parameter| {
+            let share = units_of(&head, rank, entry);
+            share.map_or(0..entry.len(), |(_, range)| range)
+        };
+        let sharing = Sharing { whole: &whole.collect::<Vec<_>>(), share: &share, world };
+        let segments = layout.segments(&network);
+        let optimizer = Optimizer::of_parts(rule, &network, segments, table, sharing, &mut planner);
         let base = SingleDevicePlan { network, frame, optimizer, bytes: planner.total() };
         Ok(HybridPlan { base, layout, share: SharedUnits { head, boundaries, buffer } })
     }
@@ -118,7 +145,8 @@ impl HybridPlan {
 
     /// The lengths, in floats, of the messages in flight at once.
     pub(crate) fn messages(&self) -> impl Iterator<Item = usize> {
-        self.layout.messages().chain(self.share.boundaries.messages())
+        let others = self.share.boundaries.messages().chain(clip::message(&self.base));
+        self.layout.messages().chain(others)
     }
 
     /// Runs all operations of a step and a test once, without communication.
@@ -135,7 +163,7 @@ impl HybridPlan {
             head.backward_weights(device, stage)?;
         }
         base.network.backward(device)?;
-        base.optimizer.update(device, &base.network)
+        base.optimizer.rehearse(device, &base.network)
     }
 
     /// Allocates the memory; `comm` connects to the other ranks.
@@ -233,11 +261,15 @@ impl Hybrid {
 
     /// For a parameter whose units are split: its whole shape, and the elements that a rank holds.
     fn units_of(&self, rank: usize, entry: &Parameter) -> Option<Share> {
-        let head = &self.share.head;
-        let (own, whole) = head.units(entry.layer())?;
-        let (units, each) = (head.shares().units(whole, rank), entry.len() / own.len());
-        Some((entry.shape.with_outer(whole), units.start * each..units.end * each))
+        units_of(&self.share.head, rank, entry)
     }
+}
+
+/// For a parameter whose units are split: its whole shape, and the elements that a rank holds.
+fn units_of(head: &Head, rank: usize, entry: &Parameter) -> Option<Share> {
+    let (own, whole) = head.units(entry.layer())?;
+    let (units, each) = (head.shares().units(whole, rank), entry.len() / own.len());
+    Some((entry.shape.with_outer(whole), units.start * each..units.end * each))
 }
 
 impl Rank for Hybrid {
@@ -285,7 +317,7 @@ impl Rank for Hybrid {
         }
         let Hybrid { shards, share, .. } = self;
         let units = |layer: &str| share.head.units(layer).map(|(own, whole)| (own.len(), whole));
-        shards.update(stats, &units)?;
+        shards.update(step, stats, &units)?;
         shards.tally_of_all(exchange)
     }
 

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod clip;
 pub mod control;
 pub mod data;
 mod devices;

@@ -16,6 +16,7 @@ use layers::towers::Towers;
 use std::time::Duration;
 use tensor::{Device, Target};
 use train::executor::Executor;
+use train::optimizer::UpdateRule;
 use train::plan::{Memory, SingleDevicePlan};
 use train::recipe::Recipe;
 use train::run::Blueprint;
@@ -66,7 +67,8 @@ pub fn replica(
     target: Target,
 ) -> train::Result<DevicePlan> {
     let (batch, sharding) = (job.recipe.batch, sharding(job.recipe, place)?);
-    let plan = ReplicaPlan::new(job.spec, batch, sharding, job.input()?, target)?;
+    let rule = UpdateRule::of(job.recipe);
+    let plan = ReplicaPlan::with_rule(job.spec, batch, sharding, job.input()?, target, &rule)?;
     Ok(DevicePlan::Replica(Box::new(plan)))
 }
 
@@ -80,7 +82,8 @@ pub fn hybrid(
     target: Target,
 ) -> train::Result<DevicePlan> {
     let (batch, sharding) = (job.recipe.batch, sharding(job.recipe, place)?);
-    let plan = HybridPlan::new(job.spec, batch, sharding, job.input()?, target)?;
+    let rule = UpdateRule::of(job.recipe);
+    let plan = HybridPlan::with_rule(job.spec, batch, sharding, job.input()?, target, &rule)?;
     Ok(DevicePlan::Hybrid(Box::new(plan)))
 }
 
@@ -93,18 +96,17 @@ pub fn towers(
     towers: &Towers,
     targets: &[Target],
 ) -> train::Result<Vec<DevicePlan>> {
-    job.recipe.check_shared()?;
     if job.recipe.shards != 1 {
         let reason = "towers process whole batches: train with recipe.shards = 1";
         return Err(train::Error::Recipe(reason.to_string()));
     }
     let (batch, input) = (job.recipe.batch, job.input()?);
-    let plans = TowerPlan::each(towers, batch, input, targets)?;
+    let rule = UpdateRule::of(job.recipe);
+    let plans = TowerPlan::each_with_rule(towers, batch, input, targets, &rule)?;
     Ok(plans.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect())
 }
 
 fn sharding(recipe: &Recipe, place: (usize, usize)) -> train::Result<Sharding> {
-    recipe.check_shared()?;
     let &Recipe { batch, shards, wire, .. } = recipe;
     Ok(Sharding { wire, ..Sharding::new(batch, shards, place)? })
 }

@@ -123,20 +123,24 @@ impl Executor for Process {
         Ok(StepResult { tally, control: exchange.received })
     }
 
+    fn use_average(&mut self, averaged: bool) -> train::Result<()> {
+        Ok(self.rank.use_average(averaged)?)
+    }
+
     /// Rank 0 gets the whole network's blocks; the other ranks send their shares.
-    fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> train::Result<()> {
+    fn snapshot(&mut self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> train::Result<()> {
         let is_first = self.rank.place().0 == 0;
         self.rank.all_gather_velocities()?;
         if self.rank.has_all_parameters() {
-            return if is_first { self.rank.net().snapshot(values, velocities) } else { Ok(()) };
+            return if is_first { self.rank.net().snapshot(values, state) } else { Ok(()) };
         }
         if is_first {
             let last = self.parameters.last().map_or(0, |entry| entry.start + entry.len());
             values.resize(last, 0.0);
-            velocities.resize(last, 0.0);
-            copy_own(&*self.rank, &self.parameters, [values, velocities])?;
+            state.resize(last * self.rank.net().state().count(), 0.0);
+            copy_own(&*self.rank, &self.parameters, [values, state])?;
         }
-        Ok(gather_others(&mut *self.rank, &self.parameters, [values, velocities])?)
+        Ok(gather_others(&mut *self.rank, &self.parameters, [values, state])?)
     }
 
     fn is_alone(&self) -> bool {

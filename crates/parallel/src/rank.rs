@@ -97,7 +97,16 @@ pub trait Rank: Send + Debug {
         true
     }
 
-    /// Collects the velocities that other ranks update; before a snapshot, on all ranks.
+    /// As [`Executor::use_average`](train::executor::Executor::use_average).
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn use_average(&mut self, averaged: bool) -> Result<()> {
+        Ok(self.net_mut().use_average(averaged)?)
+    }
+
+    /// Collects the velocities, and Adam's second moments, that other ranks update; before a
+    /// snapshot, on all ranks.
     ///
     /// # Errors
     /// As the trait says.

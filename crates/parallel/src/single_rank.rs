@@ -65,8 +65,12 @@ impl Executor for SingleRank {
         Ok(StepResult { tally: self.rank.train(batch, step, stats, None)?, control })
     }
 
-    fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> train::Result<()> {
-        self.rank.net().snapshot(values, velocities)
+    fn use_average(&mut self, averaged: bool) -> train::Result<()> {
+        Ok(self.rank.use_average(averaged)?)
+    }
+
+    fn snapshot(&mut self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> train::Result<()> {
+        self.rank.net().snapshot(values, state)
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>) {

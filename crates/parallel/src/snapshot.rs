@@ -1,17 +1,20 @@
-//! Snapshots of the whole network's parameters and velocities, gathered from all ranks.
+//! Snapshots of the whole network's parameters and of the optimizer's state, gathered from all
+//! ranks. The state has one or several blocks of the size of the parameters, one after the other.
 
 use crate::Result;
 use crate::rank::{Rank, SideChannel};
 use layers::Parameter;
-use tensor::Shape;
+use tensor::{Shape, Slot};
+use train::device_network::DeviceNetwork;
 
 /// Copies a rank's share into blocks of the whole network, at the offsets of `whole`. Only rank 0
 /// copies parameters that all ranks hold.
 pub(crate) fn copy_own(
     rank: &dyn Rank,
     whole: &[Parameter],
-    mut to: [&mut Vec<f32>; 2],
+    [values, state]: [&mut Vec<f32>; 2],
 ) -> train::Result<()> {
+    let last = values.len();
     let net = rank.net();
     let network = &net.plan.network;
     for (idx, entry) in network.parameters.entries.iter().enumerate() {
@@ -22,12 +25,19 @@ pub(crate) fn copy_own(
         let start = found.expect("a parameter of the whole network").start;
         let (_, own) = rank.share(entry);
         let own = start + own.start..start + own.end;
-        let slots = [network.parameters.value(idx), network.velocity(idx)];
-        for (slot, to) in slots.into_iter().zip(&mut to) {
+        let values = std::iter::once(&mut values[..]);
+        let to = values.chain(state.chunks_exact_mut(last.max(1)));
+        for (block, to) in blocks(net).zip(to) {
+            let slot = network.parameters.view(block, idx);
             net.device.download_into(slot, &mut to[own.clone()])?;
         }
     }
     Ok(())
+}
+
+/// The parameters, and the blocks of the optimizer's state.
+fn blocks(net: &DeviceNetwork) -> impl Iterator<Item = Slot> {
+    std::iter::once(net.plan.network.parameters.values).chain(net.state())
 }
 
 /// Sends the shares of all other ranks to rank 0, in pieces of the side channel's buffer. A barrier
@@ -35,8 +45,10 @@ pub(crate) fn copy_own(
 pub(crate) fn gather_others(
     rank: &mut dyn Rank,
     whole: &[Parameter],
-    to: [&mut Vec<f32>; 2],
+    [values, state]: [&mut Vec<f32>; 2],
 ) -> Result<()> {
+    let last = values.len();
+    let blocks: Vec<Slot> = blocks(rank.net()).collect();
     let (own, world) = rank.place();
     for from in 1..world {
         for (idx, name, share) in rank.shares_to_gather(from)? {
@@ -47,17 +59,23 @@ pub(crate) fn gather_others(
             };
             let network = &net.plan.network;
             let starts = (0..share.len()).step_by(buffer.len());
-            for (first, block) in starts.flat_map(|first| [(first, 0), (first, 1)]) {
+            let pieces =
+                starts.flat_map(|first| (0..blocks.len()).map(move |block| (first, block)));
+            for (first, block) in pieces {
                 let piece = Shape::from([buffer.len().min(share.len() - first)]);
-                let slot = match (own == from, block) {
-                    (false, _) => buffer.part(0, piece),
-                    (true, 0) => network.parameters.value(idx).part(first, piece),
-                    (true, _) => network.velocity(idx).part(first, piece),
+                let slot = if own == from {
+                    network.parameters.view(blocks[block], idx).part(first, piece)
+                } else {
+                    buffer.part(0, piece)
                 };
                 let sent = comm.broadcast(&mut net.device, slot, from)?;
                 comm.wait(&mut net.device, sent)?;
                 if own == 0 {
-                    let to = &mut to[block][at + first..][..piece.len()];
+                    let to = match block {
+                        0 => &mut values[..],
+                        _ => &mut state[(block - 1) * last..block * last],
+                    };
+                    let to = &mut to[at + first..][..piece.len()];
                     net.device.download_into(slot, to)?;
                 }
                 let all = comm.barrier(&mut net.device)?;

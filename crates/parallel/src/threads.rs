@@ -12,7 +12,6 @@ use data::Batch;
 use evaluate::Tally;
 use evaluate::{BatchShape, Evaluate};
 use layers::Parameter;
-use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -22,7 +21,7 @@ use train::recipe::Recipe;
 use train::schedule::Setting;
 use train::start::Start;
 use train::stats::LayerStats;
-use worker::{Command, Function, Reply, Worker, serve};
+use worker::{Command, Function, Reply, Shared, Worker, serve};
 
 /// An executor of several threads, one for each device. All of them get the same commands, one at a
 /// time.
@@ -33,11 +32,15 @@ pub struct Threads {
     /// The current batch, which is moved here and back instead of copied.
     batch: Arc<RwLock<Batch>>,
     entries: Arc<Vec<Parameter>>,
+    /// Rate, momentum and decay of each of them.
+    rates: Arc<RwLock<Vec<[f32; 3]>>>,
     timeout: Duration,
     images: usize,
     classes: usize,
     /// Each device processes a part of the batch, and has statistics of all layers.
     shares_batch: bool,
+    /// The blocks of the optimizer's state in a snapshot.
+    state_blocks: usize,
 }
 
 #[derive(Debug)]
@@ -69,21 +72,35 @@ impl Threads {
         let shares_batch = ranks[0].part().1 > 1;
         let images = ranks[0].images() * if shares_batch { ranks.len() } else { 1 };
         let classes = ranks[0].net().plan.frame.classes();
+        let state_blocks = ranks[0].net().state().count();
         let (reply, replies) = sync_channel(2 * ranks.len());
         let batch = Arc::new(RwLock::new(Batch::default()));
+        let entries = Arc::new(parameters);
+        let rates = Arc::new(RwLock::new(vec![[0.0; 3]; entries.len()]));
         let spawn = |(number, rank): (usize, Box<dyn Rank>)| {
             let (commands, theirs) = sync_channel(1);
-            let (batch, reply) = (Arc::clone(&batch), reply.clone());
+            let rows = rows_of(&*rank, &entries);
+            let shared = Shared { batch: Arc::clone(&batch), rates: Arc::clone(&rates) };
+            let reply = reply.clone();
             let thread = std::thread::Builder::new().name(format!("rank-{number}"));
-            let handle = thread.spawn(move || serve(number, rank, &batch, theirs, reply));
+            let handle = thread.spawn(move || serve(number, rank, rows, &shared, theirs, reply));
             let handle = handle.expect("a thread can be started");
             Thread { commands: Some(commands), handle: Some(handle), is_idle: true }
         };
         let threads = ranks.into_iter().enumerate().map(spawn).collect();
-        let entries = Arc::new(parameters);
         let whole = Arc::clone(&entries);
-        let mut started =
-            Threads { threads, replies, batch, entries, timeout, images, classes, shares_batch };
+        let mut started = Threads {
+            threads,
+            replies,
+            batch,
+            entries,
+            rates,
+            timeout,
+            images,
+            classes,
+            shares_batch,
+            state_blocks,
+        };
         let start = start.clone();
         started.each(move |worker| crate::rank::start(&mut *worker.rank, &start, &whole))?;
         Ok(started)
@@ -191,11 +208,16 @@ impl Executor for Threads {
         LayerStats::of_layers(&self.entries)
     }
 
+    /// Allocates nothing, as rates may change before every step.
     fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> train::Result<()> {
-        let row = |entry: &Parameter| recipe.table_row(&entry.name, setting);
-        let rows: HashMap<String, _> =
-            self.entries.iter().map(|entry| (entry.name.clone(), row(entry))).collect();
-        Ok(self.each(move |worker| Ok(worker.rank.net_mut().set_rates_by(|name| rows[name])?))?)
+        let Ok(mut rates) = self.rates.try_write() else {
+            return Err(lost(0, Fate::Left).into()); // a device that hangs still reads them
+        };
+        let rows = self.entries.iter().map(|entry| recipe.table_row(&entry.name, setting));
+        rates.iter_mut().zip(rows).for_each(|(rate, row)| *rate = row);
+        drop(rates);
+        self.send(|| Command::SetRates)?;
+        Ok(())
     }
 
     /// Norms over several devices are sums of the devices' sums, so they differ from those of one
@@ -218,19 +240,24 @@ impl Executor for Threads {
         Ok(StepResult { tally, control })
     }
 
+    fn use_average(&mut self, averaged: bool) -> train::Result<()> {
+        Ok(self.each(move |worker| worker.rank.use_average(averaged))?)
+    }
+
     /// Every device copies its share into the blocks of the whole network.
-    fn snapshot(&mut self, values: &mut Vec<f32>, v: &mut Vec<f32>) -> train::Result<()> {
+    fn snapshot(&mut self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> train::Result<()> {
         let last = self.entries.last().map_or(0, |entry| entry.start + entry.len());
-        let mut blocks = [std::mem::take(values), std::mem::take(v)];
-        blocks.iter_mut().for_each(|block| block.resize(last, 0.0));
+        let mut blocks = [std::mem::take(values), std::mem::take(state)];
+        blocks[0].resize(last, 0.0);
+        blocks[1].resize(last * self.state_blocks, 0.0);
         let (buffer, entries) = (Arc::new(Mutex::new(blocks)), Arc::clone(&self.entries));
         let to = Arc::clone(&buffer);
         let done = self.each(move |worker| {
             worker.rank.all_gather_velocities()?;
-            let [values, velocities] = &mut *lock(&to);
-            Ok(copy_own(&*worker.rank, &entries, [values, velocities])?)
+            let [values, state] = &mut *lock(&to);
+            Ok(copy_own(&*worker.rank, &entries, [values, state])?)
         });
-        [*values, *v] = std::mem::take(&mut *lock(&buffer));
+        [*values, *state] = std::mem::take(&mut *lock(&buffer));
         Ok(done?)
     }
 
@@ -262,6 +289,13 @@ impl Drop for Threads {
             }
         }
     }
+}
+
+/// For each of a rank's parameters, its index among those of the whole network.
+fn rows_of(rank: &dyn Rank, whole: &[Parameter]) -> Vec<usize> {
+    let row = |entry: &Parameter| whole.iter().position(|whole| whole.name == entry.name);
+    let entries = rank.net().plan.network.parameters.entries.iter();
+    entries.map(|entry| row(entry).expect("a parameter of the whole network")).collect()
 }
 
 fn lost(rank: usize, fate: Fate) -> Error {

@@ -8,19 +8,21 @@
 //! Results are bit-identical to those of one device that runs
 //! [`on_one_device`](layers::towers::on_one_device).
 
+use crate::clip::{self, clip_gradients};
 use crate::control::ControlExchange;
 use crate::rank::{Rank, SideChannel};
 use crate::{Result, parameters_of};
 use comm::{Comm, Handle, Traffic, bytes};
 use data::Batch;
 use evaluate::{Frame, FrameInput, Tally};
+use kernels::sgd::Segment;
 use layers::towers::{self, Towers};
 use layers::{Parameter, Phase, Row, Spec, TrainableNetwork, Transfer};
 use std::ops::Range;
 use std::sync::Arc;
 use tensor::{DType, Device, Planner, Shape, Slot, Target};
 use train::device_network::{DeviceNetwork, Share};
-use train::optimizer::Optimizer;
+use train::optimizer::{self, Optimizer, Sharing, UpdateRule};
 use train::plan::SingleDevicePlan;
 use train::stats::LayerStats;
 
@@ -85,17 +87,6 @@ impl Link {
         &self.towers.specs[rank]
     }
 
-    /// The number of floats of a parameter on all towers together.
-    fn whole_len(&self, entry: &Parameter) -> usize {
-        self.towers.whole_len(&entry.name, entry.len())
-    }
-
-    /// The shape of the whole parameter: filters and units are the first dimension.
-    fn whole_shape(&self, entry: &Parameter) -> Shape {
-        let first = entry.shape.dims()[0];
-        entry.shape.with_outer(first * self.whole_len(entry) / entry.len().max(1))
-    }
-
     /// The range of the whole parameter that this tower holds.
     fn share(&self, entry: &Parameter) -> Range<usize> {
         self.share_of(self.comm.rank(), entry)
@@ -103,10 +94,21 @@ impl Link {
 
     /// The range of the whole parameter that a tower holds.
     fn share_of(&self, rank: usize, entry: &Parameter) -> Range<usize> {
-        let whole = self.whole_len(entry);
-        let share = self.towers.share(&entry.name, whole, rank);
-        share.ok().flatten().expect("a parameter of this tower")
+        share_of(&self.towers, rank, entry)
     }
+}
+
+/// The shape of the whole of a tower's parameter: filters and units are the first dimension.
+fn whole_shape(towers: &Towers, entry: &Parameter) -> Shape {
+    let (first, len) = (entry.shape.dims()[0], entry.len());
+    entry.shape.with_outer(first * towers.whole_len(&entry.name, len) / len.max(1))
+}
+
+/// The range of the whole parameter that a tower holds.
+fn share_of(towers: &Towers, rank: usize, entry: &Parameter) -> Range<usize> {
+    let whole = towers.whole_len(&entry.name, entry.len());
+    let share = towers.share(&entry.name, whole, rank);
+    share.ok().flatten().expect("a parameter of this tower")
 }
 
 impl TowerPlan {
@@ -121,20 +123,36 @@ impl TowerPlan {
         input: impl Into<FrameInput>,
         targets: &[Target],
     ) -> Result<Vec<TowerPlan>> {
+        TowerPlan::each_with_rule(towers, images, input, targets, &UpdateRule::default())
+    }
+
+    /// As [`each`](Self::each), for any update.
+    ///
+    /// # Errors
+    /// As [`each`](Self::each).
+    pub fn each_with_rule(
+        towers: &Towers,
+        images: usize,
+        input: impl Into<FrameInput>,
+        targets: &[Target],
+        rule: &UpdateRule,
+    ) -> Result<Vec<TowerPlan>> {
         let shared = Arc::new(towers.clone());
-        let each = towers.specs.iter().zip(targets);
+        let each = targets.iter().enumerate().take(towers.specs.len());
         let input = input.into();
-        let plan = |(spec, &target)| TowerPlan::new(&shared, spec, images, input, target);
+        let plan = |(rank, &target)| TowerPlan::new(&shared, rank, images, input, target, rule);
         each.map(plan).collect()
     }
 
     fn new(
         towers: &Arc<Towers>,
-        spec: &Spec,
+        rank: usize,
         images: usize,
         input: FrameInput,
         target: Target,
+        rule: &UpdateRule,
     ) -> Result<TowerPlan> {
+        let spec = &towers.specs[rank];
         spec.check_images(images).map_err(train::Error::from)?;
         let is_first = !matches!(spec.rows.last(), Some(Row::Exchange(_)));
         let classes = if is_first { spec.classes().map_err(train::Error::from)? } else { 0 };
@@ -144,8 +162,16 @@ impl TowerPlan {
         let frame = Frame::plan(spec, images, classes, input, &mut planner);
         let network = TrainableNetwork::plan(spec, images, &mut planner, target);
         let network = network.map_err(train::Error::from)?;
-        let optimizer = Optimizer::sgd(&network, &mut planner);
         let ranks = towers.specs.len();
+        // The first tower has a share of every parameter, in the order of the whole network.
+        let mut whole = parameters_of(&towers.specs[0])?;
+        whole.iter_mut().for_each(|entry| entry.shape = whole_shape(towers, entry));
+        let share = |entry: &Parameter| share_of(towers, rank, entry);
+        let sharing = Sharing { whole: &whole, share: &share, world: ranks };
+        let table = optimizer::table(&network, &mut planner);
+        let segment = |entry: &Parameter| Segment { start: entry.start, len: entry.len() };
+        let segments = network.parameters.entries.iter().map(segment).collect();
+        let optimizer = Optimizer::of_parts(rule, &network, segments, table, sharing, &mut planner);
         let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
         let [own, all, buffer] = [MESSAGE, MESSAGE * ranks, BUFFER].map(&mut floats);
         let messages = MessageSlots { own, all, buffer };
@@ -157,7 +183,9 @@ impl TowerPlan {
     /// their number, and the floats of each.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (usize, usize)> {
         let (count, images) = (2 * self.towers.specs.len(), self.base.frame.images());
-        self.towers.traffic.iter().map(move |traffic| (count, traffic.floats * images))
+        let traffic = self.towers.traffic.iter();
+        let activations = traffic.map(move |traffic| (count, traffic.floats * images));
+        activations.chain(clip::message(&self.base).map(|floats| (count, floats)))
     }
 
     /// Runs all operations of a step and a test once, without communication.
@@ -170,7 +198,7 @@ impl TowerPlan {
             frame.loss(device, network.output, network.d_output)?;
         }
         towers::backward(network, device, &mut no_exchange)?;
-        optimizer.update(device, network)?;
+        optimizer.rehearse(device, network)?;
         frame.preprocess(device, network.input)?;
         towers::forward(network, device, Phase::Test, &mut no_exchange)?;
         if self.is_first { frame.probabilities(device, network.output) } else { Ok(()) }
@@ -240,7 +268,7 @@ impl Rank for Tower {
     }
 
     fn share(&self, entry: &Parameter) -> Share {
-        (self.link.whole_shape(entry), self.link.share(entry))
+        (whole_shape(&self.link.towers, entry), self.link.share(entry))
     }
 
     fn step(
@@ -267,10 +295,18 @@ impl Rank for Tower {
         let DeviceNetwork { plan, device, .. } = net;
         let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
         towers::backward(&plan.network, device, &mut cross)?;
+        if plan.optimizer.clip().is_some() {
+            if let Some(stats) = &mut stats {
+                stats.before_clipping(device, plan)?;
+            }
+            clip_gradients(net, &mut *link.comm, step)?;
+        }
+        let DeviceNetwork { plan, device, .. } = net;
         plan.optimizer.update(device, &plan.network)?;
         if let Some(stats) = stats {
             stats.after_update(device, plan)?;
         }
+        net.average(step)?;
         self.receive_tally(sent, tally, exchange)
     }
 

@@ -14,7 +14,8 @@ use layers::{Lrn, Row, Spec, towers};
 use std::sync::Barrier;
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::recipe::Mean;
+use train::optimizer::{Ema, UpdateRule};
+use train::recipe::{Mean, Optimizer};
 
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
@@ -28,7 +29,7 @@ fn cpus() -> Vec<Device> {
     vec![Device::cpu(1), Device::cpu(1)]
 }
 
-fn in_towers(spec: &Spec) -> Vec<Box<dyn Rank>> {
+fn in_towers(spec: &Spec, rule: &UpdateRule) -> Vec<Box<dyn Rank>> {
     let mut spec = spec.clone();
     for row in &mut spec.rows {
         if let Row::Lrn(lrn) = row {
@@ -36,17 +37,16 @@ fn in_towers(spec: &Spec) -> Vec<Box<dyn Rank>> {
         }
     }
     let towers = towers::split(&spec, 2).unwrap();
-    let plans = TowerPlan::each(&towers, IMAGES, INPUT, &[TARGET; 2]).unwrap();
+    let plans = TowerPlan::each_with_rule(&towers, IMAGES, INPUT, &[TARGET; 2], rule).unwrap();
     let plans = plans.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect();
     plan::ranks(plans, &mut cpus(), Engine::Host, TIMEOUT).unwrap()
 }
 
-fn sharing_units(spec: &Spec) -> Vec<Box<dyn Rank>> {
+fn sharing_units(spec: &Spec, rule: &UpdateRule) -> Vec<Box<dyn Rank>> {
     let plan = |rank| {
         let sharding = Sharding::new(IMAGES, 4, (rank, 2)).unwrap();
-        DevicePlan::Hybrid(Box::new(
-            HybridPlan::new(spec, IMAGES, sharding, INPUT, TARGET).unwrap(),
-        ))
+        let plan = HybridPlan::with_rule(spec, IMAGES, sharding, INPUT, TARGET, rule);
+        DevicePlan::Hybrid(Box::new(plan.unwrap()))
     };
     plan::ranks(vec![plan(0), plan(1)], &mut cpus(), Engine::Host, TIMEOUT).unwrap()
 }
@@ -84,6 +84,15 @@ fn a_step_on_two_devices_allocates_nothing() {
     let pixels = (0..IMAGES * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect();
     let labels = (0..IMAGES as u32).collect();
     let batch = fixtures::batch(pixels, [1, 2, 1], [1.0, 0.0, 3.0, 0.0], labels);
-    assert_eq!(allocations(in_towers(&spec), &batch), [0, 0], "in towers");
-    assert_eq!(allocations(sharing_units(&spec), &batch), [0, 0], "hybrid");
+    let later = UpdateRule {
+        optimizer: Optimizer::AdamW,
+        nesterov: false,
+        clip_norm: Some(1e-3),
+        clip_value: Some(1.0),
+        ema: Some(Ema { decay: 0.9, every: 2, warmup: true }),
+    };
+    for rule in [UpdateRule::default(), later] {
+        assert_eq!(allocations(in_towers(&spec, &rule), &batch), [0, 0], "in towers: {rule:?}");
+        assert_eq!(allocations(sharing_units(&spec, &rule), &batch), [0, 0], "hybrid: {rule:?}");
+    }
 }

@@ -97,7 +97,7 @@ fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<NamedVal
     let recipe = recipe();
     let mut step: SingleDevice =
         plan.open(Device::cpu(2), &fixtures::fresh(&recipe, 120.0)).unwrap();
-    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1)).unwrap();
+    step.set_rates(&recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1)).unwrap();
     let mut losses = Vec::new();
     for number in 1..=steps {
         let done = step.train_on(&batch(images, number), StepRequest::plain(number)).unwrap();

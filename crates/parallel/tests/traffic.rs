@@ -173,7 +173,7 @@ fn two_towers_of_the_source_send_the_computed_bytes() {
     let sent = rank::run(steps, |_, mut step| {
         // All weights are zero: the sizes of messages do not depend on values.
         let setting = recipe();
-        let setting = setting.schedule.setting(&ScheduleState::default(), 1);
+        let setting = setting.setting_of_epoch(&ScheduleState::default(), 1);
         step.net_mut().set_rates(&recipe(), &setting)?;
         step.train(&batch(side, images, 1), 1, None, None)?;
         Ok(step.traffic())

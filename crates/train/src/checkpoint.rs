@@ -2,7 +2,7 @@
 //!
 //! `checkpoints/step-00001234.safetensors` is a file of [`weights`] that has more in
 //! it: the velocities (`velocity.conv1.weight`), or Adam's first moments in their place, and its
-//! second ones (`second_moment.conv1.weight`); a second entry of metadata, `checkpoint`, which is
+//! second ones (`second_moment.conv1.weight`); averages (`average.conv1.weight`); a second entry of metadata, `checkpoint`, which is
 //! JSON with the run's [`Identity`] and its [`Progress`]; the SHA-256 of everything before it.
 //!
 //! A file is written under another name, made durable, renamed; then the folder is made durable;
@@ -28,7 +28,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use tensor::Shape;
 use weights::tensors::{Contents, Tensor, TensorFile};
-use weights::{About, SECOND_MOMENT, VELOCITY, Values};
+use weights::{AVERAGE, About, SECOND_MOMENT, VELOCITY, Values};
 
 /// When checkpoints are written, and how many are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,7 @@ pub struct Checkpoint {
     pub(crate) parameters: HashMap<String, Values>,
     pub(crate) velocities: HashMap<String, Values>,
     pub(crate) second_moments: HashMap<String, Values>,
+    pub(crate) averages: HashMap<String, Values>,
 }
 
 /// Why a file is no checkpoint that can be gone on from.
@@ -151,7 +152,8 @@ impl Checkpoint {
             let found = parameters.extract_if(|name, _| name.starts_with(prefix));
             found.map(|(name, values)| (name[prefix.len()..].to_string(), values)).collect()
         };
-        let (velocities, second_moments) = (called(VELOCITY), called(SECOND_MOMENT));
+        let [velocities, second_moments, averages] =
+            [VELOCITY, SECOND_MOMENT, AVERAGE].map(&mut called);
         let Metadata { identity, progress, .. } = metadata;
         let path = path.into();
         Ok(Checkpoint {
@@ -163,6 +165,7 @@ impl Checkpoint {
             parameters,
             velocities,
             second_moments,
+            averages,
         })
     }
 
@@ -189,6 +192,14 @@ impl Checkpoint {
         self.find(&self.second_moments, "second moment of", name, shape)
     }
 
+    /// The average of a parameter, under a recipe that has averages.
+    ///
+    /// # Errors
+    /// As [`parameter`](Self::parameter).
+    pub(crate) fn average(&self, name: &str, shape: Shape) -> Result<&[f32]> {
+        self.find(&self.averages, "average of", name, shape)
+    }
+
     fn find<'a>(
         &self,
         values: &'a HashMap<String, Values>,
@@ -213,6 +224,8 @@ pub(crate) struct RunMetadata {
     pub identity: Identity,
     pub mean: Values,
     pub entries: Vec<Parameter>,
+    /// The prefixes of the names of the optimizer's state, in its order in a snapshot.
+    pub state: Vec<&'static str>,
 }
 
 /// A copy of what changes from step to step, outside the device, so that training can go on while
@@ -221,20 +234,34 @@ pub(crate) struct RunMetadata {
 pub(crate) struct Snapshot {
     /// The block of parameters, as the network lays it out.
     pub values: Vec<f32>,
-    /// The block of velocities; under Adam, behind these first moments, the second ones.
-    pub velocities: Vec<f32>,
+    /// The blocks of the optimizer's state, one after the other.
+    pub state: Vec<f32>,
     pub progress: Progress,
 }
 
 impl RunMetadata {
-    /// The file of weights.
+    /// The file of weights: averages, if there are some.
     pub(crate) fn weights<'a>(&'a self, snapshot: &'a Snapshot) -> Contents<'a> {
+        let average = self.blocks(snapshot).find(|(prefix, _)| *prefix == AVERAGE);
+        self.contents(average.map_or(&snapshot.values, |(_, block)| block))
+    }
+
+    /// The blocks of the optimizer's state, with the prefixes of their names.
+    fn blocks<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+    ) -> impl Iterator<Item = (&'static str, &'a [f32])> {
+        let blocks = snapshot.state.chunks_exact(snapshot.values.len().max(1));
+        self.state.iter().copied().zip(blocks)
+    }
+
+    fn contents<'a>(&'a self, values: &'a [f32]) -> Contents<'a> {
         let mean = Tensor {
             name: "input.mean".into(),
             shape: &self.mean.shape,
             values: &self.mean.values,
         };
-        let values = self.tensors("", &snapshot.values);
+        let values = self.tensors("", values);
         Contents {
             metadata: BTreeMap::from([("alexnet", self.about.to_toml())]),
             tensors: std::iter::once(mean).chain(values).collect(),
@@ -250,13 +277,10 @@ impl RunMetadata {
             progress: snapshot.progress.clone(),
         };
         let metadata = serde_json::to_string(&metadata).expect("plain data");
-        let mut contents = self.weights(snapshot);
+        let mut contents = self.contents(&snapshot.values);
         contents.metadata.insert("checkpoint", metadata);
-        let block = snapshot.values.len().min(snapshot.velocities.len());
-        let (velocities, second_moments) = snapshot.velocities.split_at(block);
-        contents.tensors.extend(self.tensors(VELOCITY, velocities));
-        if !second_moments.is_empty() {
-            contents.tensors.extend(self.tensors(SECOND_MOMENT, second_moments));
+        for (prefix, block) in self.blocks(snapshot) {
+            contents.tensors.extend(self.tensors(prefix, block));
         }
         contents.checked = true;
         contents

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::init::Pretrained;
+use crate::optimizer::Clip;
 use crate::plan::SingleDevicePlan;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -23,6 +24,8 @@ pub struct DeviceNetwork {
     /// The device, with the plan's memory.
     pub device: Device,
     rates: Vec<[f32; 3]>,
+    /// The norms of blocks of gradients, if they are clipped.
+    norms: Vec<f32>,
     seed: u64,
 }
 
@@ -42,7 +45,8 @@ impl DeviceNetwork {
     /// [`Error::Device`] if there is not enough memory.
     pub fn open(plan: SingleDevicePlan, mut device: Device) -> Result<DeviceNetwork> {
         device.reserve(plan.bytes)?;
-        Ok(DeviceNetwork { plan, device, rates: Vec::new(), seed: 0 })
+        let norms = vec![0.0; plan.optimizer.clip().map_or(0, Clip::buffer)];
+        Ok(DeviceNetwork { plan, device, rates: Vec::new(), norms, seed: 0 })
     }
 
     /// Loads the initial state.
@@ -69,10 +73,14 @@ impl DeviceNetwork {
         self.seed = start.seed;
         self.set_input(&start.mean.values, start.scale)?;
         self.plan.frame.set_loss(start.loss.clone());
+        if let Some(clip) = self.plan.optimizer.clip() {
+            self.device.upload(clip.norms, &self.norms[..clip.norms.len()])?; // zeros
+        }
         match &start.state {
             InitialState::Fresh { recipe, inherit } => {
                 self.draw(recipe, share)?;
-                inherit.as_ref().map_or(Ok(()), |init| self.inherit(init, all, share))
+                inherit.as_ref().map_or(Ok(()), |init| self.inherit(init, all, share))?;
+                self.begin_average()
             }
             InitialState::Checkpoint(checkpoint) => self.restore(checkpoint, share),
         }
@@ -123,30 +131,44 @@ impl DeviceNetwork {
             let (whole, own) = share(entry);
             let (value, velocity) = checkpoint.parameter(&entry.name, whole)?;
             upload(&mut self.device, parameters.value(idx), &value[own.clone()])?;
-            upload(&mut self.device, self.plan.network.velocity(idx), &velocity[own])?;
+            upload(&mut self.device, self.plan.network.velocity(idx), &velocity[own.clone()])?;
+            let here = |block: Slot| block.part(entry.start, entry.shape);
             if let Some(second) = self.plan.optimizer.second_moments() {
-                let values = checkpoint.second_moment(&entry.name, whole)?;
-                upload(&mut self.device, second.part(entry.start, entry.shape), values)?;
+                let values = &checkpoint.second_moment(&entry.name, whole)?[own.clone()];
+                upload(&mut self.device, here(second), values)?;
+            }
+            if let Some(average) = self.plan.optimizer.average() {
+                let values = &checkpoint.average(&entry.name, whole)?[own];
+                upload(&mut self.device, here(average.block), values)?;
             }
         }
         Ok(())
     }
 
-    /// Copies all parameters and velocities, each into one block; with Adam, the first moments
-    /// followed by the second.
+    /// The average of the weights that the run begins with.
+    fn begin_average(&mut self) -> Result<()> {
+        let Some(average) = self.plan.optimizer.average() else { return Ok(()) };
+        let values = self.device.download::<f32>(self.plan.network.parameters.values)?;
+        Ok(self.device.upload(average.block, &values)?)
+    }
+
+    /// The blocks of the optimizer's state, in the order of a snapshot.
+    pub fn state(&self) -> impl Iterator<Item = Slot> {
+        let SingleDevicePlan { network, optimizer, .. } = &self.plan;
+        std::iter::once(network.velocities).chain(optimizer.other_state())
+    }
+
+    /// Copies all parameters, and all blocks of the optimizer's state one after the other.
     ///
     /// # Errors
     /// [`Error::Device`].
-    pub fn snapshot(&self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()> {
-        let from = self.plan.network.velocities;
-        let blocks = [self.plan.network.parameters.values, from];
-        for (slot, into) in blocks.into_iter().zip([values, &mut *velocities]) {
-            into.resize(slot.len(), 0.0);
-            self.device.download_into(slot, into)?;
-        }
-        if let Some(second) = self.plan.optimizer.second_moments() {
-            velocities.resize(from.len() + second.len(), 0.0);
-            self.device.download_into(second, &mut velocities[from.len()..])?;
+    pub fn snapshot(&self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> Result<()> {
+        let from = self.plan.network.parameters.values;
+        values.resize(from.len(), 0.0);
+        self.device.download_into(from, values)?;
+        state.resize(from.len() * self.state().count(), 0.0);
+        for (block, into) in self.state().zip(state.chunks_exact_mut(from.len().max(1))) {
+            self.device.download_into(block, into)?;
         }
         Ok(())
     }
@@ -167,17 +189,20 @@ impl DeviceNetwork {
     /// # Errors
     /// [`Error::Device`].
     pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()> {
-        self.set_rates_by(|name| recipe.table_row(name, setting))
+        let DeviceNetwork { plan, device, rates, .. } = self;
+        let entries = plan.network.parameters.entries.iter();
+        rates.clear();
+        rates.extend(entries.map(|entry| recipe.table_row(&entry.name, setting)));
+        plan.optimizer.set_rates(device, rates)
     }
 
-    /// Sets rate, momentum and decay of every parameter, by its name.
+    /// Sets rate, momentum and decay of every parameter, in their order.
     ///
     /// # Errors
     /// [`Error::Device`].
-    pub fn set_rates_by(&mut self, row: impl Fn(&str) -> [f32; 3]) -> Result<()> {
+    pub fn set_rates_by(&mut self, rows: impl Iterator<Item = [f32; 3]>) -> Result<()> {
         self.rates.clear();
-        self.rates
-            .extend(self.plan.network.parameters.entries.iter().map(|entry| row(&entry.name)));
+        self.rates.extend(rows);
         self.plan.optimizer.set_rates(&mut self.device, &self.rates)
     }
 
@@ -241,8 +266,65 @@ impl DeviceNetwork {
     /// [`Error::Device`].
     pub fn begin_step(&mut self, step: u64, labels: &[u32]) -> Result<()> {
         self.set_clock(step, labels)?;
+        self.begin_update(step)
+    }
+
+    /// Prepares the update of step number `step`, counted from one.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn begin_update(&mut self, step: u64) -> Result<()> {
         let DeviceNetwork { plan, device, rates, .. } = self;
         plan.optimizer.begin_step(device, &plan.network.parameters.entries, rates, step)
+    }
+
+    /// Where gradients are clipped: limits their values, and computes norms, which ranks then
+    /// exchange.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn limit_gradients(&mut self) -> Result<()> {
+        let DeviceNetwork { plan, device, rates, norms, .. } = self;
+        match plan.optimizer.clip() {
+            None => Ok(()),
+            Some(clip) => Ok(clip.limit(device, plan.network.gradients, rates, norms)?),
+        }
+    }
+
+    /// Where gradients are clipped: limits the norm of all of them.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`], [`Error::Device`].
+    pub fn scale_gradients(&mut self, step: u64) -> Result<()> {
+        let DeviceNetwork { plan, device, norms, .. } = self;
+        match plan.optimizer.clip() {
+            None => Ok(()),
+            Some(clip) => clip.scale(device, plan.network.gradients, norms, step),
+        }
+    }
+
+    /// After the update of a step: updates the average of the weights, if the recipe has one.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn average(&mut self, step: u64) -> Result<()> {
+        let DeviceNetwork { plan, device, .. } = self;
+        match plan.optimizer.average() {
+            None => Ok(()),
+            Some(average) => average.update(device, plan.network.parameters.values, step),
+        }
+    }
+
+    /// As [`Executor::use_average`](crate::executor::Executor::use_average).
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn use_average(&mut self, averaged: bool) -> Result<()> {
+        let DeviceNetwork { plan, device, .. } = self;
+        match plan.optimizer.average() {
+            None => Ok(()),
+            Some(average) => average.exchange(device, &plan.network, averaged),
+        }
     }
 
     /// Runs a pass; on a GPU, the first call records it and later calls replay it.

@@ -37,14 +37,22 @@ pub trait Executor: Evaluate<Error = Error> + Send {
     /// [`Error::Diverged`], before the update, if the loss is not finite.
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> Result<StepResult>;
 
-    /// Copies all parameters and velocities, each into one block with the layout of
-    /// [`parameters`](Self::parameters). With Adam, `velocities` holds the first moments followed
-    /// by the second. All processes must call it; the vectors stay empty in those that write no
-    /// checkpoints.
+    /// Before tests, puts the average of the weights in their place, if the recipe has one; after
+    /// them, with `false`, puts the weights back. All processes must call it.
     ///
     /// # Errors
     /// As the trait says.
-    fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()>;
+    fn use_average(&mut self, averaged: bool) -> Result<()>;
+
+    /// Copies all parameters into one block with the layout of [`parameters`](Self::parameters),
+    /// and the optimizer's state into as many blocks as it has, one after the other
+    /// ([`UpdateRule::state`](crate::optimizer::UpdateRule::state)): velocities or first moments;
+    /// second moments; averages. All processes must call it; the vectors stay empty in those that
+    /// write no checkpoints.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn snapshot(&mut self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> Result<()>;
 
     /// Whether this is the only process.
     fn is_alone(&self) -> bool {

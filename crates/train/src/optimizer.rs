@@ -1,9 +1,17 @@
-//! The parameter updates: the paper's SGD with momentum, and Adam.
+//! The parameter updates: SGD with momentum and Adam; clipping before them, averages after them.
 
 mod adam;
+mod average;
+mod clip;
+mod norm;
+mod rule;
+
+pub use clip::{Clip, Sharing};
+pub use rule::{Ema, UpdateRule};
 
 use crate::Result;
 use adam::Adam;
+pub(crate) use average::Average;
 use kernels::sgd::{self, Segment};
 use layers::{Network, Parameter, Role, TrainableNetwork};
 use tensor::{DType, Device, Planner, Shape, Slot};
@@ -16,12 +24,14 @@ pub struct Optimizer {
     /// The part of each parameter that is updated on this device.
     segments: Vec<Segment>,
     method: Method,
+    clip: Option<Clip>,
+    average: Option<Average>,
 }
 
 #[derive(Debug)]
 enum Method {
     /// The velocities are a block of the network's memory.
-    Sgd,
+    Sgd(sgd::Rule),
     Adam(Adam),
 }
 
@@ -29,22 +39,31 @@ enum Method {
 pub type Segments = Vec<Segment>;
 
 impl Optimizer {
-    /// SGD with momentum of whole parameters.
-    pub fn sgd(network: &Network, planner: &mut Planner) -> Optimizer {
+    /// An optimizer of whole parameters.
+    pub fn new(rule: &UpdateRule, network: &Network, planner: &mut Planner) -> Optimizer {
+        let whole = &network.parameters.entries;
+        let sharing = Sharing { whole, share: &|entry| 0..entry.len(), world: 1 };
         let table = table(network, planner);
-        Optimizer::sgd_of(segments(network), table)
+        Optimizer::of_parts(rule, network, segments(network), table, sharing, planner)
     }
 
-    /// SGD with momentum of parts of parameters; `table` as [`table`] claims it.
-    pub fn sgd_of(segments: Segments, table: Slot) -> Optimizer {
-        Optimizer { table, segments, method: Method::Sgd }
-    }
-
-    /// Adam.
-    pub fn adam(network: &Network, planner: &mut Planner) -> Optimizer {
-        let table = table(network, planner);
-        let method = Method::Adam(Adam::plan(network, planner));
-        Optimizer { table, segments: segments(network), method }
+    /// An optimizer of parts of parameters; `table` as [`table`] claims it.
+    pub fn of_parts(
+        rule: &UpdateRule,
+        network: &Network,
+        segments: Segments,
+        table: Slot,
+        sharing: Sharing<'_>,
+        planner: &mut Planner,
+    ) -> Optimizer {
+        let method = if rule.optimizer.is_adam() {
+            Method::Adam(Adam::plan(rule, network, &segments, planner))
+        } else {
+            Method::Sgd(rule.sgd())
+        };
+        let clip = Clip::plan(rule, network, &segments, sharing, planner);
+        let average = Average::plan(rule, network, planner);
+        Optimizer { table, segments, method, clip, average }
     }
 
     /// Sets the rate, the momentum and the decay of every parameter.
@@ -55,7 +74,7 @@ impl Optimizer {
         Ok(device.upload(self.table, rates.as_flattened())?)
     }
 
-    /// Prepares step number `step` with its rates.
+    /// Prepares the update of step number `step` with its rates.
     pub(crate) fn begin_step(
         &self,
         device: &mut Device,
@@ -64,7 +83,9 @@ impl Optimizer {
         step: u64,
     ) -> Result<()> {
         let Method::Adam(adam) = &self.method else { return Ok(()) };
-        let mut weights = entries.iter().zip(rates).filter(|(entry, _)| entry.role == Role::Weight);
+        let mut weights = entries.iter().zip(rates).filter(|(entry, rates)| {
+            entry.role == Role::Weight && rates[0] != 0.0 // those of a frozen one are zero
+        });
         let beta_1 = weights.next().map_or(0.0, |(_, rates)| rates[1]);
         adam.begin_step(device, beta_1, step)
     }
@@ -76,17 +97,46 @@ impl Optimizer {
     pub fn update(&self, device: &mut Device, network: &TrainableNetwork) -> tensor::Result<()> {
         let (dw, w, v) = (network.gradients, network.parameters.values, network.velocities);
         match &self.method {
-            Method::Sgd => sgd::step(device, &self.segments, self.table, dw, w, v),
+            Method::Sgd(rule) => sgd::step_by(device, *rule, &self.segments, self.table, dw, w, v),
             Method::Adam(adam) => adam.update(device, self.table, network),
         }
     }
 
+    /// Runs all operations of an update once, to check that a device has them.
+    ///
+    /// # Errors
+    /// If it lacks one.
+    pub fn rehearse(&self, device: &mut Device, network: &TrainableNetwork) -> tensor::Result<()> {
+        if let Some(clip) = &self.clip {
+            clip.rehearse(device, network.gradients)?;
+        }
+        if let Some(average) = &self.average {
+            average.rehearse(device, network.parameters.values)?;
+        }
+        self.update(device, network)
+    }
+
+    /// The clipping of gradients before the update.
+    pub fn clip(&self) -> Option<&Clip> {
+        self.clip.as_ref()
+    }
+
+    pub(crate) fn average(&self) -> Option<&Average> {
+        self.average.as_ref()
+    }
+
     /// Adam's second moments, laid out as the weights are.
-    pub(crate) fn second_moments(&self) -> Option<Slot> {
+    pub fn second_moments(&self) -> Option<Slot> {
         match &self.method {
-            Method::Sgd => None,
+            Method::Sgd(_) => None,
             Method::Adam(adam) => Some(adam.second),
         }
+    }
+
+    /// The blocks that are saved beside the weights and the velocities, in the order of
+    /// [`UpdateRule::state`]: second moments, averages.
+    pub fn other_state(&self) -> impl Iterator<Item = Slot> {
+        self.second_moments().into_iter().chain(self.average.as_ref().map(|average| average.block))
     }
 
     /// The part of parameter `idx` that is updated on this device.
@@ -103,10 +153,16 @@ impl Optimizer {
         idx: usize,
         room: &mut [f32],
     ) -> Result<Option<f64>> {
+        let (segment, mut rates) = (self.segments[idx], [0.0; 3]);
         match &self.method {
-            Method::Sgd => Ok(None), // the rate is inside the velocity
+            Method::Sgd(sgd::Rule::Paper) => Ok(None), // the rate is inside the velocity
+            Method::Sgd(rule) => {
+                device.download_into(self.table.part(3 * idx, Shape::from([3])), &mut rates)?;
+                norm::of_sgd(device, *rule, rates, network, segment, room)
+            }
             Method::Adam(adam) => {
-                adam.update_norm(device, self.table, network, idx, room).map(Some)
+                device.download_into(self.table.part(3 * idx, Shape::from([3])), &mut rates)?;
+                adam.update_norm(device, rates, network, segment, room).map(Some)
             }
         }
     }

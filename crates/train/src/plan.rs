@@ -1,7 +1,7 @@
 //! The plan of training on one device: the memory layout, and the passes of a step.
 
 use crate::Result;
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Optimizer, UpdateRule};
 use crate::recipe;
 use evaluate::{Frame, FrameInput};
 use files::numbers::mebibytes;
@@ -60,7 +60,7 @@ impl SingleDevicePlan {
         input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<SingleDevicePlan> {
-        SingleDevicePlan::lay_out(spec, images, input.into(), target, recipe::Optimizer::Sgd)
+        SingleDevicePlan::with_rule(spec, images, input, target, &UpdateRule::default())
     }
 
     /// As [`new`](Self::new), for training by Adam.
@@ -73,24 +73,26 @@ impl SingleDevicePlan {
         input: impl Into<FrameInput>,
         target: Target,
     ) -> Result<SingleDevicePlan> {
-        SingleDevicePlan::lay_out(spec, images, input.into(), target, recipe::Optimizer::Adam)
+        let rule = UpdateRule { optimizer: recipe::Optimizer::Adam, ..UpdateRule::default() };
+        SingleDevicePlan::with_rule(spec, images, input, target, &rule)
     }
 
-    fn lay_out(
+    /// As [`new`](Self::new), for any update.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_rule(
         spec: &Spec,
         images: usize,
-        input: FrameInput,
+        input: impl Into<FrameInput>,
         target: Target,
-        optimizer: recipe::Optimizer,
+        rule: &UpdateRule,
     ) -> Result<SingleDevicePlan> {
         spec.check_images(images)?;
         let mut planner = Planner::new();
         let frame = Frame::plan(spec, images, spec.classes()?, input, &mut planner);
         let network = TrainableNetwork::plan(spec, images, &mut planner, target)?;
-        let optimizer = match optimizer {
-            recipe::Optimizer::Sgd => Optimizer::sgd(&network, &mut planner),
-            recipe::Optimizer::Adam => Optimizer::adam(&network, &mut planner),
-        };
+        let optimizer = Optimizer::new(rule, &network, &mut planner);
         Ok(SingleDevicePlan { network, frame, optimizer, bytes: planner.total() })
     }
 
@@ -102,11 +104,11 @@ impl SingleDevicePlan {
     /// The device memory that it needs.
     pub fn memory(&self) -> Memory {
         let TrainableNetwork { gradients, velocities, .. } = self.network;
-        let second = self.optimizer.second_moments();
         let blocks = [self.network.parameters.values, gradients, velocities].into_iter();
-        let parameters = blocks.chain(second).map(|block| block.range().len()).sum();
+        let parameters =
+            blocks.chain(self.optimizer.other_state()).map(|block| block.range().len()).sum();
         let (total, activations) = (self.bytes, self.bytes - parameters);
-        Memory { total, parameters, adam: second.is_some(), activations }
+        Memory { total, parameters, adam: self.optimizer.second_moments().is_some(), activations }
     }
 
     /// Checks that `device` can run this plan: that it has enough memory and supports every op.
@@ -117,7 +119,8 @@ impl SingleDevicePlan {
         device.check_room(self.bytes)?;
         device.rehearse(|device| {
             self.forward(device)?;
-            self.backward(device)?;
+            self.network.backward(device)?;
+            self.optimizer.rehearse(device, &self.network)?;
             self.test(device)
         })
     }
@@ -138,6 +141,22 @@ impl SingleDevicePlan {
     /// If the device fails.
     pub fn backward(&self, device: &mut Device) -> tensor::Result<()> {
         self.network.backward(device)?;
+        self.optimizer.update(device, &self.network)
+    }
+
+    /// From the gradient of the loss to the gradients of parameters.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn gradients(&self, device: &mut Device) -> tensor::Result<()> {
+        self.network.backward(device)
+    }
+
+    /// From gradients to new parameters.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn update(&self, device: &mut Device) -> tensor::Result<()> {
         self.optimizer.update(device, &self.network)
     }
 

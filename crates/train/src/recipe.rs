@@ -10,10 +10,10 @@ pub use policies::{Erase, EraseValue, EraseWord, RandAugment};
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 pub use weights::{Input, Mean};
 
-use crate::Error;
 use crate::early_stopping::EarlyStopping;
+use crate::optimizer::{Ema, UpdateRule};
 use crate::pattern::fits;
-use crate::schedule::{Schedule, Setting};
+use crate::schedule::{Position, Schedule, ScheduleState, Setting, Warmup};
 use layers::{Role, layer_of};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +46,28 @@ pub struct Recipe {
     /// The update rule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub optimizer: Optimizer,
+    /// Whether SGD's momentum is Nesterov's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nesterov: bool,
+    /// The maximum norm of all gradients together; larger gradients are scaled down to it.
+    #[serde(
+        default,
+        rename = "clip-norm",
+        alias = "clip_norm",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub clip_norm: Option<f64>,
+    /// The maximum absolute value of a gradient, before `clip_norm`.
+    #[serde(
+        default,
+        rename = "clip-value",
+        alias = "clip_value",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub clip_value: Option<f64>,
+    /// The average of the weights that validations and the file of weights use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<Ema>,
     /// Momentum; Adam's beta1.
     pub momentum: f64,
     /// Weight decay of layers without their own. Slopes, and scales and shifts of normalisations,
@@ -71,6 +93,9 @@ pub struct Recipe {
     /// Ends training once validations stop improving, with the weights of the best one.
     #[serde(default, rename = "early-stopping", skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
+    /// Lower rates in the first steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
     /// Exceptions by layer name; `*` matches any letters. If several patterns match a layer, the
     /// one with most letters takes precedence, field by field.
     pub layers: BTreeMap<String, Layer>,
@@ -108,9 +133,20 @@ pub enum Optimizer {
     /// Stochastic gradient descent with momentum, as in the paper: [`kernels::sgd`].
     #[default]
     Sgd,
-    /// Adam, its beta2 0.999 and decay in the gradient: [`kernels::adam`]. On one device, with
-    /// whole batches.
+    /// SGD as in `torch.optim.SGD`: the velocity does not include the rate.
+    #[serde(rename = "sgd-pytorch")]
+    SgdPytorch,
+    /// Adam, its beta2 0.999 and decay in the gradient: [`kernels::adam`].
     Adam,
+    /// The same with the decay apart from the gradient, as in `torch.optim.AdamW`.
+    AdamW,
+}
+
+impl Optimizer {
+    /// Whether it is Adam or AdamW, with second moments.
+    pub fn is_adam(self) -> bool {
+        matches!(self, Optimizer::Adam | Optimizer::AdamW)
+    }
 }
 
 /// The rate and decay of biases.
@@ -141,6 +177,10 @@ pub struct Layer {
     /// Weight decay, in place of the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay: Option<f64>,
+    /// The first epoch in which it is trained, counted from one; before it the layer is frozen
+    /// with its running statistics.
+    #[serde(rename = "train-from", alias = "train_from", skip_serializing_if = "Option::is_none")]
+    pub train_from: Option<u32>,
     /// Whether batch normalisation moves its running statistics; by default it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_statistics: Option<bool>,
@@ -221,21 +261,16 @@ impl Initializer {
 impl Recipe {
     /// The recipe in one line: batch, rate and its schedule, momentum, decay, epochs.
     pub fn summary(&self) -> String {
-        let schedule = match &self.schedule {
-            Schedule::Constant {} => "constant".to_string(),
-            Schedule::Steps { after, factor } => format!("x {factor} after epochs {after:?}"),
-            Schedule::Plateau { factor, drops, .. } => {
-                format!("x {factor} when the validation error stops improving, {drops} times")
-            }
-            Schedule::Phases { phases } => format!("{} phases", phases.len()),
-        };
+        let warmup = self.warmup.map_or(String::new(), |warmup| format!(" {}", warmup.summary()));
+        let schedule = self.schedule.summary() + &warmup;
         let Recipe { base, batch, epochs, rate, momentum, decay, .. } = self;
         let early = self.early_stopping.map_or_else(String::new, |rule| {
             format!(" at most, until {} validations are no improvement", rule.patience)
         });
         format!(
             "{base}: batch {batch}, rate {rate} ({schedule}), momentum {momentum}, decay {decay}, \
-             {epochs} epochs{early}{}",
+             {epochs} epochs{early}{}{}",
+            UpdateRule::of(self).summary(),
             self.later_methods().concat()
         )
     }
@@ -277,31 +312,30 @@ impl Recipe {
         })
     }
 
-    /// Checks that several devices or micro-shards support it; they support SGD only.
-    ///
-    /// # Errors
-    /// [`Error::Recipe`] if they do not.
-    pub fn check_shared(&self) -> Result<(), Error> {
-        match self.optimizer {
-            Optimizer::Sgd => Ok(()),
-            Optimizer::Adam => Err(Error::Recipe(
-                "Adam trains on one device, with whole batches; several devices and micro-shards \
-                 need recipe.optimizer = \"sgd\""
-                    .to_string(),
-            )),
-        }
-    }
-
     /// The same recipe without augmentation: unmirrored centre crops.
     pub fn without_augmentation(mut self) -> Recipe {
         self.augment = Augment { form: self.augment.form, ..Augment::NONE };
         self
     }
 
+    /// The setting of a step.
+    pub fn setting(&self, state: &ScheduleState, at: Position) -> Setting<'_> {
+        self.schedule.setting(state, at, self.epochs, self.warmup)
+    }
+
+    /// The setting at the beginning of an epoch, counted from one.
+    pub fn setting_of_epoch(&self, state: &ScheduleState, epoch: u32) -> Setting<'_> {
+        self.setting(state, Position { epoch, batch: 0, batches: 1 })
+    }
+
     /// A row of the update's table for a parameter under the schedule's setting: rate, momentum,
     /// decay.
     pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
         let (layer, role) = split(parameter);
+        let first = self.of_layer(layer, |layer| layer.train_from);
+        if first.is_some_and(|first| setting.epoch < first) {
+            return [0.0; 3]; // frozen
+        }
         if role.is_statistic() {
             let moves = self.layer(layer).update_statistics.unwrap_or(true);
             return [f32::from(moves), 0.0, 0.0]; // the momentum is a setting of its row
@@ -311,7 +345,8 @@ impl Recipe {
             factor if role == Role::Bias && !self.bias.scheduled && factor > 0.0 => 1.0,
             factor => factor,
         };
-        [(self.rate * rule.rate * factor) as f32, self.momentum as f32, rule.decay as f32]
+        let momentum = setting.momentum.unwrap_or(self.momentum);
+        [(self.rate * rule.rate * factor) as f32, momentum as f32, rule.decay as f32]
     }
 
     /// The patterns in `layers` that match none of a network's layers.
@@ -321,15 +356,22 @@ impl Recipe {
     }
 
     fn layer(&self, name: &str) -> Layer {
-        let mut fitting: Vec<_> = self.layers.iter().filter(|(key, _)| fits(key, name)).collect();
-        fitting.sort_by_key(|(pattern, _)| letters(pattern));
-        fitting.into_iter().fold(Layer::default(), |under, (_, over)| Layer {
-            weights: over.weights.or(under.weights),
-            biases: over.biases.or(under.biases),
-            rate: over.rate.or(under.rate),
-            decay: over.decay.or(under.decay),
-            update_statistics: over.update_statistics.or(under.update_statistics),
-        })
+        Layer {
+            weights: self.of_layer(name, |layer| layer.weights),
+            biases: self.of_layer(name, |layer| layer.biases),
+            rate: self.of_layer(name, |layer| layer.rate),
+            decay: self.of_layer(name, |layer| layer.decay),
+            train_from: self.of_layer(name, |layer| layer.train_from),
+            update_statistics: self.of_layer(name, |layer| layer.update_statistics),
+        }
+    }
+
+    /// A field of the exceptions for a layer: the one of the most exact pattern that has it.
+    /// Allocates nothing, as rates may be set before every step.
+    fn of_layer<T>(&self, name: &str, field: impl Fn(&Layer) -> Option<T>) -> Option<T> {
+        let fitting = self.layers.iter().filter(|(pattern, _)| fits(pattern, name));
+        let having = fitting.filter_map(|(pattern, layer)| Some((pattern, field(layer)?)));
+        having.max_by_key(|(pattern, _)| letters(pattern)).map(|(_, value)| value)
     }
 }
 

@@ -80,6 +80,10 @@ pub fn paper() -> Recipe {
         early_stopping: None,
         rate: 0.01,
         optimizer: Optimizer::Sgd,
+        nesterov: false,
+        clip_norm: None,
+        clip_value: None,
+        ema: None,
         momentum: 0.9,
         decay: 0.0005,
         label_smoothing: 0.0,
@@ -89,6 +93,7 @@ pub fn paper() -> Recipe {
         input: Input::new(Mean::Image, 1.0),
         augment: Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE },
         schedule: Schedule::Plateau { factor: 0.1, drops: 3, patience: 3, threshold: 0.001 },
+        warmup: None,
         layers: layers([
             ("*", start(normal(0.01), constant(0.0))),
             // "This initialization accelerates the early stages of learning by providing the ReLUs
@@ -264,7 +269,7 @@ mod tests {
     /// A row of the table at an epoch, as decimal text so that 0.01 reads as 0.01.
     pub(super) fn row(recipe: &Recipe, parameter: &str, epoch: u32) -> [String; 3] {
         let state = ScheduleState::default();
-        let setting = recipe.schedule.setting(&state, epoch);
+        let setting = recipe.setting_of_epoch(&state, epoch);
         recipe.table_row(parameter, &setting).map(|value| value.to_string())
     }
 
@@ -309,7 +314,7 @@ mod tests {
         assert_eq!(row(&source, "conv1.weight", 72)[0], "0");
         assert_eq!(row(&source, "conv1.bias", 72)[0], "0");
         assert_eq!(row(&source, "fc6.weight", 79)[0], "0.00001");
-        let color = |epoch| source.schedule.setting(&ScheduleState::default(), epoch).color;
+        let color = |epoch| source.setting_of_epoch(&ScheduleState::default(), epoch).color;
         assert_eq!((color(66), color(67), color(91)), (true, false, false));
         assert_eq!(source.rule("conv4.weight").init, normal(0.03));
         assert_eq!(source.rule("conv4.bias").init, constant(1.0));

@@ -1,6 +1,14 @@
-//! How the learning rate changes from epoch to epoch: pure functions of a small state.
+//! How the learning rate changes from step to step: pure functions of a position in the run and a
+//! small state.
+
+mod curve;
+mod warmup;
+
+pub use curve::{Anneal, Per};
+pub use warmup::Warmup;
 
 use crate::pattern::fits;
+use curve::Course;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -35,6 +43,91 @@ pub enum Schedule {
         /// In order of epochs; the last one that has begun applies.
         phases: Vec<Phase>,
     },
+    /// Half a cosine from the recipe's rate to `end`: PyTorch's `CosineAnnealingLR`.
+    Cosine {
+        /// The rate after the last step, in multiples of the recipe's.
+        #[serde(default)]
+        end: f64,
+        /// When the rate changes.
+        #[serde(default)]
+        per: Per,
+    },
+    /// A straight line from `start` to `end`: PyTorch's `LinearLR`.
+    Linear {
+        /// The first rate, in multiples of the recipe's.
+        #[serde(default = "curve::one")]
+        start: f64,
+        /// The rate after the last step, likewise.
+        #[serde(default)]
+        end: f64,
+        /// When the rate changes.
+        #[serde(default)]
+        per: Per,
+    },
+    /// Up from `start` to the recipe's rate, then down to `end`: PyTorch's `OneCycleLR` (Smith and
+    /// Topin 2017, arXiv 1708.07120).
+    #[serde(rename_all = "kebab-case")]
+    OneCycle {
+        /// The share of the steps in which the rate rises: `pct_start`.
+        #[serde(default = "curve::rise")]
+        rise: f64,
+        /// The first rate, in multiples of the recipe's: `1 / div_factor`.
+        #[serde(default = "curve::cycle_start")]
+        start: f64,
+        /// The last rate, likewise: `1 / (div_factor final_div_factor)`.
+        #[serde(default = "curve::cycle_end")]
+        end: f64,
+        /// The form of both ways.
+        #[serde(default)]
+        anneal: Anneal,
+        /// The least and the greatest momentum, which falls as the rate rises; without it the
+        /// momentum is constant.
+        #[serde(default, skip_serializing_if = "Option::is_none", alias = "cycle_momentum")]
+        cycle_momentum: Option<[f64; 2]>,
+        /// When the rate changes.
+        #[serde(default)]
+        per: Per,
+    },
+    /// Multiplied by `factor` once an epoch, or evenly in its steps: PyTorch's `ExponentialLR`.
+    Exponential {
+        /// The factor of an epoch: `gamma`.
+        factor: f64,
+        /// When the rate changes.
+        #[serde(default)]
+        per: Per,
+    },
+    /// From the recipe's rate to `end` as a power of what is left of the run: PyTorch's
+    /// `PolynomialLR`.
+    Polynomial {
+        /// The power.
+        #[serde(default = "curve::one")]
+        power: f64,
+        /// The rate after the last step, in multiples of the recipe's.
+        #[serde(default)]
+        end: f64,
+        /// When the rate changes.
+        #[serde(default)]
+        per: Per,
+    },
+}
+
+/// A position in a run: the next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its epoch, counted from one.
+    pub epoch: u32,
+    /// The steps of this epoch before it.
+    pub batch: usize,
+    /// The steps of an epoch.
+    pub batches: usize,
+}
+
+impl Position {
+    /// The steps of the run before it.
+    fn steps(self) -> f64 {
+        let batches = self.batches.max(1) as u64;
+        (u64::from(self.epoch.saturating_sub(1)) * batches + self.batch as u64) as f64
+    }
 }
 
 /// The setting from an epoch on.
@@ -68,13 +161,19 @@ pub struct ScheduleState {
     pub stale: u32,
 }
 
-/// The setting of one epoch.
+/// The setting of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting<'a> {
     /// Multiples of the recipe's rate.
     pub rate: f64,
+    /// The momentum, where the schedule changes it.
+    pub momentum: Option<f64>,
     /// Whether the colour shift is on.
     pub color: bool,
+    /// The epoch, counted from one.
+    pub epoch: u32,
+    /// The factor of warm-up in `rate`.
+    warmup: f64,
     layers: Option<&'a BTreeMap<String, f64>>,
 }
 
@@ -87,27 +186,105 @@ impl Setting<'_> {
     /// Multiples of the recipe's rate for a layer.
     pub fn factor(&self, layer: &str) -> f64 {
         let mut own = self.layers.into_iter().flatten();
-        own.find(|(pattern, _)| fits(pattern, layer)).map_or(self.rate, |(_, &factor)| factor)
+        let own = own.find(|(pattern, _)| fits(pattern, layer));
+        own.map_or(self.rate, |(_, &factor)| factor * self.warmup)
     }
 }
 
 impl Schedule {
-    /// The setting of an epoch, counted from one.
-    pub fn setting(&self, state: &ScheduleState, epoch: u32) -> Setting<'_> {
-        let everywhere = |rate| Setting { rate, color: true, layers: None };
-        match self {
-            Schedule::Constant {} => everywhere(1.0),
+    /// The setting at a position in a run of `epochs` epochs that begins with `warmup`. A curve
+    /// begins after the warm-up and ends with the run; epochs of other schedules are counted from
+    /// the run's beginning.
+    pub fn setting(
+        &self,
+        state: &ScheduleState,
+        at: Position,
+        epochs: u32,
+        warmup: Option<Warmup>,
+    ) -> Setting<'_> {
+        let epoch = at.epoch;
+        let plain =
+            |rate| Setting { rate, momentum: None, color: true, epoch, warmup: 1.0, layers: None };
+        let course = Course::new(self.per(), at, epochs, warmup);
+        let mut setting = match self {
+            Schedule::Constant {} => plain(1.0),
             Schedule::Steps { after, factor } => {
                 let passed = after.iter().filter(|&&last| epoch > last).count();
-                everywhere(factor.powi(passed as i32))
+                plain(factor.powi(passed as i32))
             }
-            Schedule::Plateau { factor, .. } => everywhere(factor.powi(state.drops as i32)),
+            Schedule::Plateau { factor, .. } => plain(factor.powi(state.drops as i32)),
             Schedule::Phases { phases } => match phases.iter().rfind(|phase| phase.from <= epoch) {
-                None => everywhere(1.0),
-                Some(phase) => {
-                    Setting { rate: phase.rate, color: phase.color, layers: Some(&phase.layers) }
+                None => plain(1.0),
+                Some(Phase { rate, color, layers, .. }) => {
+                    Setting { color: *color, layers: Some(layers), ..plain(*rate) }
                 }
             },
+            Schedule::Cosine { end, .. } => plain(course.cosine(*end)),
+            Schedule::Linear { start, end, .. } => plain(course.linear(*start, *end)),
+            Schedule::OneCycle { rise, start, end, anneal, cycle_momentum, .. } => {
+                let momentum = cycle_momentum
+                    .map(|[low, high]| course.cycle(*rise, *anneal, [high, low, high]));
+                let rate = course.cycle(*rise, *anneal, [*start, 1.0, *end]);
+                Setting { momentum, ..plain(rate) }
+            }
+            Schedule::Exponential { factor, .. } => plain(course.exponential(*factor)),
+            Schedule::Polynomial { power, end, .. } => plain(course.polynomial(*power, *end)),
+        };
+        if let Some(factor) = course.warmup {
+            setting.rate *= factor;
+            setting.warmup = factor;
+        }
+        setting
+    }
+
+    /// When the rate of a curve changes; of other schedules, when warm-up changes theirs.
+    fn per(&self) -> Per {
+        match self {
+            Schedule::Constant {}
+            | Schedule::Steps { .. }
+            | Schedule::Plateau { .. }
+            | Schedule::Phases { .. } => Per::Step,
+            Schedule::Cosine { per, .. }
+            | Schedule::Linear { per, .. }
+            | Schedule::OneCycle { per, .. }
+            | Schedule::Exponential { per, .. }
+            | Schedule::Polynomial { per, .. } => *per,
+        }
+    }
+
+    /// Whether rates depend on the number of epochs of the run.
+    pub fn spans_all_epochs(&self) -> bool {
+        matches!(
+            self,
+            Schedule::Cosine { .. }
+                | Schedule::Linear { .. }
+                | Schedule::OneCycle { .. }
+                | Schedule::Polynomial { .. }
+        )
+    }
+
+    /// The schedule in words: `constant`, `x 0.1 after epochs [30, 60]`, `cosine to 0`.
+    pub fn summary(&self) -> String {
+        let per = match self.per() {
+            Per::Step => "",
+            Per::Epoch => ", per epoch",
+        };
+        match self {
+            Schedule::Constant {} => "constant".to_string(),
+            Schedule::Steps { after, factor } => format!("x {factor} after epochs {after:?}"),
+            Schedule::Plateau { factor, drops, .. } => {
+                format!("x {factor} when the validation error stops improving, {drops} times")
+            }
+            Schedule::Phases { phases } => format!("{} phases", phases.len()),
+            Schedule::Cosine { end, .. } => format!("cosine to x {end}{per}"),
+            Schedule::Linear { start, end, .. } => format!("linear from x {start} to x {end}{per}"),
+            Schedule::OneCycle { rise, start, end, .. } => {
+                format!("one cycle from x {start} up in {rise} of the steps, to x {end}{per}")
+            }
+            Schedule::Exponential { factor, .. } => format!("x {factor} each epoch{per}"),
+            Schedule::Polynomial { power, end, .. } => {
+                format!("polynomial of power {power} to x {end}{per}")
+            }
         }
     }
 
@@ -136,10 +313,11 @@ mod tests {
 
     fn rates(schedule: &Schedule, epochs: impl IntoIterator<Item = u32>) -> Vec<f64> {
         let round = |rate: f64| (rate * 1e9).round() / 1e9;
-        epochs
-            .into_iter()
-            .map(|e| round(schedule.setting(&ScheduleState::default(), e).rate))
-            .collect()
+        epochs.into_iter().map(|e| round(at(schedule, &ScheduleState::default(), e).rate)).collect()
+    }
+
+    fn at<'a>(schedule: &'a Schedule, state: &ScheduleState, epoch: u32) -> Setting<'a> {
+        schedule.setting(state, Position { epoch, batch: 0, batches: 4 }, 1000, None)
     }
 
     #[test]
@@ -165,7 +343,7 @@ mod tests {
         // again.
         assert_eq!(drops, [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2]);
         assert_eq!(state.best, Some(0.3));
-        assert!((schedule.setting(&state, 12).rate - 0.01).abs() < 1e-12);
+        assert!((at(&schedule, &state, 12).rate - 0.01).abs() < 1e-12);
     }
 
     #[test]
@@ -179,9 +357,9 @@ mod tests {
         let schedule = Schedule::Phases { phases: vec![phase(3, 0.5), frozen] };
         assert_eq!(rates(&schedule, 1..=6), [1.0, 1.0, 0.5, 0.5, 0.1, 0.1]);
         let state = ScheduleState::default();
-        let late = schedule.setting(&state, 9);
+        let late = at(&schedule, &state, 9);
         assert_eq!((late.factor("conv1"), late.factor("conv2"), late.color), (0.0, 0.1, false));
-        assert!(schedule.setting(&state, 4).color);
+        assert!(at(&schedule, &state, 4).color);
     }
 
     #[test]

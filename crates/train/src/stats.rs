@@ -132,25 +132,33 @@ impl LayerStats {
         Ok(())
     }
 
+    /// Called between the backward pass and the clipping of gradients.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device).
+    pub fn before_clipping(&mut self, device: &Device, plan: &SingleDevicePlan) -> Result<()> {
+        for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
+            let Segment { start, len } = plan.optimizer.segment(idx);
+            let gradient = plan.network.gradients.part(start, Shape::from([len]));
+            numbers.gradient_norm = norm_of(device, gradient, &mut self.piece)?;
+        }
+        Ok(())
+    }
+
     /// Called after the update. Uses the parts of gradients and updates that this device holds.
     pub fn after_update(&mut self, device: &Device, plan: &SingleDevicePlan) -> Result<()> {
         let SingleDevicePlan { network, optimizer, .. } = plan;
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
             let Segment { start, len } = optimizer.segment(idx);
             let here = |block: Slot| block.part(start, Shape::from([len]));
-            let norm = |slot: Slot, room: &mut [f32]| -> Result<f64> {
-                let mut sum = 0.0;
-                in_pieces(device, slot, room, |piece| {
-                    sum += squares(piece);
-                })?;
-                Ok(sum.sqrt())
-            };
-            numbers.weight_norm = norm(network.parameters.value(idx), &mut self.piece)?;
-            numbers.gradient_norm = norm(here(network.gradients), &mut self.piece)?;
+            numbers.weight_norm = norm_of(device, network.parameters.value(idx), &mut self.piece)?;
+            if optimizer.clip().is_none() {
+                numbers.gradient_norm = norm_of(device, here(network.gradients), &mut self.piece)?;
+            }
             let update = match optimizer.update_norm(device, network, idx, &mut self.piece)? {
                 Some(update) => update,
                 // The velocity includes the learning rate.
-                None => norm(here(network.velocities), &mut self.piece)?,
+                None => norm_of(device, here(network.velocities), &mut self.piece)?,
             };
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
         }
@@ -189,6 +197,13 @@ fn in_pieces(
         see(&room[..count]);
     }
     Ok(())
+}
+
+/// The norm of a tensor, read through `room`.
+fn norm_of(device: &Device, slot: Slot, room: &mut [f32]) -> Result<f64> {
+    let mut sum = 0.0;
+    in_pieces(device, slot, room, |piece| sum += squares(piece))?;
+    Ok(sum.sqrt())
 }
 
 /// A sum of squares in f64, in eight partial sums so that it is vectorized; their order is fixed.

@@ -21,6 +21,8 @@ pub struct SingleDevice {
     /// On a GPU, recordings of the passes of a step.
     forward: Recording,
     backward: Recording,
+    /// Where gradients are clipped before it: the update, which is else a part of `backward`.
+    update: Recording,
     test: Recording,
 }
 
@@ -47,7 +49,18 @@ impl SingleDevice {
         if let Some(stats) = &mut stats {
             stats.after_loss(&self.net.device)?;
         }
-        self.net.replay(&mut self.backward, SingleDevicePlan::backward)?;
+        if self.net.plan.optimizer.clip().is_some() {
+            self.net.replay(&mut self.backward, SingleDevicePlan::gradients)?;
+            if let Some(stats) = &mut stats {
+                stats.before_clipping(&self.net.device, &self.net.plan)?;
+            }
+            self.net.limit_gradients()?;
+            self.net.scale_gradients(step)?;
+            self.net.replay(&mut self.update, SingleDevicePlan::update)?;
+        } else {
+            self.net.replay(&mut self.backward, SingleDevicePlan::backward)?;
+        }
+        self.net.average(step)?;
         if let Some(stats) = &mut stats {
             stats.after_update(&self.net.device, &self.net.plan)?;
         }
@@ -101,8 +114,8 @@ impl SingleDevicePlan {
     pub fn open(self, device: Device, start: &Start) -> Result<SingleDevice> {
         let mut net = DeviceNetwork::open(self, device)?;
         net.start(start, &whole)?;
-        let [forward, backward, test] = [(); 3].map(|()| Recording::default());
-        Ok(SingleDevice { net, forward, backward, test })
+        let [forward, backward, update, test] = [(); 4].map(|()| Recording::default());
+        Ok(SingleDevice { net, forward, backward, update, test })
     }
 
     /// As [`open`](Self::open), for a [`Session`](crate::run::Session).
@@ -148,8 +161,12 @@ impl Executor for SingleDevice {
         self.train_on(batch, request)
     }
 
-    fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()> {
-        self.net.snapshot(values, velocities)
+    fn use_average(&mut self, averaged: bool) -> Result<()> {
+        self.net.use_average(averaged)
+    }
+
+    fn snapshot(&mut self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> Result<()> {
+        self.net.snapshot(values, state)
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>) {

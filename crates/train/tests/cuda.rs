@@ -65,7 +65,7 @@ fn open(spec: &Spec, images: usize, mut device: Device) -> alexnet_train::Result
     let recipe = recipe(images);
     let start = fixtures::fresh_with(&recipe, 3, vec![120.0; stored * stored * 3]);
     let mut step = plan.open(device, &start)?;
-    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1))?;
+    step.set_rates(&recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1))?;
     Ok(step)
 }
 

@@ -25,7 +25,7 @@ fn a_step_on_a_gpu_allocates_nothing() {
     plan.check(&mut device).unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
     let mut step = plan.open(device, &start).unwrap();
-    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1)).unwrap();
+    step.set_rates(&recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1)).unwrap();
     let pixels = (0..images * 12 * 12 * 3).map(|i| (i * i % 251) as u8).collect();
     let batch = fixtures::batch(pixels, [0; 3], [1.0, 0.0, 3.0, 0.0], vec![0, 1, 2]);
     step.learn(&batch, 1).unwrap(); // recorded

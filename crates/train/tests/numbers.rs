@@ -44,7 +44,7 @@ impl Case {
         let plan = SingleDevicePlan::new(&self.spec, IMAGES, mean, target).unwrap();
         let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
         let mut step = plan.open(Device::cpu(2), &start).unwrap();
-        let setting = recipe.schedule.setting(&ScheduleState::default(), 1);
+        let setting = recipe.setting_of_epoch(&ScheduleState::default(), 1);
         step.set_rates(&recipe, &setting).unwrap();
         step
     }

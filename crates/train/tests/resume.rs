@@ -6,12 +6,13 @@ mod fixtures;
 
 use alexnet_train::checkpoint::{self, Policy};
 use alexnet_train::folder::RunFolder;
+use alexnet_train::optimizer::Ema;
 use alexnet_train::recipe::{
     Augment, ClassWeights, ColorForm, Erase, Optimizer, Recipe, Sampling, WeightRule,
 };
 use alexnet_train::recipes;
 use alexnet_train::run::{End, Job, Outcome, Session};
-use alexnet_train::schedule::Schedule;
+use alexnet_train::schedule::{Per, Schedule, Warmup};
 use augment::Interpolation;
 use data::{Shapes, Statistics};
 use evaluate::Stop;
@@ -25,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tensor::{Device, Target};
 use testkit::is_long;
+use weights::Weights;
 
 /// 13 batches, the last of them short, for 15 epochs and a bit.
 const IMAGES: u32 = 100;
@@ -284,6 +286,53 @@ fn a_run_with_adam_comes_to_the_same_bits() {
     begin(&job, &run.0, 2, Some(17));
     assert_eq!(resume(&job, &run.0, 1, None).resumed_at, 17);
     assert!(bits(&run.0) == bits(&whole.0));
+}
+
+/// So do rates that change before every step, and averages; the file of weights has the averages.
+#[test]
+fn runs_with_later_updates_come_to_the_same_bits() {
+    let adamw = |recipe: Recipe| Recipe {
+        optimizer: Optimizer::AdamW,
+        rate: 1e-3,
+        clip_norm: Some(1.0),
+        ema: Some(Ema { decay: 0.9, every: 2, warmup: true }),
+        schedule: Schedule::Cosine { end: 0.0, per: Per::Step },
+        warmup: Some(Warmup { epochs: Some(0.5), steps: None, start: 0.1 }),
+        ..recipe
+    };
+    let nesterov = |recipe: Recipe| Recipe {
+        optimizer: Optimizer::SgdPytorch,
+        nesterov: true,
+        clip_value: Some(0.5),
+        ema: Some(Ema { decay: 0.9, every: 1, warmup: false }),
+        schedule: toml::from_str("kind = 'one-cycle'\ncycle-momentum = [0.8, 0.9]").unwrap(),
+        ..recipe
+    };
+    let changes: [(&str, &dyn Fn(Recipe) -> Recipe); 2] =
+        [("adamw", &adamw), ("nesterov", &nesterov)];
+    for (name, change) in changes {
+        let (whole, run) = (Scratch::new(&format!("whole-{name}")), Scratch::new(name));
+        let mut job = Job { max_steps: Some(60), ..job(1) };
+        job.recipe = change(Recipe { epochs: 5, ..job.recipe });
+        job.recipe.input.side = Some(18);
+        job.recipe.check().unwrap();
+        begin(&job, &whole.0, 1, None);
+        begin(&job, &run.0, 2, Some(17));
+        assert_eq!(resume(&job, &run.0, 1, None).resumed_at, 17);
+        assert!(bits(&run.0) == bits(&whole.0), "{name}");
+
+        let from = checkpoint::load_newest(&run.0, &mut |_| ()).unwrap().unwrap();
+        let averages = Weights::read(&run.0.join("weights.safetensors")).unwrap();
+        assert!(Weights::read(&from.path).unwrap() == averages, "a checkpoint is read as weights");
+        for (name, average) in &averages.parameters {
+            let (last, _) = from.parameter_named(name).unwrap();
+            assert_ne!(last, average.values, "{name}");
+        }
+        // The curve spans the run, so its length cannot change.
+        job.recipe.epochs = 6;
+        let error = job.check(&from, false, &mut Silent, &Stop::new()).unwrap_err().to_string();
+        assert!(error.contains("follows a curve over all epochs"), "{error}");
+    }
 }
 
 #[test]

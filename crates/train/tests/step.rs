@@ -50,7 +50,7 @@ fn step(rate: f64) -> SingleDevice {
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
     let mut step = plan.open(Device::cpu(2), &start).unwrap();
     let state = ScheduleState::default();
-    step.set_rates(&recipe, &recipe.schedule.setting(&state, 1)).unwrap();
+    step.set_rates(&recipe, &recipe.setting_of_epoch(&state, 1)).unwrap();
     step
 }
 
@@ -169,7 +169,7 @@ fn an_update_by_adam_is_seen_as_it_was() {
         SingleDevicePlan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
     let mut step = plan.open(Device::cpu(1), &start).unwrap();
-    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1)).unwrap();
+    step.set_rates(&recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1)).unwrap();
     let first = step.learn(&batch(), 1).unwrap().loss;
     let weights = |step: &SingleDevice| {
         let slot = step.network().parameters.value(0);

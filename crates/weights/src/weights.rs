@@ -21,6 +21,9 @@ pub const VELOCITY: &str = "velocity.";
 /// Prefix of a tensor's name: Adam's second moment of a parameter.
 pub const SECOND_MOMENT: &str = "second_moment.";
 
+/// The prefix of averages of parameters in a checkpoint.
+pub const AVERAGE: &str = "average.";
+
 /// The tensor that is subtracted from an image.
 const MEAN: &str = "input.mean";
 
@@ -196,7 +199,10 @@ impl Weights {
         let read = TensorFile::from_bytes(bytes)?;
         let about = About::from_metadata(&read.metadata)?;
         let mut tensors = read.tensors;
-        // A checkpoint also has the optimizer's state.
+        // A checkpoint also has the optimizer's state. Averages take the place of what they average.
+        let averages: Vec<_> = tensors.extract_if(|name, _| name.starts_with(AVERAGE)).collect();
+        let averages = averages.into_iter();
+        tensors.extend(averages.map(|(name, values)| (name[AVERAGE.len()..].to_string(), values)));
         tensors.retain(|name, _| [VELOCITY, SECOND_MOMENT].iter().all(|p| !name.starts_with(p)));
         let mean = tensors.remove(MEAN).ok_or("there is no tensor `input.mean`")?;
         about.check(&mean)?;

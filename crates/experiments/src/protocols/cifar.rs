@@ -139,8 +139,8 @@ mod tests {
         let epochs: Vec<u32> = stages.iter().map(|stage| stage.recipe.epochs).collect();
         assert_eq!(epochs, [100, 60]);
         assert_eq!((stages[0].hold_out, stages[1].hold_out), (Some(5), None));
-        let schedule = &stages[1].recipe.schedule;
-        let rate = |epoch| schedule.setting(&ScheduleState::default(), epoch).rate;
+        let recipe = &stages[1].recipe;
+        let rate = |epoch| recipe.setting_of_epoch(&ScheduleState::default(), epoch).rate;
         assert_eq!([rate(1), rate(40)], [1.0, 1.0]);
         assert!((rate(41) - 0.1).abs() < 1e-12 && (rate(51) - 0.01).abs() < 1e-12);
         let whole: u32 = eleven_percent().arms[0].stages.iter().map(|s| s.recipe.epochs).sum();

@@ -6,7 +6,7 @@ use kernels::sgd::Segment;
 use layers::{Network, Role};
 use std::ops::Range;
 use tensor::{DType, Planner, Shape, Slot};
-use train::optimizer::Segments;
+use train::optimizer::{Segments, UpdateRule};
 use train::recipe::Wire;
 
 /// A replica's slots, and the share of the parameters that it updates.
@@ -68,17 +68,19 @@ const LINE: usize = Planner::ALIGN / 4;
 
 impl Layout {
     /// Claims the slots of a replica of `network`; all ranks hold the first `common` floats of its
-    /// blocks.
+    /// blocks. Where the norm of gradients is clipped, shares begin and end with rows.
     pub(crate) fn plan(
         network: &Network,
         common: usize,
         sharding: Sharding,
+        rule: &UpdateRule,
         planner: &mut Planner,
     ) -> Layout {
         let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
         let levels = (sharding.own().len()).ilog2() as usize;
         let partials = (0..levels).map(|_| floats(common)).collect();
-        let mut buckets = buckets(network, common, sharding);
+        let by_rows = rule.clip_norm.is_some() || rule.clip_value.is_some();
+        let mut buckets = buckets(network, common, sharding, by_rows);
         let exact = statistics(network);
         let mut received = 0;
         for bucket in &mut buckets {
@@ -193,8 +195,20 @@ fn statistics(network: &Network) -> Vec<Range<usize>> {
     statistics.map(|entry| entry.start..entry.start + entry.len().next_multiple_of(LINE)).collect()
 }
 
+/// The beginning of the row, of a filter or of a unit, that an offset in the blocks lies in.
+fn row_at(network: &Network, offset: usize) -> usize {
+    let entries = &network.parameters.entries;
+    let Some(entry) = entries.iter().rfind(|entry| entry.start <= offset) else { return offset };
+    let within = offset - entry.start;
+    if within >= entry.len() {
+        return offset; // between two parameters
+    }
+    let row = entry.len() / entry.shape.dims()[0];
+    entry.start + within / row * row
+}
+
 /// Buckets of whole layers, from the last to the first, that cover the first `end` floats.
-fn buckets(network: &Network, mut end: usize, sharding: Sharding) -> Vec<Bucket> {
+fn buckets(network: &Network, mut end: usize, sharding: Sharding, by_rows: bool) -> Vec<Bucket> {
     let entries = &network.parameters.entries;
     let mut buckets = Vec::new();
     for (row, planned) in network.rows().iter().enumerate().rev() {
@@ -209,6 +223,7 @@ fn buckets(network: &Network, mut end: usize, sharding: Sharding) -> Vec<Bucket>
         for round in 0..sharding.rounds() {
             let run = runs[round].clone();
             let middle = run.start + run.len() / LINE / 2 * LINE;
+            let middle = if by_rows { row_at(network, middle) } else { middle };
             runs.push(if sharding.partner(round) > sharding.rank {
                 run.start..middle
             } else {

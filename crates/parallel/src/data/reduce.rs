@@ -3,6 +3,7 @@
 use super::layout::{Bucket, Layout};
 use super::shards::Shards;
 use crate::Result;
+use crate::clip::clip_gradients;
 use kernels::bf16;
 use kernels::columns::{self, Geometry};
 use std::ops::Range;
@@ -25,13 +26,22 @@ impl Shards {
     /// gathers the shares of all ranks. `units` is as in [`sum_norms`](Self::sum_norms).
     pub(crate) fn update(
         &mut self,
-        stats: Option<&mut LayerStats>,
+        step: u64,
+        mut stats: Option<&mut LayerStats>,
         units: &dyn Fn(&str) -> Option<(usize, usize)>,
     ) -> Result<()> {
         self.finish_reduce()?;
+        if self.net.plan.optimizer.clip().is_some() {
+            if let Some(stats) = stats.as_deref_mut() {
+                stats.before_clipping(&self.net.device, &self.net.plan)?;
+            }
+            clip_gradients(&mut self.net, &mut *self.comm, step)?;
+        }
+        self.net.begin_update(step)?;
         let DeviceNetwork { plan, device, .. } = &mut self.net;
         plan.optimizer.update(device, &plan.network)?;
         self.all_gather(self.net.plan.network.parameters.values)?;
+        self.net.average(step)?;
         if let Some(stats) = stats {
             stats.after_update(&self.net.device, &self.net.plan)?;
             self.sum_norms(stats, units)?;
@@ -129,10 +139,13 @@ impl Shards {
         Ok(())
     }
 
-    /// Gathers all velocities on all ranks; between snapshots each rank has only those of its
-    /// share.
+    /// Gathers all velocities, or Adam's moments, on all ranks; between snapshots each rank has only
+    /// those of its share.
     pub(crate) fn all_gather_velocities(&mut self) -> Result<()> {
         self.all_gather(self.net.plan.network.velocities)?;
+        if let Some(second) = self.net.plan.optimizer.second_moments() {
+            self.all_gather(second)?;
+        }
         // A rank may be dropped after this: the other ranks must have received its share.
         if let Device::Cuda(cuda) = &self.net.device {
             cuda.synchronize()?;

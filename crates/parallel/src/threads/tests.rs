@@ -36,7 +36,7 @@ fn start() -> Start {
 
 fn set_rates(executor: &mut dyn Executor) {
     let recipe = recipes::paper();
-    executor.set_rates(&recipe, &recipe.schedule.setting(&Default::default(), 1)).unwrap();
+    executor.set_rates(&recipe, &recipe.setting_of_epoch(&Default::default(), 1)).unwrap();
 }
 
 fn open(plans: Vec<DevicePlan>) -> Threads {

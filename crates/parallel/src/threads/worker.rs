@@ -14,11 +14,22 @@ use train::stats::LayerStats;
 pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) rank: Box<dyn Rank>,
+    /// The index of each of its parameters among those of the whole network.
+    rows: Vec<usize>,
     pub(super) stats: LayerStats,
 }
 
-/// A command to a worker. Steps and tests use the first three, which allocate nothing.
+/// What all workers read.
+pub(super) struct Shared {
+    /// The current batch.
+    pub(super) batch: Arc<RwLock<Batch>>,
+    /// Rate, momentum and decay of the whole network's parameters.
+    pub(super) rates: Arc<RwLock<Vec<[f32; 3]>>>,
+}
+
+/// A command to a worker. All but the last allocate nothing.
 pub(super) enum Command {
+    SetRates,
     Train(u64),
     TrainWithStats(u64),
     Test,
@@ -36,7 +47,8 @@ pub(super) type Reply = (usize, Result<Tally>);
 pub(super) fn serve(
     number: usize,
     rank: Box<dyn Rank>,
-    batch: &RwLock<Batch>,
+    rows: Vec<usize>,
+    shared: &Shared,
     commands: Receiver<Command>,
     replies: SyncSender<Reply>,
 ) {
@@ -44,9 +56,9 @@ pub(super) fn serve(
     let mut failed = None;
     rank.enter(Box::new(|rank| {
         let stats = rank.new_stats();
-        let mut worker = Worker { number, rank, stats };
+        let mut worker = Worker { number, rank, rows, stats };
         for command in commands {
-            match worker.execute(command, batch) {
+            match worker.execute(command, shared) {
                 Ok(tally) if replies.send((number, Ok(tally))).is_ok() => {}
                 Ok(_) => break,
                 Err(error) => {
@@ -63,9 +75,15 @@ pub(super) fn serve(
 }
 
 impl Worker {
-    fn execute(&mut self, command: Command, batch: &RwLock<Batch>) -> Result<Tally> {
-        let batch = batch.read().unwrap_or_else(PoisonError::into_inner);
+    fn execute(&mut self, command: Command, shared: &Shared) -> Result<Tally> {
+        let batch = shared.batch.read().unwrap_or_else(PoisonError::into_inner);
         match command {
+            Command::SetRates => {
+                let rates = shared.rates.read().unwrap_or_else(PoisonError::into_inner);
+                let rows = self.rows.iter().map(|&row| rates[row]);
+                self.rank.net_mut().set_rates_by(rows)?;
+                Ok(Tally::default())
+            }
             Command::Train(step) => self.rank.train(&batch, step, None, None),
             Command::TrainWithStats(step) => {
                 self.rank.train(&batch, step, Some(&mut self.stats), None)

@@ -67,6 +67,7 @@ fn run_metadata() -> RunMetadata {
         },
         identity,
         mean: Values { shape: vec![3], values: vec![1.0, 2.0, 3.0] },
+        state: vec![VELOCITY],
         entries: vec![
             entry("fc1.weight", Role::Weight, Shape::from([2, 3]), 0),
             entry("fc1.bias", Role::Bias, Shape::from([2]), 16),
@@ -85,7 +86,7 @@ fn snapshot(step: u64) -> Snapshot {
         seconds: 1e-300,
         ..Progress::default()
     };
-    Snapshot { values: block(1.0), velocities: block(-0.1), progress }
+    Snapshot { values: block(1.0), state: block(-0.1), progress }
 }
 
 fn bytes(step: u64) -> Vec<u8> {
@@ -113,7 +114,7 @@ fn what_is_written_is_read() {
     assert_eq!((&checkpoint.identity, &checkpoint.about), (&run.identity, &run.about));
     let (value, velocity) =
         checkpoint.parameter(&run.entries[1].name, run.entries[1].shape).unwrap();
-    assert_eq!((value, velocity), (&snapshot.values[16..18], &snapshot.velocities[16..18]));
+    assert_eq!((value, velocity), (&snapshot.values[16..18], &snapshot.state[16..18]));
     let wrong = Parameter { shape: Shape::from([3]), ..run.entries[1].clone() };
     let error = checkpoint.parameter(&wrong.name, wrong.shape).unwrap_err().to_string();
     assert!(error.contains("`fc1.bias` is [2], and the network has [3] there"), "{error}");
@@ -298,7 +299,7 @@ fn what_is_not_finite_is_not_written() {
     writer.wait().unwrap();
     assert!(folder.0.join("weights.safetensors").exists());
     *writer.free().unwrap().unwrap() = snapshot(2);
-    writer.free().unwrap().unwrap().velocities[17] = f32::NAN;
+    writer.free().unwrap().unwrap().state[17] = f32::NAN;
     writer.send(Files::Checkpoint);
     assert_eq!(writer.saved(), Some(1));
     let error = writer.wait().unwrap_err().to_string();

@@ -2,6 +2,9 @@
 //! first moments are where velocities are.
 
 use crate::Result;
+use crate::optimizer::UpdateRule;
+use crate::optimizer::norm::norm_of;
+use crate::recipe;
 use kernels::adam::{self, EPSILON, Hyperparameters, Moments};
 use kernels::sgd::{self, Segment};
 use layers::{Network, Parameters, TrainableNetwork};
@@ -13,6 +16,8 @@ pub(super) struct Adam {
     /// Laid out as the weights are.
     pub(super) second: Slot,
     corrections: Slot,
+    /// Whether it is AdamW.
+    decoupled: bool,
     /// What gradients teach; nothing of other parameters.
     taught: Vec<Segment>,
     /// Running statistics, which a plain update moves; nothing of other parameters.
@@ -20,19 +25,25 @@ pub(super) struct Adam {
 }
 
 impl Adam {
-    /// Claims what it needs.
-    pub(super) fn plan(network: &Network, planner: &mut Planner) -> Adam {
+    /// Claims what it needs to update these segments.
+    pub(super) fn plan(
+        rule: &UpdateRule,
+        network: &Network,
+        segments: &[Segment],
+        planner: &mut Planner,
+    ) -> Adam {
         let Parameters { entries, values, .. } = &network.parameters;
         let where_statistic = |wanted: bool| {
-            let segment = |entry: &layers::Parameter| {
-                let len = if entry.role.is_statistic() == wanted { entry.len() } else { 0 };
-                Segment { start: entry.start, len }
+            let part = |(entry, segment): (&layers::Parameter, &Segment)| {
+                let len = if entry.role.is_statistic() == wanted { segment.len } else { 0 };
+                Segment { len, ..*segment }
             };
-            entries.iter().map(segment).collect()
+            entries.iter().zip(segments).map(part).collect()
         };
         Adam {
             second: planner.claim(DType::F32, values.shape()),
             corrections: planner.claim(DType::F32, Shape::from([2])),
+            decoupled: rule.optimizer == recipe::Optimizer::AdamW,
             taught: where_statistic(false),
             statistics: where_statistic(true),
         }
@@ -53,8 +64,8 @@ impl Adam {
     ) -> tensor::Result<()> {
         let (parameters, dw, first) = (&network.parameters, network.gradients, network.velocities);
         let moments = Moments { first, second: self.second };
-        let corrections = self.corrections;
-        let hyperparameters = Hyperparameters { table, corrections, decoupled: false };
+        let &Adam { corrections, decoupled, .. } = self;
+        let hyperparameters = Hyperparameters { table, corrections, decoupled };
         adam::step(device, &self.taught, hyperparameters, dw, parameters.values, moments)?;
         if parameters.has_statistics() {
             sgd::step(device, &self.statistics, table, dw, parameters.values, first)
@@ -63,33 +74,28 @@ impl Adam {
         }
     }
 
-    /// The norm of a parameter's last update, looked at through `room`.
+    /// The norm of a segment's last update, computed with the buffer `room`; `rates` are its rate,
+    /// beta1 and decay. The update u of AdamW has the decay of the old weight: w + u.
     pub(super) fn update_norm(
         &self,
         device: &Device,
-        table: Slot,
+        rates: [f32; 3],
         network: &TrainableNetwork,
-        idx: usize,
+        segment: Segment,
         room: &mut [f32],
     ) -> Result<f64> {
-        let (mut rule, mut corrections) = ([0.0; 3], [0.0; 2]);
-        device.download_into(table.part(3 * idx, Shape::from([3])), &mut rule)?;
+        let mut corrections = [0.0; 2];
         device.download_into(self.corrections, &mut corrections)?;
-        let first = network.velocity(idx);
-        let second = network.parameters.view(self.second, idx);
-        let half = room.len() / 2;
-        let (m, s) = room.split_at_mut(half);
-        let mut sum = 0.0;
-        for start in (0..first.len()).step_by(half) {
-            let count = half.min(first.len() - start);
-            let piece = |slot: Slot| slot.part(start, Shape::from([count]));
-            device.download_into(piece(first), &mut m[..count])?;
-            device.download_into(piece(second), &mut s[..count])?;
-            for (&m, &s) in m[..count].iter().zip(&s[..count]) {
-                let root = f64::from(s / corrections[1]).sqrt() + f64::from(EPSILON);
-                sum += (f64::from(m / corrections[0]) / root).powi(2);
-            }
+        let ([rate, _, decay], [first, second]) =
+            (rates.map(f64::from), corrections.map(f64::from));
+        let adam = |m: f64, s: f64| m / first / ((s / second).sqrt() + f64::from(EPSILON));
+        let here = |block: Slot| block.part(segment.start, Shape::from([segment.len]));
+        let [w, m, s] = [network.parameters.values, network.velocities, self.second].map(here);
+        if self.decoupled {
+            return norm_of(device, [w, m, s], room, |[w, m, s]| {
+                rate * (adam(m, s) + decay * w) / (1.0 - rate * decay)
+            });
         }
-        Ok(f64::from(rule[0]) * sum.sqrt())
+        Ok(rate * norm_of(device, [m, s], room, |[m, s]| adam(m, s))?)
     }
 }

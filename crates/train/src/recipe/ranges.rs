@@ -1,7 +1,8 @@
 //! The valid range of every number in a recipe: one table.
 
 use super::{Augment, ClassWeights, Initializer, RandAugment, Recipe};
-use crate::schedule::Schedule;
+use crate::optimizer::Ema;
+use crate::schedule::{Schedule, Warmup};
 use crate::{Error, Result};
 use weights::range::Range;
 
@@ -54,8 +55,18 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
     }
     table.extend(recipe.input.numbers());
     table.extend(of_schedule(&recipe.schedule));
+    let clip = Range::of(0.0, 1e30).above();
+    table.extend(recipe.clip_norm.map(|norm| ("clip-norm".to_string(), norm, clip)));
+    table.extend(recipe.clip_value.map(|value| ("clip-value".to_string(), value, clip)));
+    if let Some(Ema { decay, every, .. }) = recipe.ema {
+        table.push(("ema.decay".to_string(), decay, MOMENTUM));
+        table.push(("ema.every".to_string(), every as f64, Range::of(1.0, 1e12)));
+    }
+    table.extend(recipe.warmup.into_iter().flat_map(of_warmup));
     for (name, layer) in &recipe.layers {
         let key = |field: &str| format!("layers.{name}.{field}");
+        let first = layer.train_from.map(f64::from);
+        table.extend(first.map(|first| (key("train-from"), first, EPOCHS)));
         table.extend(layer.rate.map(|rate| (key("rate"), rate, FACTOR)));
         table.extend(layer.decay.map(|decay| (key("decay"), decay, DECAY)));
         for (field, init) in [("weights", layer.weights), ("biases", layer.biases)] {
@@ -89,6 +100,17 @@ fn of_augmentation(augment: &Augment) -> Vec<(String, f64, Range)> {
     table
 }
 
+/// Rates of a curve: zero would freeze parameters and velocities.
+const ABOVE_ZERO: Range = Range::of(0.0, 1e6).above();
+
+fn of_warmup(warmup: Warmup) -> Vec<(String, f64, Range)> {
+    let mut table = vec![("warmup.start".to_string(), warmup.start, Range::of(0.0, 1.0).above())];
+    table.extend(warmup.epochs.map(|epochs| ("warmup.epochs".to_string(), epochs, ABOVE_ZERO)));
+    let steps = warmup.steps.map(|steps| steps as f64);
+    table.extend(steps.map(|steps| ("warmup.steps".to_string(), steps, Range::of(1.0, 1e12))));
+    table
+}
+
 fn of_schedule(schedule: &Schedule) -> Vec<(String, f64, Range)> {
     let key = |field: &str| format!("schedule.{field}");
     match schedule {
@@ -108,6 +130,24 @@ fn of_schedule(schedule: &Schedule) -> Vec<(String, f64, Range)> {
             };
             phases.iter().enumerate().flat_map(of).collect()
         }
+        Schedule::Cosine { end, .. } => vec![(key("end"), *end, FACTOR)],
+        Schedule::Linear { start, end, .. } => {
+            vec![(key("start"), *start, ABOVE_ZERO), (key("end"), *end, FACTOR)]
+        }
+        Schedule::OneCycle { rise, start, end, cycle_momentum, .. } => {
+            let mut table = vec![
+                (key("rise"), *rise, SHARE),
+                (key("start"), *start, ABOVE_ZERO),
+                (key("end"), *end, FACTOR),
+            ];
+            let momenta = cycle_momentum.iter().flatten();
+            table.extend(momenta.map(|&momentum| (key("cycle-momentum"), momentum, MOMENTUM)));
+            table
+        }
+        Schedule::Exponential { factor, .. } => vec![(key("factor"), *factor, ABOVE_ZERO)],
+        Schedule::Polynomial { power, end, .. } => {
+            vec![(key("power"), *power, Range::of(0.0, 100.0).above()), (key("end"), *end, FACTOR)]
+        }
     }
 }
 
@@ -120,7 +160,42 @@ impl Recipe {
         for (name, value, range) in numbers(self) {
             range.check(&format!("recipe.{name}"), value).map_err(Error::Recipe)?;
         }
+        self.check_warmup().map_err(Error::Recipe)?;
+        self.check_nesterov().map_err(Error::Recipe)?;
         self.augment.check().map_err(Error::Recipe)
+    }
+
+    fn check_nesterov(&self) -> std::result::Result<(), String> {
+        if self.nesterov && self.optimizer.is_adam() {
+            return Err(
+                "recipe.nesterov is a form of SGD's momentum, which Adam does not have: set \
+                        recipe.optimizer to \"sgd\" or \"sgd-pytorch\", or leave it out"
+                    .to_string(),
+            );
+        }
+        if self.nesterov && self.momentum == 0.0 {
+            return Err("recipe.nesterov needs a momentum above 0 (recipe.momentum)".to_string());
+        }
+        Ok(())
+    }
+
+    fn check_warmup(&self) -> std::result::Result<(), String> {
+        let Some(warmup) = self.warmup else { return Ok(()) };
+        warmup.check()?;
+        if matches!(self.schedule, Schedule::OneCycle { .. }) {
+            return Err(
+                "recipe.warmup cannot be used with the schedule one-cycle, which begins with \
+                        a rise of its own: set recipe.schedule.rise instead"
+                    .to_string(),
+            );
+        }
+        match warmup.epochs {
+            Some(epochs) if epochs > f64::from(self.epochs) => Err(format!(
+                "recipe.warmup.epochs is {epochs}, and the run has {} epochs: shorten the warm-up",
+                self.epochs
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -288,6 +363,69 @@ mod tests {
                 let said = recipe.check().unwrap_err().to_string();
                 assert!(said.starts_with(&format!("recipe.{name} {value}; it must be")), "{said}");
             }
+        }
+    }
+
+    #[test]
+    fn settings_of_updates_out_of_range_are_named() {
+        for (text, expected) in [
+            ("clip-norm = 0", "recipe.clip-norm is 0; it must be above 0"),
+            ("clip_value = nan", "recipe.clip-value is NaN; it must be above 0"),
+            ("ema = { decay = 1 }", "recipe.ema.decay is 1; it must be at least 0 and below 1"),
+            ("ema = { decay = 0.9, every = 0 }", "recipe.ema.every is 0; it must be at least 1"),
+            ("nesterov = true\noptimizer = 'adamw'", "recipe.nesterov is a form of SGD's momentum"),
+            ("nesterov = true\nmomentum = 0", "recipe.nesterov needs a momentum above 0"),
+            ("layers.conv1.train-from = 0", "recipe.layers.conv1.train-from is 0; it must be"),
+        ] {
+            let mut page = toml::Table::try_from(recipes::paper()).unwrap();
+            for (key, value) in text.parse::<toml::Table>().unwrap() {
+                page.insert(key, value);
+            }
+            let recipe: Recipe = page.try_into().unwrap();
+            let said = recipe.check().unwrap_err().to_string();
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn schedules_and_warm_up_out_of_range_are_named() {
+        for (text, expected) in [
+            ("kind = 'cosine'\nend = -1", "recipe.schedule.end is -1; it must be"),
+            ("kind = 'linear'\nstart = 0", "recipe.schedule.start is 0; it must be"),
+            ("kind = 'one-cycle'\nrise = 2", "recipe.schedule.rise is 2; it must be"),
+            ("kind = 'one-cycle'\nstart = nan", "recipe.schedule.start is NaN; it must be"),
+            (
+                "kind = 'one-cycle'\ncycle-momentum = [0.9, 1]",
+                "recipe.schedule.cycle-momentum is 1;",
+            ),
+            ("kind = 'exponential'\nfactor = 0", "recipe.schedule.factor is 0; it must be"),
+            ("kind = 'polynomial'\npower = inf", "recipe.schedule.power is inf; it must be"),
+        ] {
+            let recipe = Recipe { schedule: toml::from_str(text).unwrap(), ..recipes::paper() };
+            let said = recipe.check().unwrap_err().to_string();
+            assert!(said.starts_with(expected), "{said}");
+        }
+        let cycle: Schedule = toml::from_str("kind = 'one-cycle'").unwrap();
+        for (text, schedule, expected) in [
+            (
+                "epochs = 5\nstart = 0",
+                Schedule::Constant {},
+                "recipe.warmup.start is 0; it must be",
+            ),
+            ("steps = 0", Schedule::Constant {}, "recipe.warmup.steps is 0; it must be"),
+            ("epochs = 0", Schedule::Constant {}, "recipe.warmup.epochs is 0; it must be"),
+            (
+                "epochs = 91",
+                Schedule::Constant {},
+                "recipe.warmup.epochs is 91, and the run has 90",
+            ),
+            ("start = 0.5", Schedule::Constant {}, "recipe.warmup has either `epochs` or `steps`"),
+            ("epochs = 1\nsteps = 1", Schedule::Constant {}, "recipe.warmup has either"),
+            ("epochs = 1", cycle, "recipe.warmup cannot be used with the schedule one-cycle"),
+        ] {
+            let warmup = Some(toml::from_str(text).unwrap());
+            let said = Recipe { warmup, schedule, ..recipes::paper() }.check().unwrap_err();
+            assert!(said.to_string().starts_with(expected), "{said}");
         }
     }
 

@@ -18,7 +18,7 @@ fn slopes_have_rules_of_their_own() {
     let mut recipe = recipes::find("paper").unwrap();
     let rule = recipe.rule("prelu1.slope");
     assert_eq!((rule.init, rule.rate, rule.decay), (Initializer::Constant(0.25), 1.0, 0.0));
-    let setting = recipe.schedule.setting(&Default::default(), 1);
+    let setting = recipe.setting_of_epoch(&Default::default(), 1);
     assert_eq!(recipe.table_row("prelu1.slope", &setting), [0.01, 0.9, 0.0]);
     let start = |name: &str| recipe.rule(name).init;
     let names = ["scale", "shift", "mean", "variance"];
@@ -28,6 +28,50 @@ fn slopes_have_rules_of_their_own() {
     assert_eq!(recipe.table_row("batch_norm1.mean", &setting), [1.0, 0.0, 0.0]);
     recipe.layers.insert("prelu*".into(), Layer { decay: Some(0.5), ..Layer::default() });
     assert_eq!((recipe.rule("prelu1.slope").decay, recipe.decay), (0.5, 0.0005));
+}
+
+#[test]
+fn a_layer_is_frozen_until_its_epoch() {
+    let mut recipe = recipes::find("paper").unwrap();
+    let from = |first| Layer { train_from: Some(first), ..Layer::default() };
+    recipe.layers.insert("conv*".into(), from(3));
+    recipe.layers.insert("conv5".into(), from(2));
+    recipe.layers.insert("batch_norm*".into(), from(3));
+    let rates = |parameter: &str| {
+        [1, 2, 3].map(|epoch| {
+            recipe.table_row(parameter, &recipe.setting_of_epoch(&Default::default(), epoch))[0]
+        })
+    };
+    assert_eq!(rates("conv1.weight"), [0.0, 0.0, 0.01]);
+    assert_eq!(rates("conv5.bias"), [0.0, 0.01, 0.01]);
+    assert_eq!(rates("batch_norm1.mean"), [0.0, 0.0, 1.0]);
+    assert_eq!(rates("fc6.weight"), [0.01; 3]);
+}
+
+/// Files of runs without these settings stay as they were.
+#[test]
+fn settings_of_updates_are_written_only_if_they_are_set() {
+    let mut recipe = recipes::find("paper").unwrap();
+    let text = toml::to_string(&recipe).unwrap();
+    for key in ["warmup", "nesterov", "clip", "ema", "train-from", "momentum = [", "per ="] {
+        assert!(!text.contains(key), "{key}: {text}");
+    }
+    let set = "nesterov = true\nclip-norm = 1.0\nclip-value = 0.5\n[warmup]\nsteps = 3\n\
+               [ema]\ndecay = 0.5\n";
+    let mut page = toml::Table::try_from(&recipe).unwrap();
+    page.extend(set.parse::<toml::Table>().unwrap());
+    recipe = page.try_into().unwrap();
+    let text = toml::to_string(&recipe).unwrap();
+    assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
+    let summary = recipe.summary();
+    for part in [
+        "after 3 steps of warm-up from x 0.01",
+        "Nesterov's momentum",
+        "gradients clipped to norm 1, gradients clipped to +-0.5",
+        "weights averaged with decay 0.5",
+    ] {
+        assert!(summary.contains(part), "{summary}");
+    }
 }
 
 #[test]

@@ -5,13 +5,15 @@ use super::training::Training;
 use crate::Result;
 use crate::early_stopping::Validated;
 use crate::executor::{Control, StepRequest};
+use crate::progress::Progress;
+use crate::schedule::{Position, Setting};
 use data::Batch;
 use evaluate::Tally;
 use evaluate::{evaluate, next_batch};
 use std::time::Instant;
 use tensor::Traffic;
 
-impl Training<'_> {
+impl<'a> Training<'a> {
     /// Runs, and writes the outcome before the other processes are released.
     pub(super) fn run_to_end(mut self) -> Result<Outcome> {
         let outcome = self.run();
@@ -58,7 +60,8 @@ impl Training<'_> {
 
     /// The remaining steps of an epoch.
     fn rest_of_steps(&mut self) -> Result<()> {
-        let rate = self.begin_epoch()?;
+        let recipe = &self.job.recipe;
+        let mut setting = self.begin_epoch()?;
         while self.progress.batches < self.train.batches_per_epoch()
             && self.progress.step < self.steps()
             && !self.is_stopped()
@@ -68,6 +71,12 @@ impl Training<'_> {
                 break; // a stop was requested: training data never end
             };
             let wait = began.elapsed().as_secs_f64();
+            let next = self.setting();
+            if next != setting {
+                self.executor.set_rates(recipe, &next)?;
+                setting = next;
+            }
+            let rate = recipe.rate * setting.rate;
             let tally = self.step(&mut batch)?;
             drop(batch);
             self.count_step(tally, began.elapsed().as_secs_f64(), wait);
@@ -83,14 +92,20 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Applies the schedule's setting of the epoch; returns its learning rate.
-    fn begin_epoch(&mut self) -> Result<f64> {
-        let (recipe, epoch) = (&self.job.recipe, self.progress.epoch);
-        self.status.epoch = epoch;
-        let setting = recipe.schedule.setting(&self.progress.schedule, epoch);
-        self.executor.set_rates(recipe, &setting)?;
+    /// Applies the schedule's setting of the next step, the first of an epoch or of this process.
+    fn begin_epoch(&mut self) -> Result<Setting<'a>> {
+        self.status.epoch = self.progress.epoch;
+        let setting = self.setting();
+        self.executor.set_rates(&self.job.recipe, &setting)?;
         self.train.set_color(self.job.color_shift(setting.color));
-        Ok(recipe.rate * setting.rate)
+        Ok(setting)
+    }
+
+    /// The schedule's setting of the next step.
+    fn setting(&self) -> Setting<'a> {
+        let &Progress { epoch, batches: batch, ref schedule, .. } = &self.progress;
+        let at = Position { epoch, batch, batches: self.train.batches_per_epoch() };
+        self.job.recipe.setting(schedule, at)
     }
 
     /// One step.
@@ -125,8 +140,13 @@ impl Training<'_> {
     /// bit-identical to an uninterrupted one.
     fn validate(&mut self, is_due: bool) -> Result<bool> {
         let began = Instant::now();
-        let tally = evaluate(&mut *self.executor, &mut self.validation, self.stop, self.observer)?;
-        let Some(tally) = tally else { return Ok(false) };
+        self.executor.use_average(true)?;
+        let tally = evaluate(&mut *self.executor, &mut self.validation, self.stop, self.observer);
+        let Some(tally) = tally? else {
+            self.executor.use_average(false)?;
+            return Ok(false);
+        };
+        self.executor.use_average(false)?;
         self.validation_seconds = began.elapsed().as_secs_f64();
 
         let (score, progress) = (tally.score(), &mut self.progress);

@@ -34,9 +34,11 @@ impl Job {
             identity.take_over("init", &checkpoint.identity);
         }
         // Another version of the decoder is allowed if it decodes the same pixels.
-        let may_change = |name: &str| {
-            [DECODER, "recipe.epochs", "recipe.early-stopping.patience"].contains(&name)
-                || (name == "recipe.rate" && new_rate)
+        let spans_all = self.recipe.schedule.spans_all_epochs();
+        let may_change = |name: &str| match name {
+            "recipe.rate" => new_rate,
+            "recipe.epochs" => !spans_all,
+            _ => [DECODER, "recipe.early-stopping.patience"].contains(&name),
         };
         let differences = checkpoint.identity.differences(&identity, may_change);
         if differences.is_empty() {
@@ -48,9 +50,11 @@ impl Job {
             lines.push(format!("  and {more} more"));
         }
         lines.extend(other_decoder(&checkpoint.identity, &identity, &differences));
-        let about_rate = |line: &Difference| line.name == "recipe.rate";
-        let hint = if differences.iter().any(about_rate) {
+        let differs = |name: &str| differences.iter().any(|line| line.name == name);
+        let hint = if differs("recipe.rate") {
             " (a new learning rate must be given explicitly)"
+        } else if differs("recipe.epochs") {
+            " (the learning rate follows a curve over all epochs)"
         } else {
             ""
         };

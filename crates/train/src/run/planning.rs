@@ -1,8 +1,9 @@
 //! Plans of jobs for one device.
 
 use super::job::Job;
+use crate::optimizer::UpdateRule;
 use crate::plan::SingleDevicePlan;
-use crate::recipe::{Optimizer, Recipe};
+use crate::recipe::Recipe;
 use crate::{Error, Result};
 use evaluate::FrameInput;
 use layers::Spec;
@@ -43,15 +44,13 @@ impl Blueprint<'_> {
     /// augmentation is out of range, or the recipe has micro-shards, which need the crate
     /// `alexnet-parallel`.
     pub fn plan(&self, target: Target) -> Result<SingleDevicePlan> {
-        let &Recipe { batch, optimizer, shards, .. } = self.recipe;
+        let &Recipe { batch, shards, .. } = self.recipe;
         if shards != 1 {
             let reason = format!("recipe.shards is {shards}: one device processes whole batches");
             return Err(Error::Recipe(reason));
         }
-        match optimizer {
-            Optimizer::Sgd => SingleDevicePlan::new(self.spec, batch, self.input()?, target),
-            Optimizer::Adam => SingleDevicePlan::with_adam(self.spec, batch, self.input()?, target),
-        }
+        let rule = UpdateRule::of(self.recipe);
+        SingleDevicePlan::with_rule(self.spec, batch, self.input()?, target, &rule)
     }
 
     /// The kind of mean that is subtracted, the height and width of stored images, and the form of

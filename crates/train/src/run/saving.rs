@@ -107,7 +107,7 @@ impl Training<'_> {
             (Some(writer), Some(log)) => {
                 self.progress.logs = log.lengths();
                 let snapshot = writer.free()?.expect("a free writer");
-                self.executor.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
+                self.executor.snapshot(&mut snapshot.values, &mut snapshot.state)?;
                 snapshot.progress.clone_from(&self.progress);
                 writer.send(files);
             }

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::checkpoint::{Checkpoint, CheckpointWriter, Identity, RunMetadata, Store, WriterThread};
 use crate::executor::{Control, Executor};
 use crate::folder::{RunFolder, Status};
+use crate::optimizer::UpdateRule;
 use crate::progress::{Progress, Sums};
 use crate::stats::LayerStats;
 use data::Loader;
@@ -180,9 +181,10 @@ fn writer(
 ) -> Result<Option<WriterThread>> {
     let Some(log) = folder.log() else { return Ok(None) };
     let (about, entries) = (job.about(), parameters.to_vec());
+    let state = UpdateRule::of(&job.recipe).state().collect();
     Ok(Some(WriterThread::start(CheckpointWriter {
         store: Store::open(folder.path(), job.checkpoints.keep)?,
-        run: RunMetadata { about, identity, mean, entries },
+        run: RunMetadata { about, identity, mean, entries, state },
         logs: log.handles()?,
         weights: folder.path().join(Weights::FILE),
     })))

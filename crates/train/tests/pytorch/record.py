@@ -5,7 +5,7 @@ Both sides compute the same initial weights, images and labels from one small fo
 is kept. The numbers are those of float64; `f32_errors` says how far float32 strays from
 them in PyTorch, relative, step by step: a few units flip at a kink, and training amplifies what they change.
 
-    python3 record.py            # writes alexnet-64.json and torchvision.json beside this file
+    python3 record.py            # writes alexnet-64.json, torchvision.json and updates.json beside this file
 
 The formula. `draw(epoch, index)` is `Stream::new(SEED, Purpose::Test, epoch, index)` of crates/random: the
 words of Philox4x32-10 under the key (SEED, 0) at counters (block, index, epoch, 8), block = 0, 1, ...
@@ -20,6 +20,10 @@ words of Philox4x32-10 under the key (SEED, 0) at counters (block, index, epoch,
 
 Dropout is left out. A step is the paper's (section 5): v <- 0.9 v - rate (dw + decay w), w <- w + v; for
 biases the rate is doubled and there is no decay. From step 6 on the rate is halved.
+
+updates.json has the curves of alexnet-64 with PyTorch's own optimizers, clipping and averages: torch.optim.SGD,
+Adam and AdamW, torch.nn.utils.clip_grad_norm_ and clip_grad_value_, torch.optim.swa_utils. `recipe` says in TOML what
+differs from the paper's recipe; `averaged` is the loss of the averaged weights on the same images after ten steps.
 """
 
 import json
@@ -134,12 +138,15 @@ def forward(model, params, x):
     return x
 
 
-def curve(model, dtype):
+def inputs(model, dtype):
     side, batch = model["side"], model["batch"]
     pixels = (words(1, 0, batch * side * side * 3) >> np.uint32(24)).astype(np.float64)
     x = torch.from_numpy(pixels.reshape(batch, side, side, 3)).permute(0, 3, 1, 2)
-    x = ((x - 127.5) * model["scale"]).to(dtype).contiguous()
-    labels = torch.arange(batch) % CLASSES
+    return ((x - 127.5) * model["scale"]).to(dtype).contiguous(), torch.arange(batch) % CLASSES
+
+
+def curve(model, dtype):
+    x, labels = inputs(model, dtype)
     params = parameters(model, dtype)
     velocities = [torch.zeros_like(param) for param in params]
     losses = []
@@ -154,6 +161,63 @@ def curve(model, dtype):
                 v.mul_(MOMENTUM).sub_((2 * rate if bias else rate) * (dw + (0.0 if bias else DECAY) * w))
                 w.add_(v)
     return losses
+
+
+# What differs from the paper's recipe, and the same in PyTorch.
+UPDATES = [
+    dict(recipe="optimizer = 'sgd-pytorch'", rate=3e-4),
+    dict(recipe="optimizer = 'sgd-pytorch'\nnesterov = true", rate=3e-4, nesterov=True),
+    dict(recipe="optimizer = 'adam'", rate=3e-5, optimizer="Adam"),
+    dict(recipe="optimizer = 'adamw'", rate=3e-5, optimizer="AdamW"),
+    dict(recipe="optimizer = 'sgd-pytorch'\nclip-norm = 2.0", rate=3e-4, norm=2.0),
+    dict(recipe="optimizer = 'sgd-pytorch'\nclip-value = 0.01", rate=3e-4, value=0.01),
+    dict(recipe="optimizer = 'adamw'\nclip-norm = 2.0\n[ema]\ndecay = 0.7", rate=3e-5, optimizer="AdamW", norm=2.0,
+         ema=0.7),
+]
+
+
+def updated(row, dtype):
+    """The losses of ten steps by a row of UPDATES, and that of the averaged weights."""
+    model = MODELS["alexnet-64"]
+    x, labels = inputs(model, dtype)
+    params = parameters(model, dtype)
+    groups = [dict(params=params[0::2], weight_decay=DECAY), dict(params=params[1::2], weight_decay=0.0)]
+    if row.get("optimizer"):
+        optimizer = getattr(torch.optim, row["optimizer"])(groups, lr=row["rate"], betas=(MOMENTUM, 0.999))
+    else:
+        optimizer = torch.optim.SGD(groups, lr=row["rate"], momentum=MOMENTUM, nesterov=row.get("nesterov", False))
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(row["ema"]) if "ema" in row else None
+    averaged, losses, norms = [], [], []
+    for step in range(1, STEPS + 1):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(forward(model, params, x), labels)
+        losses.append(loss.item())
+        loss.backward()
+        if "value" in row:
+            torch.nn.utils.clip_grad_value_(params, row["value"])
+        if "norm" in row:
+            norms.append(torch.nn.utils.clip_grad_norm_(params, row["norm"]).item())
+        rate = row["rate"] * (0.5 if step > 5 else 1.0)
+        for group, times in zip(optimizer.param_groups, (1, 2)):
+            group["lr"] = times * rate
+        optimizer.step()
+        with torch.no_grad():
+            if average and not averaged:
+                averaged = [param.detach().clone() for param in params]
+            elif average:
+                average(averaged, params, step)
+    if averaged:
+        with torch.no_grad():
+            return losses, norms, F.cross_entropy(forward(model, averaged, x), labels).item()
+    return losses, norms, None
+
+
+def record_update(row):
+    (exact, norms, averaged), (single, _, _) = updated(row, torch.float64), updated(row, torch.float32)
+    errors = [abs(a - b) / a for a, b in zip(exact, single)]
+    print(row, [round(loss, 4) for loss in exact], f"f32 within {max(errors):.1e}", norms, averaged)
+    entry = dict(recipe=row["recipe"], rate=row["rate"], losses=exact, f32_errors=errors)
+    return entry | (dict(averaged=averaged) if averaged else {})
 
 
 def record(name):
@@ -173,3 +237,5 @@ if __name__ == "__main__":
         path = pathlib.Path(__file__).with_name(f"{name}.json")
         path.write_text(json.dumps(row, indent=1) + "\n")
         print(path.name, [round(loss, 4) for loss in row["losses"]], f"f32 within {max(row['f32_errors']):.1e}")
+    path = pathlib.Path(__file__).with_name("updates.json")
+    path.write_text(json.dumps(dict(torch=torch.__version__, updates=[record_update(row) for row in UPDATES]), indent=1) + "\n")
