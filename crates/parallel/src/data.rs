@@ -68,7 +68,7 @@ impl ReplicaPlan {
         spec: &Spec,
         batch: usize,
         sharding: Sharding,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         target: Target,
         rule: &UpdateRule,
     ) -> Result<ReplicaPlan> {

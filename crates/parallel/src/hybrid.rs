@@ -102,7 +102,7 @@ impl HybridPlan {
         spec: &Spec,
         batch: usize,
         sharding: Sharding,
-        input: (Mean, [usize; 2]),
+        input: impl Into<FrameInput>,
         target: Target,
         rule: &UpdateRule,
     ) -> Result<HybridPlan> {

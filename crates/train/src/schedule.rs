@@ -178,9 +178,9 @@ pub struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// The same multiple of the recipe's rate for all layers.
+    /// The same multiple of the recipe's rate for all layers, in the first epoch.
     pub fn everywhere(rate: f64) -> Setting<'static> {
-        Setting { rate, color: true, layers: None }
+        Setting { rate, momentum: None, color: true, epoch: 1, warmup: 1.0, layers: None }
     }
 
     /// Multiples of the recipe's rate for a layer.
@@ -203,8 +203,7 @@ impl Schedule {
         warmup: Option<Warmup>,
     ) -> Setting<'_> {
         let epoch = at.epoch;
-        let plain =
-            |rate| Setting { rate, momentum: None, color: true, epoch, warmup: 1.0, layers: None };
+        let plain = |rate| Setting { epoch, ..Setting::everywhere(rate) };
         let course = Course::new(self.per(), at, epochs, warmup);
         let mut setting = match self {
             Schedule::Constant {} => plain(1.0),
