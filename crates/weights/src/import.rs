@@ -253,6 +253,8 @@ impl Detected {
         const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
         match start {
             [] => Other("an empty file"),
+            // A header's length, whose first bytes may be those of any other format, and a brace.
+            [_, _, _, 0, 0, 0, 0, 0, b'{', ..] => Readable(Format::Safetensors),
             [b'P', b'K', 3, 4, ..] if ends(".npz") || begins_with_array(start) => {
                 Readable(Format::Npz)
             }

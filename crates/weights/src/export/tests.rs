@@ -364,3 +364,19 @@ fn tensors_of_other_programs_leave_as_they_came() {
         }
     }
 }
+
+/// The length of a header begins a file: 0x80 begins pickles, 0x1f 0x8b gzip files.
+#[test]
+fn safetensors_are_recognised_whatever_their_headers_length() {
+    let scratch = Scratch::new("lengths");
+    let path = scratch.0.join("net.safetensors");
+    for length in [0x180usize, 0x8b1f, 0x108] {
+        let mut header =
+            "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}".to_string();
+        header += &" ".repeat(length - header.len());
+        let start = (length as u64).to_le_bytes();
+        fs::write(&path, [&start[..], header.as_bytes(), &1f32.to_le_bytes()].concat()).unwrap();
+        let mut file = crate::import::open(&path).unwrap();
+        assert_eq!(file.read(0).unwrap(), [1.0], "{length:#x}");
+    }
+}
