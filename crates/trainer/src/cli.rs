@@ -132,7 +132,8 @@ Examples:
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
   alexnet train --lr-schedule steps --set recipe.schedule.after='[30, 60]' --weight-decay 1e-4
-  alexnet train --data photos --optimizer adam --lr 1e-4 -b 64 --early-stopping 5
+  alexnet train --data photos --optimizer adamw --lr 3e-4 --lr-schedule cosine --warmup 2 -b 64
+  alexnet train --set recipe.clip-norm=1 --early-stopping 5  docs/optimizers.md
   alexnet train --set recipe.augment.rand-augment={} --set recipe.label-smoothing=0.1
   alexnet train --set recipe.augment.mixup=0.2              docs/augmentation.md
   alexnet train --data photos --init runs/imagenet --freeze 'conv*'

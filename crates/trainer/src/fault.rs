@@ -77,7 +77,7 @@ impl From<train::Error> for Fault {
 }
 
 /// Remedies in messages of the libraries, and the flags for them.
-const FLAGS: [(&str, &str); 23] = [
+const FLAGS: [(&str, &str); 22] = [
     ("recipe.batch", "--batch-size"),
     ("recipe.shards", "--micro-shards"),
     ("fewer micro-shards", "--micro-shards"),
@@ -87,7 +87,6 @@ const FLAGS: [(&str, &str); 23] = [
     ("recipe.rate", "--lr"),
     ("learning rate", "--lr"),
     ("data parallelism", "--parallel data"),
-    ("Adam trains on one device", "without --parallel"),
     ("name the layers to copy", "--init-layers"),
     ("choose another folder, resume", "--run, --resume"),
     ("resume the run from", "--resume"),

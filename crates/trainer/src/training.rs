@@ -271,6 +271,7 @@ fn fill_in(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     let mut recipe = settings.recipe.clone().without_augmentation();
     recipe.batch = recipe.batch.min(count);
     recipe.schedule = Schedule::Constant {};
+    recipe.warmup = None;
     if args.epochs.is_none() {
         let steps_an_epoch = count.div_ceil(recipe.batch);
         recipe.epochs = OVERFIT_STEPS.div_ceil(steps_an_epoch) as u32;
