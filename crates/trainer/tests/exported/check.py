@@ -4,9 +4,9 @@
 
 FOLDER has a folder for each network with `images.npy` (bytes [images, height, width, 3]), `logits.npy`
 (what this program computes of them), `about.json` (classes, mean, scale, torchvision's name) and the
-exported files. Needs numpy, onnx and onnxruntime; OpenVINO, safetensors, PyTorch and torchvision are
-used if they are installed, and onnxruntime-web if `ALEXNET_NODE_MODULES` names the folder that has
-it. What is not installed is printed as SKIPPED.
+exported files. Needs numpy, onnx and onnxruntime; OpenVINO and safetensors are used if they are
+installed, and onnxruntime-web if `ALEXNET_NODE_MODULES` names the folder that has it. What is not
+installed is printed as SKIPPED. with_torch.py checks the files in PyTorch.
 """
 
 import contextlib
@@ -39,8 +39,6 @@ def optional(name):
 
 openvino = optional("openvino")
 safetensors = optional("safetensors.numpy")
-torch = optional("torch")
-torchvision = optional("torchvision")
 
 
 def close(found, expected, what):
@@ -96,11 +94,6 @@ def tensors(folder):
         others = {"net.pth": Restricted(archive).load()}
     if safetensors:
         others["net.safetensors"] = safetensors.load_file(folder / "net.safetensors")
-    if torch:
-        state = torch.load(folder / "net.pth", weights_only=True)
-        others["torch.load"] = {name: tensor.numpy() for name, tensor in state.items()}
-        state = torch.load(folder / "net.pth", weights_only=True, mmap=True)
-        others["torch.load, mapped"] = {name: tensor.numpy() for name, tensor in state.items()}
     for what, other in others.items():
         assert set(other) == set(found), what
         for name, tensor in other.items():
@@ -139,36 +132,6 @@ def blocks(page):
     text = pathlib.Path(page).read_text()
     found = re.findall(r"```python\n# (\S+):[^\n]*\n(.*?)```", text, re.S)
     return dict(found)
-
-
-def check_torchvision(folder, x, logits, about):
-    if not torchvision or not about["torchvision"]:
-        return
-    for file in ["net.pth", "net.safetensors"]:
-        network = getattr(torchvision.models, about["torchvision"])(num_classes=logits.shape[1])
-        if file == "net.pth":
-            state = torch.load(folder / file, weights_only=True)
-        else:
-            state = {k: torch.tensor(v) for k, v in safetensors.load_file(folder / file).items()}
-        network.load_state_dict(state)
-        with torch.no_grad():
-            close(network.eval()(torch.tensor(x)), logits, f"{folder.name}/{file} in torchvision")
-
-
-MODULES = {"alexnet": {}, "caffe": {"k": 1.0, "alpha": 1e-4}}
-
-
-def check_module(folder, code, x, logits):
-    """The page's own module for a network that torchvision does not have."""
-    if not torch or folder.name not in MODULES:
-        return
-    names = {"__name__": "module"}
-    exec(code["module"], names)
-    state = torch.load(folder / "net.pth", weights_only=True)
-    network = names["AlexNet"](logits.shape[1], **MODULES[folder.name])
-    network.load_state_dict(state)
-    with torch.no_grad():
-        close(network.eval()(torch.tensor(x)), logits, f"{folder.name} in the page's module")
 
 
 def run_page(folder, code, logits):
@@ -226,8 +189,6 @@ def main(root, page):
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         count = len(tensors(folder))
         worst = check_onnx(folder, x, images, logits, about)
-        check_torchvision(folder, x, logits, about)
-        check_module(folder, code, x, logits)
         if (folder / "photo.png").exists():
             run_page(folder, code, logits)
             run_browser(folder, page, images[0], logits)
