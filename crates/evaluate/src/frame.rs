@@ -162,7 +162,7 @@ impl Frame {
     /// of their weights.
     pub fn set_normaliser(&mut self, images: f64, weights: Option<WeightSum>) {
         if let Some(dense) = &mut self.dense {
-            dense.scale = match weights.map(WeightSum::value) {
+            dense.scale = match weights.map(|sum| dense.settings.value_of(sum)) {
                 None => 1.0,
                 Some(sum) if sum > 0.0 => images / sum,
                 Some(_) => 0.0, // no image counts

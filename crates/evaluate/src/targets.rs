@@ -25,12 +25,13 @@ pub struct LossSettings {
     pub class_weights: Option<Arc<[f32]>>,
 }
 
-/// A sum of class weights in units of 2^-28, so that it does not depend on the order of its terms.
+/// A sum of class weights in units of the largest weight times 2^-40, so that it does not depend on
+/// the order of its terms. A batch of 2^20 images fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeightSum(pub u64);
 
 impl WeightSum {
-    const UNIT: f64 = 268_435_456.0;
+    const UNITS: f64 = (1u64 << 40) as f64;
     /// Bits of a part that ranks add as floats.
     const PART_BITS: u32 = 13;
     /// The number of those parts.
@@ -46,11 +47,6 @@ impl WeightSum {
     pub fn from_parts(parts: [f32; WeightSum::PARTS]) -> WeightSum {
         let terms = parts.into_iter().enumerate();
         WeightSum(terms.map(|(at, part)| (part as u64) << (at as u32 * Self::PART_BITS)).sum())
-    }
-
-    /// As a number.
-    pub fn value(self) -> f64 {
-        self.0 as f64 / WeightSum::UNIT
     }
 }
 
@@ -68,8 +64,18 @@ impl LossSettings {
     pub fn weight_sum(&self, batch: &Batch) -> Option<WeightSum> {
         let weights = self.class_weights.as_ref().filter(|_| batch.mix.is_none())?;
         let labels = batch.labels.iter().filter(|&&label| label != IGNORED);
-        let units = |&label: &u32| (f64::from(weights[label as usize]) * WeightSum::UNIT) as u64;
+        let largest = largest(weights);
+        let units = |&label: &u32| match f64::from(weights[label as usize]) {
+            0.0 => 0,
+            weight => ((weight / largest * WeightSum::UNITS).round() as u64).max(1),
+        };
         Some(WeightSum(labels.map(units).sum()))
+    }
+
+    /// A sum of these class weights as a number.
+    pub fn value_of(&self, sum: WeightSum) -> f64 {
+        let largest = self.class_weights.as_deref().map_or(1.0, largest);
+        sum.0 as f64 / WeightSum::UNITS * largest
     }
 
     /// Writes the targets of some rows, weighted and multiplied by `scale`, and the labels for the
@@ -122,6 +128,10 @@ impl LossSettings {
             }
         }
     }
+}
+
+fn largest(weights: &[f32]) -> f64 {
+    weights.iter().copied().fold(0.0, f32::max).into()
 }
 
 #[cfg(test)]

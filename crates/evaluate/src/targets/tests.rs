@@ -32,7 +32,8 @@ fn batch(own: f64) -> Batch {
 /// Targets and labels of all rows.
 fn filled(settings: &LossSettings, batch: &Batch) -> (Vec<f32>, Vec<u32>) {
     let (mut targets, mut labels) = (vec![9.0; IMAGES * CLASSES], vec![9; IMAGES]);
-    let scale = settings.weight_sum(batch).map_or(1.0, |sum| IMAGES as f64 / sum.value());
+    let scale =
+        settings.weight_sum(batch).map_or(1.0, |sum| IMAGES as f64 / settings.value_of(sum));
     settings.fill(batch, 0..IMAGES, scale, &mut targets, &mut labels);
     (targets, labels)
 }
@@ -96,7 +97,8 @@ fn padding_has_no_target() {
     let (targets, labels) = filled(&settings, &batch);
     assert_eq!((&targets[15..], labels[3]), (&[0.0; 5][..], IGNORED));
     batch.mix = None;
-    assert_eq!(settings.weight_sum(&batch).unwrap().value(), 2.0 + 0.5 + 3.0);
+    let sum = settings.weight_sum(&batch).unwrap();
+    assert!((settings.value_of(sum) - (2.0 + 0.5 + 3.0)).abs() < 1e-9);
     assert_eq!(LossSettings::default().weight_sum(&batch), None);
 }
 
@@ -111,4 +113,25 @@ fn sums_of_weights_do_not_depend_on_ranks() {
     }
     let whole = WeightSum(sums.iter().map(|sum| sum.0).sum());
     assert_eq!(WeightSum::from_parts(parts), whole);
+}
+
+/// The mean is weighted: a common factor changes nothing, however small it is.
+#[test]
+fn a_common_factor_of_class_weights_changes_nothing() {
+    let of = |factor: f32| {
+        let class_weights = Some(WEIGHTS.iter().map(|weight| weight * factor).collect());
+        let settings = LossSettings { label_smoothing: 0.1, class_weights };
+        filled(&settings, &batch(1.0)).0
+    };
+    let expected = of(1.0);
+    for factor in [1e-3, 1e-9, 1e-20, 1e3] {
+        for (got, wanted) in of(factor).into_iter().zip(&expected) {
+            assert!((got - wanted).abs() <= 1e-6 * wanted, "{factor}: {got} {wanted}");
+        }
+    }
+    // A class of little weight beside one of much, alone in its batch.
+    let rare = [1e-6, 1.0, 1.0, 1.0, 1e4];
+    let settings = LossSettings { class_weights: Some(Arc::from(rare)), label_smoothing: 0.0 };
+    let alone = Batch { labels: vec![0; IMAGES], images: IMAGES, ..Batch::default() };
+    assert!(filled(&settings, &alone).0.iter().step_by(CLASSES).all(|t| (t - 1.0).abs() < 0.1));
 }
