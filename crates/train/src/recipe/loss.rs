@@ -90,7 +90,7 @@ impl Recipe {
     /// The settings of the training loss for a training set.
     ///
     /// # Errors
-    /// [`Error::Recipe`] if a weight belongs to no class.
+    /// [`Error::Recipe`] if a weight belongs to no class, or all are zero.
     pub fn loss(&self, train: &dyn Source) -> Result<LossSettings> {
         let weights = match &self.class_weights {
             None => None,
@@ -130,6 +130,13 @@ fn by_name(table: &BTreeMap<String, f64>, classes: &[String]) -> Result<Vec<f32>
             )));
         };
         weights[class] = weight as f32;
+    }
+    if weights.iter().all(|&weight| weight == 0.0) {
+        return Err(Error::Recipe(
+            "recipe.class-weights: the weights of all classes are 0, and nothing is learned: give \
+             at least one a weight above 0"
+                .to_string(),
+        ));
     }
     Ok(weights)
 }
@@ -171,6 +178,15 @@ mod tests {
         assert!(said.contains("`clas 1`") && said.contains("did you mean `class 1`?"), "{said}");
         let said = with("bird").unwrap_err().to_string();
         assert!(said.ends_with("its classes are class 0, class 1, class 2"), "{said}");
+
+        let zero = |classes: usize| {
+            let table = (0..classes).map(|class| (format!("class {class}"), 0.0)).collect();
+            let class_weights = Some(ClassWeights::Table(table));
+            Recipe { class_weights, ..recipes::paper() }.loss(&train)
+        };
+        assert_eq!(zero(2).unwrap().class_weights.as_deref(), Some(&[0.0, 0.0, 1.0][..]));
+        let said = zero(3).unwrap_err().to_string();
+        assert!(said.contains("the weights of all classes are 0"), "{said}");
     }
 
     #[test]
@@ -186,6 +202,10 @@ mod tests {
         recipe.augment.mixup = Some(0.2);
         let end = "90 epochs, mixup 0.2, label smoothing 0.1, balanced sampling";
         assert!(recipe.summary().ends_with(end), "{}", recipe.summary());
+        recipe.augment.cutmix = Some(0.0); // off, as in a sweep's values
+        assert!(recipe.summary().ends_with(end) && recipe.check().is_ok());
+        recipe.augment.mixup = Some(0.0);
+        assert!(!recipe.augment.is_mixing() && recipe.check().is_ok());
         let table = BTreeMap::from([("cat".to_string(), 2.0)]);
         for weights in [ClassWeights::Rule(WeightRule::Balanced), ClassWeights::Table(table)] {
             recipe.class_weights = Some(weights);

@@ -89,7 +89,8 @@ fn of_augmentation(augment: &Augment) -> Vec<(String, f64, Range)> {
         of("rotate", augment.rotate, ANGLE),
     ];
     for (name, alpha) in [("mixup", augment.mixup), ("cutmix", augment.cutmix)] {
-        table.extend(alpha.map(|alpha| of(name, alpha, ALPHA)));
+        // 0: off.
+        table.extend(alpha.filter(|&alpha| alpha != 0.0).map(|alpha| of(name, alpha, ALPHA)));
     }
     if let Some(RandAugment { ops, magnitude }) = augment.rand_augment {
         table.push(of("rand-augment.ops", ops.into(), OPS));

@@ -45,10 +45,11 @@ pub struct Augment {
     /// Erases rectangles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erase: Option<Erase>,
-    /// Blends pairs of images, with weights from Beta(alpha, alpha).
+    /// Blends pairs of images, with weights from Beta(alpha, alpha); 0: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixup: Option<f64>,
-    /// Replaces a rectangle by another image's, of a share of the area from Beta(alpha, alpha).
+    /// Replaces a rectangle by another image's, of a share of the area from Beta(alpha, alpha);
+    /// 0: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
 }
@@ -170,7 +171,8 @@ impl Augment {
     }
 
     fn mixing(&self) -> Mixing {
-        Mixing { mixup: self.mixup, cutmix: self.cutmix }
+        let used = |alpha: Option<f64>| alpha.filter(|&alpha| alpha > 0.0);
+        Mixing { mixup: used(self.mixup), cutmix: used(self.cutmix) }
     }
 
     /// The changes of crops.

@@ -34,8 +34,8 @@ fn every_number_out_of_range_is_named_with_its_range() {
         ("augment.rotate is", |r, x| r.augment.rotate = x, &[-1.0, 181.0]),
         ("augment.vertical-flip is", |r, x| r.augment.vertical_flip = x, &[-0.1, 1.1]),
         ("augment.grayscale is", |r, x| r.augment.grayscale = x, &[-0.1, 1.1]),
-        ("augment.mixup is", |r, x| r.augment.mixup = Some(x), &[0.0, 1001.0]),
-        ("augment.cutmix is", |r, x| r.augment.cutmix = Some(x), &[0.0, 1001.0]),
+        ("augment.mixup is", |r, x| r.augment.mixup = Some(x), &[-0.1, 1e-4, 1001.0]),
+        ("augment.cutmix is", |r, x| r.augment.cutmix = Some(x), &[-0.1, 1e-4, 1001.0]),
         (
             "augment.erase.probability is",
             |r, probability| {
