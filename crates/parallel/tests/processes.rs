@@ -9,7 +9,7 @@ use alexnet_parallel::{DevicePlan, ProcessLink, plan};
 use comm::Local;
 use evaluate::Stop;
 use evaluate::observe::{Observer, Silent, StepReport};
-use fixtures::{STEPS, Scratch, bits, losses, two_towers};
+use fixtures::{STEPS, Scratch, bits, losses, two_towers, varied};
 use layers::towers;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -300,4 +300,26 @@ fn a_rank_that_panics_is_named_and_the_run_can_be_resumed_with_fewer() {
     well(go(&job, &run.0, How::Data, 2, None));
     alone(&job, &whole.0);
     assert!(bits(&run.0) == bits(&whole.0));
+}
+
+/// Targets are dense: the weights of the whole batch normalise the loss, or pairs reach across the
+/// ranks' parts.
+#[test]
+fn dense_targets_in_two_processes_are_bit_identical_to_one_after_an_interruption() {
+    for mixed in [false, true] {
+        let job = varied(4, mixed);
+        for how in [How::Data, How::Hybrid] {
+            let (whole, run) = (Scratch::new("dense-one"), Scratch::new("dense-two"));
+            let plan = match how {
+                How::Hybrid => plan::hybrid(&job.blueprint(), (0, 1), TARGET),
+                How::Data | How::Towers => plan::single(&job.blueprint(), TARGET),
+            };
+            alone_with(&job, &whole.0, plan.unwrap());
+            let ask = Ask { rank: 1, step: 17, what: INTERRUPT };
+            let stopped = well(go(&job, &run.0, how, 2, Some(ask)));
+            assert!(stopped.iter().all(|end| end.signal() == Some(2)), "{stopped:?}");
+            well(go(&job, &run.0, how, 2, None));
+            assert!(bits(&run.0) == bits(&whole.0), "mixed: {mixed}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Slots of a replica for gradients in transit and for tallies.
 
 use crate::sharding::Sharding;
+use evaluate::WeightSum;
 use kernels::bf16;
 use kernels::sgd::Segment;
 use layers::{Network, Role};
@@ -29,6 +30,7 @@ pub(crate) struct Layout {
     /// The tallies of this rank's shards and its control flags; those of all ranks.
     pub(crate) own_tally: Slot,
     pub(crate) tallies: Slot,
+    /// The number of labelled images, then the parts of the sum of their class weights.
     pub(crate) counted: Slot,
     /// For each layer, over this rank's share: the norms of the gradient and of the update; in
     /// layers whose units are split also the norm of the weights and the number of dead units.
@@ -101,7 +103,7 @@ impl Layout {
             buckets,
             own_tally: floats(4 * sharding.own().len() + 1),
             tallies: floats(4 * sharding.shards + sharding.world),
-            counted: floats(1),
+            counted: floats(1 + WeightSum::PARTS),
             norms: floats(NORMS * layers),
             all_norms: floats(NORMS * layers * sharding.world),
         }

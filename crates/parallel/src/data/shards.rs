@@ -91,10 +91,11 @@ impl Shards {
     pub(crate) fn start_count(&mut self, batch: &Batch) -> Result<ImageCount> {
         let counted = batch.labels.iter().filter(|&&label| label != IGNORED).count() as f32;
         let is_part = batch.labels.len() == self.images();
+        let is_part = is_part && self.layout.sharding.world > 1;
         let weights = self.net.plan.frame.weight_sum(batch);
         if let Some(weights) = weights {
-            let images = if is_part { self.sum_over_ranks(counted)? } else { counted };
-            let weights = if is_part { self.weights_of_ranks(weights)? } else { weights };
+            let own = (counted, weights);
+            let (images, weights) = if is_part { self.sum_over_ranks(own)? } else { own };
             self.net.plan.frame.set_normaliser(images.into(), Some(weights));
             return Ok(ImageCount { counted: images, pending: None });
         }
@@ -102,28 +103,28 @@ impl Shards {
         if !is_part {
             return Ok(ImageCount { counted, pending: None }); // all rows are here
         }
-        self.net.device.upload(self.layout.counted, &[counted])?;
-        let pending = Some(self.comm.all_reduce(&mut self.net.device, self.layout.counted)?);
+        let slot = self.counted();
+        self.net.device.upload(slot, &[counted])?;
+        let pending = Some(self.comm.all_reduce(&mut self.net.device, slot)?);
         Ok(ImageCount { counted, pending })
     }
 
-    /// The sum of the ranks' class weights, which is exact in any order.
-    fn weights_of_ranks(&mut self, own: WeightSum) -> Result<WeightSum> {
-        let mut parts = own.to_parts();
-        for part in &mut parts {
-            *part = self.sum_over_ranks(*part)?;
-        }
-        Ok(WeightSum::from_parts(parts))
+    fn counted(&self) -> Slot {
+        self.layout.counted.part(0, Shape::from([1]))
     }
 
-    fn sum_over_ranks(&mut self, own: f32) -> Result<f32> {
-        let (device, counted) = (&mut self.net.device, self.layout.counted);
-        device.upload(counted, &[own])?;
-        let handle = self.comm.all_reduce(device, counted)?;
+    /// The ranks' labelled images and class weights, whose sums are exact in any order.
+    fn sum_over_ranks(&mut self, own: (f32, WeightSum)) -> Result<(f32, WeightSum)> {
+        let (device, slot) = (&mut self.net.device, self.layout.counted);
+        let mut sums = [0.0; 1 + WeightSum::PARTS];
+        sums[0] = own.0;
+        sums[1..].copy_from_slice(&own.1.to_parts());
+        device.upload(slot, &sums)?;
+        let handle = self.comm.all_reduce(device, slot)?;
         self.comm.wait(device, handle)?;
-        let mut sum = [0.0];
-        device.download_into(counted, &mut sum)?;
-        Ok(sum[0])
+        device.download_into(slot, &mut sums)?;
+        let [images, parts @ ..] = sums;
+        Ok((images, WeightSum::from_parts(parts)))
     }
 
     /// The fraction of a batch's labelled images that are in the shard with this tally.
@@ -135,7 +136,7 @@ impl Shards {
         if let Some(handle) = image_count.pending.take() {
             self.comm.wait(&mut self.net.device, handle)?;
             let mut sum = [0.0];
-            self.net.device.download_into(self.layout.counted, &mut sum)?;
+            self.net.device.download_into(self.counted(), &mut sum)?;
             [image_count.counted] = sum;
         }
         Ok(tally.images / f64::from(image_count.counted.max(1.0)))
