@@ -27,6 +27,7 @@ use terminal::progress::{self, Reading};
 use terminal::signals;
 use train::checkpoint::{self, Checkpoint};
 use train::folder::RunFolder;
+use train::recipe::Sampling;
 use train::recipes;
 use train::run::Outcome;
 use train::schedule::Schedule;
@@ -266,12 +267,15 @@ fn fill_in(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     resolve_init(&mut settings.init);
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit.filter(|_| args.resume.is_none()) else { return };
-    // Overfitting: the same few images without augmentation, at a constant rate, for enough steps
-    // that the paper's recipe leaves its plateau at ln(classes).
+    // Overfitting: the same few images, each once an epoch, without augmentation and with the plain
+    // loss, at a constant rate, for enough steps that the paper's recipe leaves its plateau at
+    // ln(classes).
     let mut recipe = settings.recipe.clone().without_augmentation();
     recipe.batch = recipe.batch.min(count);
     recipe.schedule = Schedule::Constant {};
     recipe.warmup = None;
+    (recipe.sampling, recipe.label_smoothing) = (Sampling::default(), 0.0);
+    recipe.class_weights = None;
     if args.epochs.is_none() {
         let steps_an_epoch = count.div_ceil(recipe.batch);
         recipe.epochs = OVERFIT_STEPS.div_ceil(steps_an_epoch) as u32;

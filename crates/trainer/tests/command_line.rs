@@ -223,6 +223,12 @@ fn overfitting_learns_by_heart() {
     {
         assert!(config.contains(said), "{said}: {config}");
     }
+    let varied = ["recipe.sampling", "recipe.class-weights"].map(|key| format!("{key}=balanced"));
+    let varied = varied.iter().flat_map(|set| ["--set", set]);
+    let smooth =
+        ["train", "--overfit", "20", "--print-config", "--set", "recipe.label-smoothing=0.1"];
+    let (plain, _) = expect(0, &smooth.into_iter().chain(varied).collect::<Vec<_>>());
+    assert_eq!(plain, config, "each image once an epoch, with the plain loss");
 }
 
 #[test]
