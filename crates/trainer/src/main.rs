@@ -62,7 +62,11 @@ fn main() -> ExitCode {
     signals::outlive_file_limits();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => return ExitCode::from(console::answer(&cli::with_hint(answer))),
+        Err(answer) => {
+            let command = std::env::args_os().nth(1).unwrap_or_default();
+            let answer = cli::with_hint(answer, &command.to_string_lossy());
+            return ExitCode::from(console::answer(&answer));
+        }
     };
     let done = match &cli.command {
         Command::Train(args) => training::train(args),

@@ -1,6 +1,9 @@
 //! Flags of other programs: what does the same here.
 
+use super::Cli;
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::collections::HashSet;
 
 /// Flags, and what does the same in this program.
 const ELSEWHERE: [(&[&str], &str); 19] = [
@@ -69,9 +72,13 @@ const ELSEWHERE: [(&[&str], &str); 19] = [
     ),
 ];
 
-/// A usage error, with what does the same as a flag that this program does not have.
-pub fn with_hint(mut error: clap::Error) -> clap::Error {
-    if error.kind() != ErrorKind::UnknownArgument {
+/// Subcommands whose unknown flags are looked up.
+const TRAINING: [&str; 2] = ["train", "find-lr"];
+
+/// A usage error of a subcommand, with what does the same as a flag that it does not have, if its
+/// own flags do.
+pub fn with_hint(mut error: clap::Error, command: &str) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument || !TRAINING.contains(&command) {
         return error;
     }
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else {
@@ -79,6 +86,10 @@ pub fn with_hint(mut error: clap::Error) -> clap::Error {
     };
     let typed = typed.split('=').next().unwrap_or_default();
     let found = ELSEWHERE.iter().find(|(flags, _)| flags.contains(&typed));
+    let found = found.filter(|(_, remedy)| {
+        let own = flags_of(command);
+        flags_in(remedy).all(|flag| own.contains(flag))
+    });
     if let Some((_, remedy)) = found {
         let remedy = ContextValue::StyledStrs(vec![(*remedy).into()]);
         error.remove(ContextKind::SuggestedArg);
@@ -87,16 +98,69 @@ pub fn with_hint(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// The flags of a subcommand.
+fn flags_of(command: &str) -> HashSet<String> {
+    let mut program = Cli::command();
+    program.build();
+    let command = program.find_subcommand(command);
+    let arguments = command.into_iter().flat_map(clap::Command::get_arguments);
+    let names = arguments.flat_map(|argument| {
+        let long = argument.get_long().into_iter();
+        let long = long.chain(argument.get_all_aliases().unwrap_or_default());
+        let short = argument.get_short().map(|short| format!("-{short}"));
+        long.map(|name| format!("--{name}")).chain(short).collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+/// The flags that a remedy names, without those of commands in backticks.
+fn flags_in(remedy: &str) -> impl Iterator<Item = &str> {
+    let own = remedy.split('`').step_by(2);
+    own.flat_map(|text| text.split([' ', ',', ';'])).filter(|word| word.starts_with("--"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::{CommandFactory, Parser};
-    use std::collections::HashSet;
+    use clap::Parser;
+
+    fn message_of(command: &str, arguments: &[&str]) -> String {
+        let typed = [&["alexnet", command], arguments].concat();
+        with_hint(Cli::try_parse_from(typed).unwrap_err(), command).to_string()
+    }
 
     fn message(arguments: &[&str]) -> String {
-        let typed = [&["alexnet", "train"], arguments].concat();
-        with_hint(Cli::try_parse_from(typed).unwrap_err()).to_string()
+        message_of("train", arguments)
+    }
+
+    /// In other commands the same flags mean something else, and the remedies' flags do not exist.
+    #[test]
+    fn only_commands_that_train_name_remedies_and_only_flags_that_they_have() {
+        let mut program = Cli::command();
+        program.build();
+        let names: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
+        assert!(names.len() > 15, "{names:?}");
+        for command in names {
+            let own = flags_of(command);
+            for (flags, remedy) in ELSEWHERE {
+                for flag in flags.iter().filter(|flag| !own.contains(**flag)) {
+                    let Err(error) = Cli::try_parse_from(["alexnet", command, *flag, "1"]) else {
+                        continue; // an argument of a command that takes any
+                    };
+                    let is_unknown = error.kind() == ErrorKind::UnknownArgument;
+                    let is_named = with_hint(error, command).to_string().contains(remedy);
+                    let expected = TRAINING.contains(&command)
+                        && flags_in(remedy).all(|flag| own.contains(flag));
+                    assert_eq!(is_named, expected && is_unknown, "{command} {flag}");
+                }
+            }
+        }
+        let said = message_of("find-lr", &["--amp"]);
+        assert!(said.contains("--precision bf16"), "{said}");
+        let said = message_of("find-lr", &["--iterations", "3"]);
+        assert!(!said.contains("--max-steps"), "{said}");
+        let said = message_of("predict", &["--patience", "3"]);
+        assert!(!said.contains("--early-stopping"), "{said}");
     }
 
     #[test]
