@@ -67,7 +67,8 @@ impl EpochBenchmark {
     /// `spec`, to be trained with `recipe`, random crops and mirroring.
     ///
     /// # Errors
-    /// If the folder's images cannot be read, or the network does not fit them.
+    /// If the folder's images cannot be read, the network does not fit them, or the recipe has a
+    /// loss other than the plain one.
     pub fn open(
         spec: &Spec,
         recipe: &Recipe,
@@ -77,6 +78,11 @@ impl EpochBenchmark {
     ) -> Result<EpochBenchmark, String> {
         let augment = Augment { crop: true, mirror: true, ..Augment::NONE };
         let recipe = Recipe { augment, batch: options.batch, ..recipe.clone() };
+        if recipe.has_dense_targets() {
+            return Err("the benchmark of epochs trains with the plain loss, as PyTorch's side \
+                        does: leave label smoothing and class weights out of the recipe"
+                .to_string());
+        }
         let [height, width, _] = spec.input;
         let side = recipe.side(height, width);
         let message = |error: data::Error| error.to_string();
@@ -214,5 +220,16 @@ mod tests {
             }
         }
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_recipe_with_another_loss_is_refused() {
+        let spec = Spec::image("linear", 32, 32, 3).linear("fc1", 10);
+        let recipe = Recipe { label_smoothing: 0.1, ..train::recipes::cifar_18pct() };
+        let options = EpochOptions { images: 7, batch: 4, threads: 1, workers: 1 };
+        let opened =
+            EpochBenchmark::open(&spec, &recipe, Path::new("none"), Loading::Memory, options);
+        let message = opened.err().unwrap();
+        assert!(message.contains("trains with the plain loss"), "{message}");
     }
 }
