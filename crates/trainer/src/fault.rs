@@ -38,6 +38,11 @@ impl Fault {
         Fault { message: format!("{place}: {}", self.message), ..self }
     }
 
+    /// Whether it is that of a device without enough free memory.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.message.contains("of memory are needed and")
+    }
+
     /// Failure at run time.
     pub fn failure(message: impl Display) -> Fault {
         Fault::new(1, message)

@@ -248,6 +248,11 @@ fn set_recipe(defaults: &mut Table, key: &str, value: Value) {
     recipe.expect("settings have a recipe").insert(key.to_string(), value);
 }
 
+/// The settings that flags other than `--set`, `--config` and `--lr-schedule` give.
+pub fn flags(args: &TrainArgs) -> Table {
+    written::flags(args)
+}
+
 /// The built-in recipe of that name.
 ///
 /// # Errors

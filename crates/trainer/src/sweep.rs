@@ -12,7 +12,7 @@ use crate::ranks;
 use crate::run_file;
 use command::Planned;
 use evaluate::Stop;
-use experiments::sweep::{Results, Sweep, Trial, search};
+use experiments::sweep::{Results, Sweep, Trial, TrialEnd, search};
 use runner::Trials;
 use std::path::{Path, PathBuf};
 use terminal::progress;
@@ -27,7 +27,8 @@ const PAGE: &str = "index.html";
 /// Runs the command.
 ///
 /// # Errors
-/// Every exit code that `alexnet --help` lists. A trial that diverges is a result; 5 if all do.
+/// Every exit code that `alexnet --help` lists. A trial that diverges or fails is a result; 5 if no
+/// trial has a value of the metric, 2 if all fail.
 pub fn sweep(args: &SweepArgs) -> Result<u8> {
     ranks::check_alone()?;
     let file = args.file.display();
@@ -44,11 +45,15 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
         return Ok(0);
     }
     let out = args.out.clone().unwrap_or_else(|| default_folder(&args.file));
-    let mut results = open(&out, &text, &sweep, trials.len())?;
     let stop = Stop::new();
+    let mut runner = Trials::new(planned, &trials, &out, args.output.progress, &stop);
+    if !run_file::exists(&out.join(DEFINITION))? {
+        runner.check().map_err(|fault| fault.inside(&file))?;
+    }
+    let mut results = open(&out, &text, &sweep, trials.len())?;
+    runner.check_precision()?;
     signals::listen_with(&stop)?;
     let mut observer = progress::observer(args.output.progress);
-    let mut runner = Trials::new(planned, &trials, &out, args.output.progress, &stop);
     let ended = search(&sweep, &trials, epochs, &mut results, &mut runner, &mut *observer);
     drop(observer); // clears the bar
     let written = write_all(&out, planned, &trials, &results);
@@ -57,12 +62,33 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     report(args, planned, &trials, &results, &out)?;
     match stop.requested() {
         Some(signal) if !is_whole => Ok(signals::exit_code(signal)),
-        _ if results.best(sweep.metric).is_none() => Err(Fault::new(
-            5,
-            format!("{file}: every trial has diverged: try lower learning rates"),
-        )),
+        _ if results.best(sweep.metric).is_none() => {
+            Err(without_value(&sweep, &results).inside(&file))
+        }
         _ => Ok(0),
     }
+}
+
+/// Why no trial has a value of the metric.
+fn without_value(sweep: &Sweep, results: &Results) -> Fault {
+    let [diverged, failed] = [TrialEnd::Diverged, TrialEnd::Failed].map(|end| results.count(end));
+    let (all, metric) = (results.trials.len(), sweep.metric.name());
+    if diverged == all {
+        return Fault::new(5, "every trial has diverged: try lower learning rates");
+    }
+    if failed == all {
+        let reasons = results.trials.iter().filter_map(|trial| trial.last()?.reason.as_deref());
+        let first = reasons.map(|reason| format!(": {reason}")).next().unwrap_or_default();
+        return Fault::usage(format!("every trial has failed; the first{first}"));
+    }
+    let finished = all - diverged - failed;
+    Fault::new(
+        5,
+        format!(
+            "no trial has a finite {metric}: {diverged} diverged, {failed} failed, {finished} \
+             ended without one ({RESULTS} has the reasons)"
+        ),
+    )
 }
 
 /// `runs/sweep-rates` for `rates.toml`.
@@ -148,4 +174,34 @@ fn report(
             text + &format!("page: {}\n", out.join(PAGE).display())
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use experiments::sweep::RungResult;
+
+    #[test]
+    fn a_sweep_without_a_value_says_why() {
+        let text = "[sweep]\nmethod = 'grid'\n[parameters]\nseed.int = [0, 1]";
+        let sweep = Sweep::parse(text).unwrap();
+        let fault = |ends: [TrialEnd; 2]| {
+            let mut results = Results::default();
+            for (trial, end) in ends.into_iter().enumerate() {
+                let reason = (end == TrialEnd::Failed).then(|| format!("reason {trial}"));
+                results.add(trial, RungResult { end, reason, ..RungResult::default() });
+            }
+            without_value(&sweep, &results)
+        };
+        use TrialEnd::{Diverged, Failed, Finished};
+        for (ends, code, expected) in [
+            ([Diverged, Diverged], 5, "every trial has diverged"),
+            ([Failed, Failed], 2, "every trial has failed; the first: reason 0"),
+            ([Diverged, Failed], 5, "1 diverged, 1 failed, 0 ended without one"),
+            ([Finished, Finished], 5, "no trial has a finite validation error"),
+        ] {
+            let fault = fault(ends);
+            assert!(fault.code == code && fault.message.contains(expected), "{fault:?}");
+        }
+    }
 }

@@ -210,6 +210,10 @@ fn a_grid_survives_a_trial_that_diverges_and_is_not_run_twice() {
     assert_eq!((again, notes.as_str()), (text, ""), "nothing is left to do");
     let (json, _) = expect(0, &["sweep", &file, "--out", &out, "--json"]);
     assert_eq!(last_line(&json)["best"], found["best"]);
+    let (_, message) = expect(2, &["sweep", &file, "--out", &out, "--precision", "bf16"]);
+    assert!(message.contains("--precision bf16: the trials in"), "{message}");
+    assert!(message.contains("are computed in f32"), "{message}");
+    expect(0, &["sweep", &file, "--out", &out, "--precision", "f32"]);
 
     // A trial's folder is that of an ordinary run.
     let run = scratch.path("out/trials/0000");
@@ -299,4 +303,63 @@ fn halving_resumes_from_interruptions_and_kills_and_its_best_run_can_be_made_aga
     expect(0, &["sweep", &file, "--out", &parts, "--progress", "none"]);
     assert_eq!(results(&parts), expected);
     assert!(weights(&best) == weights(&best.replace("whole", "parts")));
+}
+
+/// One step of an epoch ends with a loss that is a number, its validation does not: such a trial has
+/// diverged, and the results can be read again.
+#[test]
+fn a_trial_whose_validation_is_not_finite_has_diverged() {
+    let scratch = Scratch::new("infinite");
+    let data = coloured(&scratch, &[]);
+    let rates = "\"recipe.rate\".values = [1e-3, 1e17, 1e20]";
+    let file = sweep_file(&scratch, &data, "method = \"grid\"", rates);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("batch-size = 6\nepochs = 4", "batch-size = 24\nepochs = 1"))
+        .unwrap();
+    let out = scratch.path("out");
+    let (text, _) = expect(0, &["sweep", &file, "--out", &out]);
+    let found = results(&out);
+    assert_eq!(found["best"], 0, "{found}");
+    let last = &found["trials"][2]["rungs"][0];
+    assert_eq!((&last["end"], &last["score"]), (&"diverged".into(), &Value::Null), "{found}");
+    assert_eq!(last["steps"], 1, "{found}");
+    let (again, notes) = expect(0, &["sweep", &file, "--out", &out]);
+    assert_eq!((again, notes.as_str()), (text, ""), "nothing is left to do");
+}
+
+/// Settings that only the images can refuse are refused before the first trial, and what a trial
+/// finds out itself is its result.
+#[test]
+fn a_trial_that_fails_does_not_block_its_sweep() {
+    let scratch = Scratch::new("failing");
+    let data = coloured(&scratch, &[]);
+    let out = scratch.path("out");
+    let weights = "'recipe.class-weights'.values = ['balanced', {green = 2.0}, {gren = 2.0}]";
+    let file = sweep_file(&scratch, &data, "method = \"grid\"", weights);
+    let (_, message) = expect(2, &["sweep", &file, "--out", &out]);
+    assert!(
+        message.contains("trial 2, ") && message.contains("did you mean `green`?"),
+        "{message}"
+    );
+    assert!(!Path::new(&out).exists());
+
+    // Images without validation images of their own, which early stopping needs.
+    let single = scratch.path("single");
+    for class in ["blue", "red"] {
+        let folder = Path::new(&single).join(class);
+        fs::create_dir_all(&folder).unwrap();
+        program::write_png(&folder.join("only.png"), [9, 9, 200]);
+    }
+    let values = format!("data.values = [\"{single}\", \"{data}\"]");
+    let file = sweep_file(&scratch, &data, "method = \"grid\"", &values);
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replacen(&format!("data = \"{data}\"\n"), "early-stopping = 3\n", 1);
+    fs::write(&file, text).unwrap();
+    let out = scratch.path("other");
+    let (table, notes) = expect(0, &["sweep", &file, "--out", &out, "--progress", "plain"]);
+    assert!(notes.contains("trial 0: failed: ") && notes.contains("hold out every"), "{notes}");
+    assert!(table.lines().any(|line| line.ends_with("failed")), "{table}");
+    assert_eq!(results(&out)["best"], 1);
+    let (again, notes) = expect(0, &["sweep", &file, "--out", &out]);
+    assert_eq!((again, notes.as_str()), (table, ""), "nothing is left to do");
 }

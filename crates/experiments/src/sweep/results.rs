@@ -34,10 +34,10 @@ pub struct RungResult {
     pub seconds: f64,
     /// How it ended.
     pub end: TrialEnd,
-    /// Why it diverged.
+    /// Why it diverged or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The validation of its weights; `None` if it diverged.
+    /// The validation of its weights; `None` if it diverged or failed.
     pub score: Option<Score>,
 }
 
@@ -52,6 +52,8 @@ pub enum TrialEnd {
     StoppedEarly,
     /// A value was not finite. It does not go on.
     Diverged,
+    /// Its settings cannot be trained, or need more memory than there is. It does not go on.
+    Failed,
 }
 
 impl TrialEnd {
@@ -61,7 +63,21 @@ impl TrialEnd {
             TrialEnd::Finished => "",
             TrialEnd::StoppedEarly => "stopped early",
             TrialEnd::Diverged => "diverged",
+            TrialEnd::Failed => "failed",
         }
+    }
+}
+
+impl RungResult {
+    /// The same, as one that diverged if a value of its validation is not finite: such a value
+    /// cannot be compared, and JSON has no form for it.
+    pub(super) fn checked(self) -> RungResult {
+        let Some(Score { loss, top1_error, top5_error, .. }) = self.score else { return self };
+        if [loss, top1_error, top5_error].iter().all(|value| value.is_finite()) {
+            return self;
+        }
+        let reason = Some(format!("the loss of the last validation is {loss}"));
+        RungResult { end: TrialEnd::Diverged, reason, score: None, ..self }
     }
 }
 
@@ -106,6 +122,12 @@ impl Results {
             values.then(a.trial.cmp(&b.trial))
         });
         ranked
+    }
+
+    /// How many trials ended so.
+    pub fn count(&self, end: TrialEnd) -> usize {
+        let ended = |result: &&TrialResult| result.last().is_some_and(|last| last.end == end);
+        self.trials.iter().filter(ended).count()
     }
 
     /// The best trial, if one has a value.

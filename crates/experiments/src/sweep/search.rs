@@ -13,7 +13,7 @@ pub trait TrialRunner {
     /// a number, all of its own. `None` if a stop was requested before the end.
     ///
     /// # Errors
-    /// If it cannot be trained. That it diverges is a result.
+    /// If no trial can be trained. That this one diverges or fails is a result.
     fn train(
         &mut self,
         trial: &Trial,
@@ -67,8 +67,9 @@ pub fn search<R: TrialRunner>(
             let (nth, values) = (done + 1, trial.summary());
             observer.note(&format!("trial {number} ({nth} of {of}{until}): {values}"));
             let Some(result) = runner.train(trial, epochs, observer)? else { return Ok(false) };
+            let result = result.checked();
             if let Some(reason) = &result.reason {
-                observer.note(&format!("trial {number}: diverged: {reason}"));
+                observer.note(&format!("trial {number}: {}: {reason}", result.end.name()));
             }
             results.add(number, result);
             runner.save(results)?;

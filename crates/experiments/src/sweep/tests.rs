@@ -144,12 +144,13 @@ fn rungs_are_those_of_a_bracket_of_hyperband() {
 }
 
 /// Errors by a formula: they fall with epochs, and the order of the trials changes on the way.
-/// Trial 4 diverges. Has enough after some calls.
+/// Trial 4 diverges, trial 5 ends with `loss_of_5`. Has enough after some calls.
 #[derive(Default)]
 struct Formula {
     calls: Vec<(usize, Option<u32>)>,
     saved: String,
     enough: Option<usize>,
+    loss_of_5: Option<f64>,
 }
 
 impl TrialRunner for Formula {
@@ -171,7 +172,8 @@ impl TrialRunner for Formula {
             return Ok(Some(RungResult { end: TrialEnd::Diverged, reason, ..Default::default() }));
         }
         let top1_error = 0.1 * ((trial.number * 7) % 10) as f64 / f64::from(done);
-        let score = Some(Score { top1_error, loss: 1.0, top5_error: 0.0, images: 10 });
+        let loss = self.loss_of_5.filter(|_| trial.number == 5).unwrap_or(1.0);
+        let score = Some(Score { top1_error, loss, top5_error: 0.0, images: 10 });
         Ok(Some(RungResult { epochs: done, steps: 10, score, ..Default::default() }))
     }
 
@@ -243,4 +245,21 @@ fn results_are_a_table_a_csv_file_and_json() {
         trials[1].values[3].1.as_float().unwrap()
     );
     assert_eq!(Results::from_json(&json.to_string()).unwrap(), results);
+}
+
+/// A validation without a finite loss is no result, and cannot be written as JSON.
+#[test]
+fn a_trial_whose_validation_is_not_finite_has_diverged() {
+    let (sweep, trials) = sweep_of("\"random\"\ntrials = 6");
+    for loss in [f64::INFINITY, f64::NAN] {
+        let mut formula = Formula { loss_of_5: Some(loss), ..Formula::default() };
+        let mut results = Results::default();
+        search(&sweep, &trials, 9, &mut results, &mut formula, &mut Silent).unwrap();
+        let last = results.of(5, 0).unwrap();
+        assert_eq!((last.end, last.score, last.epochs), (TrialEnd::Diverged, None, 9));
+        let reason = format!("the loss of the last validation is {loss}");
+        assert_eq!(last.reason.as_deref(), Some(&*reason));
+        assert_eq!(Results::from_json(&formula.saved).unwrap(), results);
+        assert_eq!((results.count(TrialEnd::Diverged), results.count(TrialEnd::Finished)), (2, 4));
+    }
 }

@@ -66,7 +66,7 @@ fn parse_assignment(assignment: &str) -> Result<Table> {
     })
 }
 
-fn flags(args: &TrainArgs) -> Table {
+pub(super) fn flags(args: &TrainArgs) -> Table {
     fn put<T: Into<Value>>(table: &mut Table, key: &str, value: Option<T>) {
         if let Some(value) = value {
             table.insert(key.to_string(), value.into());

@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, Command, MachineArgs, TrainArgs};
 use crate::fault::{Fault, Result};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::training::{Saved, resolve_all};
 use clap::Parser;
 use experiments::sweep::{Method, Sweep, Trial};
@@ -58,7 +58,7 @@ impl Planned<'_> {
         let Command::Train(mut args) = parsed.command else { unreachable!("`train` was parsed") };
         self.set_machine(&mut args);
         let (settings, spec) = resolve_all(&args, Saved::default())?;
-        check_assigned(trial, &settings)?;
+        check_assigned(trial, &args, &settings)?;
         Ok((settings, spec))
     }
 
@@ -105,6 +105,13 @@ impl Planned<'_> {
     pub(super) fn command(&self, trial: &Trial) -> String {
         let mut flags = self.flags(trial).unwrap_or_default();
         let MachineArgs { device, precision, .. } = self.machine;
+        // A flag may be given once.
+        let is_given = |flag: &str, given: &Option<String>, name: &str| {
+            given.is_some() && flag.split('=').next() == Some(name)
+        };
+        flags.retain(|flag| {
+            !is_given(flag, device, "--device") && !is_given(flag, precision, "--precision")
+        });
         flags.extend(device.iter().map(|device| format!("--device={device}")));
         flags.extend(precision.iter().map(|precision| format!("--precision={precision}")));
         let words = flags.iter().map(|flag| match flag.split_once('=') {
@@ -115,13 +122,19 @@ impl Planned<'_> {
     }
 }
 
-/// Checks that no flag has overridden a trial's own values.
-fn check_assigned(trial: &Trial, settings: &Settings) -> Result<()> {
+/// Checks that no flag has overridden a trial's own values. Settings may have another form than
+/// they are written in, such as the whole path of a folder: flags that set a key are asked instead,
+/// and numbers are compared, which other flags may change.
+fn check_assigned(trial: &Trial, args: &TrainArgs, settings: &Settings) -> Result<()> {
     let all = Table::try_from(settings).expect("settings are a table");
+    let flags = settings::flags(args);
     for (key, value) in &trial.values {
-        let path: Option<Table> = format!("{key} = 0").parse().ok();
-        let found = path.and_then(|path| lookup(&path, &all));
-        if found.is_some_and(|found| !is_same(&found, value)) {
+        let Ok(path) = format!("{key} = 0").parse::<Table>() else { continue };
+        let is_changed = |found: Value| {
+            let is_small_run = settings.overfit.is_some() && key.starts_with("recipe.");
+            (number(&found).is_some() || is_small_run) && !is_same(&found, value)
+        };
+        if lookup(&path, &flags).is_some() || lookup(&path, &all).is_some_and(is_changed) {
             return Err(Fault::usage(format!(
                 "parameters.\"{key}\": a flag in [train] sets it, too: leave that out"
             )));
@@ -141,12 +154,15 @@ fn lookup(path: &Table, all: &Table) -> Option<Value> {
 
 /// Whether a setting has a value, which may be written in another form: 1 for 1.0.
 fn is_same(found: &Value, value: &Value) -> bool {
-    let number = |value: &Value| value.as_float().or(value.as_integer().map(|n| n as f64));
     match (number(found), number(value)) {
         (Some(found), Some(value)) => found == value,
         (None, None) => found == value || found.as_str().is_none() || value.as_str().is_none(),
         _ => true, // an optional form, such as one scale for all channels
     }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_float().or(value.as_integer().map(|n| n as f64))
 }
 
 /// A word for a shell.
@@ -214,6 +230,8 @@ mod tests {
             ("epocs = 3", "seed.int = [0, 1]", "[train]: unexpected argument '--epocs' found"),
             ("run = 'x'", "seed.int = [0, 1]", "[train]: a sweep sets `run` itself"),
             ("lr = 0.1", "'recipe.rate'.values = [0.2]", "a flag in [train] sets it, too"),
+            ("data = 'x'", "data.values = ['y']", "a flag in [train] sets it, too"),
+            ("overfit = 4", "'recipe.batch'.values = [64]", "a flag in [train] sets it, too"),
             ("set = { a = 1 }", "seed.int = [0, 1]", "[train]: `set` is no flag's value"),
         ] {
             let fault = all(&sweep(train, parameters)).unwrap_err();
@@ -225,6 +243,27 @@ mod tests {
                        'recipe.epochs'.int = [1, 9]";
         let fault = all(&Sweep::parse(halving).unwrap()).unwrap_err();
         assert!(fault.message.contains("chooses the number of epochs itself"), "{fault:?}");
+    }
+
+    /// The settings have the whole path of a folder, and other forms of initializers.
+    #[test]
+    fn settings_that_are_kept_in_another_form_can_be_parameters() {
+        for parameters in [
+            "data.values = ['.', '/']",
+            "'recipe.layers.conv1.weights'.values = ['normal 1e-2', 'fan-in-uniform']",
+        ] {
+            let sweep = sweep("", parameters);
+            all(&sweep).unwrap_or_else(|fault| panic!("{parameters}: {}", fault.message));
+        }
+    }
+
+    #[test]
+    fn a_machine_flag_in_both_places_is_given_once() {
+        let sweep = sweep("device = 'cpu'\nprecision = 'f32'", "seed.int = [0, 1]");
+        let machine = MachineArgs { precision: Some("bf16".into()), ..MachineArgs::default() };
+        let planned = Planned { sweep: &sweep, machine: &machine };
+        let command = planned.command(&sweep.trials().unwrap()[0]);
+        assert_eq!(command, "alexnet train --device cpu --set seed=0 --precision bf16");
     }
 
     #[test]

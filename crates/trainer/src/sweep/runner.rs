@@ -15,7 +15,9 @@ use layers::Spec;
 use report::Curves;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use terminal::progress::{Progress, Reading};
+use train::recipe::ClassWeights;
 use train::run::Outcome;
 
 /// The trials of a sweep.
@@ -45,6 +47,33 @@ impl<'a> Trials<'a> {
         Trials { planned, trials, out, reading: Reading::new(progress), stop, images: None }
     }
 
+    /// Checks what the images decide: the names of classes that have a weight.
+    ///
+    /// # Errors
+    /// Exit codes 2 with the trial and the name at fault, 3 if images cannot be read.
+    pub(super) fn check(&mut self) -> Result<()> {
+        for trial in self.trials {
+            let (settings, spec) = self.planned.resolve(trial)?;
+            if let Some(ClassWeights::Table(_)) = settings.recipe.class_weights {
+                let train = &self.images(&settings, &spec)?.train;
+                let checked = settings.recipe.loss(&**train).map_err(Fault::from);
+                let at = || format!("trial {}, {}", trial.number, trial.summary());
+                checked.map_err(|fault| fault.inside(at()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The epochs and steps of a trial that an error has ended.
+    fn done(&self, trial: &Trial) -> RungResult {
+        let status = run_file::read(&folder(self.out, trial.number).join("run.json"));
+        let status = status.ok().flatten().unwrap_or_default();
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        let number = |name: &str| status[name].as_u64().unwrap_or(0);
+        let epochs = u32::try_from(number("epoch")).unwrap_or(u32::MAX);
+        RungResult { epochs, steps: number("step"), ..RungResult::default() }
+    }
+
     /// Opens the images of a trial, unless they are those of the trial before.
     fn images(&mut self, settings: &Settings, spec: &Spec) -> Result<&Images> {
         let Settings { data, labelling, workers, fake_data, overfit, hold_out, .. } = settings;
@@ -62,6 +91,40 @@ impl<'a> Trials<'a> {
         Ok(&self.images.as_ref().expect("just opened").1)
     }
 
+    /// The folder of the first trial that has begun.
+    fn first_begun(&self) -> Result<Option<PathBuf>> {
+        for trial in self.trials {
+            let folder = folder(self.out, trial.number);
+            if run_file::exists(&folder.join("config.toml"))? {
+                return Ok(Some(folder));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks that no flag names another precision than that of the trials so far: their results
+    /// could not be compared.
+    ///
+    /// # Errors
+    /// Exit codes 2, 4.
+    pub(super) fn check_precision(&self) -> Result<()> {
+        let is_varied = self.trials.iter().flat_map(|trial| &trial.values);
+        let is_varied = is_varied.into_iter().any(|(key, _)| key == "precision");
+        let (Some(first), false) = (self.first_begun()?, is_varied) else { return Ok(()) };
+        let (mut settings, _) = self.planned.resolve(&self.trials[0])?;
+        let Some(asked) = settings.precision.take() else { return Ok(()) };
+        devices::resolve_precision(&mut settings, (Some(&first), None))?;
+        let began = settings.precision.unwrap_or_default();
+        if asked == began {
+            return Ok(());
+        }
+        Err(Fault::usage(format!(
+            "--precision {asked}: the trials in {} are computed in {began}: leave --precision out, \
+             or name another folder with --out",
+            self.out.display()
+        )))
+    }
+
     fn run(
         &mut self,
         trial: &Trial,
@@ -71,8 +134,10 @@ impl<'a> Trials<'a> {
         let (mut settings, spec) = self.planned.resolve(trial)?;
         let (path, stop) = (folder(self.out, trial.number), self.stop);
         let has_begun = run_file::exists(&path.join("run.json"))?;
-        let resumed = has_begun.then_some(&*path);
-        let note = devices::resolve_precision(&mut settings, (resumed, None))?;
+        // A new trial is computed in the precision of those before, unless a flag names one.
+        let like = if has_begun { Some(path.clone()) } else { self.first_begun()? };
+        let note = devices::resolve_precision(&mut settings, (like.as_deref(), None))?;
+        let note = note.filter(|_| has_begun);
         let mut say = |text: &str| observer.note(text);
         note.iter().for_each(|note| say(note));
         let choices = devices::choices(&settings)?;
@@ -117,6 +182,17 @@ fn score(run: &Path, outcome: &Outcome) -> Result<Option<Score>> {
     }))
 }
 
+/// How a trial that ended with an error has ended; `None` for errors that are not its own. A usage
+/// error of a trial whose folder was there before may be that of another process in it.
+fn end_of(fault: &Fault, is_new: bool) -> Option<TrialEnd> {
+    match fault.code {
+        5 => Some(TrialEnd::Diverged),
+        2 if is_new => Some(TrialEnd::Failed),
+        _ if fault.is_out_of_memory() => Some(TrialEnd::Failed),
+        _ => None,
+    }
+}
+
 impl TrialRunner for Trials<'_> {
     type Error = Fault;
 
@@ -126,14 +202,17 @@ impl TrialRunner for Trials<'_> {
         epochs: Option<u32>,
         observer: &mut dyn Observer,
     ) -> Result<Option<RungResult>> {
-        match self.run(trial, epochs, observer) {
-            Err(fault) if fault.code == 5 => {
-                let (end, reason) = (TrialEnd::Diverged, Some(fault.message));
-                Ok(Some(RungResult { end, reason, ..RungResult::default() }))
-            }
-            Err(fault) => Err(fault.inside(format!("trial {}", trial.number))),
-            ended => ended,
-        }
+        let began = Instant::now();
+        let is_new = !run_file::exists(&folder(self.out, trial.number))?;
+        let fault = match self.run(trial, epochs, observer) {
+            Err(fault) => fault,
+            ended => return ended,
+        };
+        let Some(end) = end_of(&fault, is_new) else {
+            return Err(fault.inside(format!("trial {}", trial.number)));
+        };
+        let (seconds, reason) = (began.elapsed().as_secs_f64(), Some(fault.message));
+        Ok(Some(RungResult { seconds, end, reason, ..self.done(trial) }))
     }
 
     fn save(&mut self, results: &Results) -> Result<()> {
@@ -165,5 +244,29 @@ impl Observer for Quiet<'_> {
 
     fn take_warning(&mut self) -> Option<String> {
         self.0.take_warning()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_a_trial_are_results_and_others_end_the_sweep() {
+        let (device, group) = ("cuda:0".to_string(), None);
+        let memory = tensor::Error::OutOfMemory { device, needed: 9 << 20, free: 1 << 20, group };
+        let memory = Fault::from(memory);
+        assert_eq!(memory.code, 6);
+        let device = Fault::new(6, "cuda:0 is not available");
+        for (fault, is_new, expected) in [
+            (Fault::new(5, "step 3: the loss is NaN"), false, Some(TrialEnd::Diverged)),
+            (Fault::usage("no class"), true, Some(TrialEnd::Failed)),
+            (Fault::usage("another process trains there"), false, None),
+            (memory, false, Some(TrialEnd::Failed)),
+            (device, true, None),
+            (Fault::new(7, "the disk is full"), true, None),
+        ] {
+            assert_eq!(end_of(&fault, is_new), expected, "{fault:?}");
+        }
     }
 }
