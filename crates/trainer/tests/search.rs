@@ -305,7 +305,7 @@ fn halving_resumes_from_interruptions_and_kills_and_its_best_run_can_be_made_aga
     assert!(weights(&best) == weights(&best.replace("whole", "parts")));
 }
 
-/// One step of an epoch ends with a loss that is a number, its validation does not: such a trial has
+/// The only step of an epoch has a finite loss, and its validation has not: such a trial has
 /// diverged, and the results can be read again.
 #[test]
 fn a_trial_whose_validation_is_not_finite_has_diverged() {

@@ -108,9 +108,11 @@ impl<'a> Trials<'a> {
     /// # Errors
     /// Exit codes 2, 4.
     pub(super) fn check_precision(&self) -> Result<()> {
-        let is_varied = self.trials.iter().flat_map(|trial| &trial.values);
-        let is_varied = is_varied.into_iter().any(|(key, _)| key == "precision");
-        let (Some(first), false) = (self.first_begun()?, is_varied) else { return Ok(()) };
+        let mut values = self.trials.iter().flat_map(|trial| &trial.values);
+        if values.any(|(key, _)| key == "precision") {
+            return Ok(());
+        }
+        let Some(first) = self.first_begun()? else { return Ok(()) };
         let (mut settings, _) = self.planned.resolve(&self.trials[0])?;
         let Some(asked) = settings.precision.take() else { return Ok(()) };
         devices::resolve_precision(&mut settings, (Some(&first), None))?;
