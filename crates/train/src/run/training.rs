@@ -98,7 +98,7 @@ impl<'a> Training<'a> {
             let state = &progress.early_stopping;
             restore_best(folder.path(), state, executor.parameters(), observer)?;
         }
-        Ok(Training {
+        let training = Training {
             validation: job.validation_loader(shape.part),
             stats: executor.new_stats(),
             control: Control::default(),
@@ -123,7 +123,12 @@ impl<'a> Training<'a> {
             status,
             progress,
             writer,
-        })
+        };
+        if let Some(warmup) = job.recipe.warmup {
+            let remark = warmup.remark(training.steps(), training.train.batches_per_epoch());
+            remark.iter().for_each(|text| training.observer.note(text));
+        }
+        Ok(training)
     }
 
     /// Whether a signal or an observer has requested the end.

@@ -73,9 +73,10 @@ impl Course {
         }
     }
 
-    /// The share of the curve that is over, at most 1.
+    /// The share of the curve that is over, at most 1. A curve that would begin after the run has
+    /// not begun.
     fn share(&self) -> f64 {
-        if self.total > 0.0 { (self.at / self.total).min(1.0) } else { 1.0 }
+        if self.total > 0.0 { (self.at / self.total).min(1.0) } else { 0.0 }
     }
 
     pub(super) fn cosine(&self, end: f64) -> f64 {
@@ -161,7 +162,8 @@ mod tests {
             for warmup in [None, Some(Warmup { epochs: None, steps: Some(9), start: 0.1 })] {
                 let at = Position { epoch: 1, batch: 0, batches: 1 };
                 let setting = schedule.setting(&ScheduleState::default(), at, 1, warmup);
-                assert!((0.0..=1.0).contains(&setting.rate), "{kind}: {}", setting.rate);
+                let rate = setting.rate;
+                assert!(0.0 < rate && rate <= 1.0, "{kind} {warmup:?}: {rate}");
             }
         }
     }

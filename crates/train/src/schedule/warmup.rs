@@ -41,6 +41,18 @@ impl Warmup {
         (now < length).then(|| self.start + (1.0 - self.start) * now / length)
     }
 
+    /// What is wrong with it in a run of `steps` steps, `batches` in an epoch: that it takes them
+    /// all.
+    pub(crate) fn remark(&self, steps: u64, batches: usize) -> Option<String> {
+        let length = self.length(Per::Step, batches as f64);
+        (length >= steps as f64).then(|| {
+            format!(
+                "WARNING: the warm-up of {length} steps is as long as the run of {steps} steps: \
+                 rates only rise. Shorten recipe.warmup"
+            )
+        })
+    }
+
     /// Whether it has a length.
     ///
     /// # Errors
@@ -61,5 +73,22 @@ impl Warmup {
             (None, steps) => format!("{} steps", steps.unwrap_or(0)),
         };
         format!("after {length} of warm-up from x {}", self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warmup_that_takes_the_whole_run_is_remarked() {
+        let of = |epochs, steps| Warmup { epochs, steps, start: 0.1 };
+        for long in [of(None, Some(8)), of(None, Some(9)), of(Some(2.0), None)] {
+            let said = long.remark(8, 4).unwrap();
+            assert!(said.contains("as long as the run of 8 steps"), "{said}");
+        }
+        for short in [of(None, Some(7)), of(Some(1.5), None)] {
+            assert_eq!(short.remark(8, 4), None);
+        }
     }
 }
