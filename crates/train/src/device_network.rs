@@ -8,7 +8,7 @@ use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::start::{InitialState, Start};
 use crate::stats::LayerStats;
-use crate::{Error, Result, finite};
+use crate::{Result, finite};
 use data::{Batch, IGNORED};
 use evaluate::Tally;
 use kernels::denormal::upload;
@@ -79,7 +79,10 @@ impl DeviceNetwork {
         match &start.state {
             InitialState::Fresh { recipe, inherit } => {
                 self.draw(recipe, share)?;
-                inherit.as_ref().map_or(Ok(()), |init| self.inherit(init, all, share))?;
+                if let Some(init) = inherit {
+                    init.check_velocities(recipe.optimizer)?;
+                    self.inherit(init, all, share)?;
+                }
                 self.begin_average()
             }
             InitialState::Checkpoint(checkpoint) => self.restore(checkpoint, share),
@@ -112,10 +115,6 @@ impl DeviceNetwork {
         all: &[Parameter],
         share: &dyn Fn(&Parameter) -> Share,
     ) -> Result<()> {
-        if self.plan.optimizer.second_moments().is_some() && init.has_velocities() {
-            let told = "velocities of another run are no moments of Adam's: take its weights alone";
-            return Err(Error::Recipe(told.to_string()));
-        }
         let own = |entry: &Parameter| share(entry).1;
         init.upload(&mut self.device, &self.plan.network, all, own)
     }

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::pattern::fits;
+use crate::recipe::Optimizer;
 use crate::{Error, Result};
 use kernels::denormal;
 use layers::{Parameter, TrainableNetwork, layer_of};
@@ -23,7 +24,12 @@ pub struct Pretrained {
     layers: Option<Vec<String>>,
     values: HashMap<String, Values>,
     velocities: HashMap<String, Values>,
+    /// The `recipe.optimizer` of the run that has the velocities.
+    optimizer: String,
 }
+
+/// The optimizer of runs whose recipe names none.
+const DEFAULT_OPTIMIZER: &str = "sgd";
 
 impl Pretrained {
     /// Reads the parameters of a run from its folder, of a file of weights or a checkpoint, or of a
@@ -49,8 +55,10 @@ impl Pretrained {
                 let reason = "this run has no checkpoint, which velocities are read from";
                 return Err(Error::Checkpoint { path: from.into(), reason: reason.to_string() });
             };
-            let Checkpoint { path, about, mean, parameters, velocities, .. } = checkpoint;
-            return Ok(Pretrained { path, about, mean, layers, values: parameters, velocities });
+            let optimizer = checkpoint.identity.get("recipe.optimizer");
+            let optimizer = optimizer.unwrap_or(DEFAULT_OPTIMIZER).trim_matches('"').to_string();
+            let Checkpoint { path, about, mean, parameters: values, velocities, .. } = checkpoint;
+            return Ok(Pretrained { path, about, mean, layers, values, velocities, optimizer });
         }
         let (path, weights) = if from.is_dir() {
             weights::run::newest_weights(from, say)?
@@ -59,7 +67,8 @@ impl Pretrained {
         };
         let Weights { about, mean, parameters } = weights;
         let values = parameters.into_iter().collect();
-        Ok(Pretrained { path, about, mean, layers, values, velocities: HashMap::new() })
+        let (velocities, optimizer) = (HashMap::new(), DEFAULT_OPTIMIZER.to_string());
+        Ok(Pretrained { path, about, mean, layers, values, velocities, optimizer })
     }
 
     /// Reorders the last layer's outputs to the order of `classes`, ids with their readable `names`
@@ -190,9 +199,33 @@ impl Pretrained {
         Ok(taken)
     }
 
-    /// Whether velocities are copied, too.
-    pub(crate) fn has_velocities(&self) -> bool {
-        !self.velocities.is_empty()
+    /// Checks that velocities mean the same to the optimizer that takes them over.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`].
+    pub(crate) fn check_velocities(&self, optimizer: Optimizer) -> Result<()> {
+        if self.velocities.is_empty() {
+            return Ok(());
+        }
+        let remedy = "take its weights alone (leave velocities out of init)";
+        if optimizer.is_adam() {
+            return Err(Error::Recipe(format!(
+                "velocities of another run are no moments of Adam's: {remedy}"
+            )));
+        }
+        let own = match optimizer {
+            Optimizer::SgdPytorch => "sgd-pytorch",
+            _ => DEFAULT_OPTIMIZER,
+        };
+        if own == self.optimizer {
+            return Ok(());
+        }
+        Err(Error::Recipe(format!(
+            "{} has velocities of recipe.optimizer = \"{}\", and this run has \"{own}\", whose \
+             velocities are scaled differently: use the same optimizer, or {remedy}",
+            self.path.display(),
+            self.optimizer
+        )))
     }
 
     fn has(&self, entry: &Parameter) -> bool {

@@ -5,7 +5,7 @@ mod fixtures;
 use alexnet_train::checkpoint::{self, Checkpoint, Policy};
 use alexnet_train::folder::RunFolder;
 use alexnet_train::init::Pretrained;
-use alexnet_train::recipe::{Augment, Recipe};
+use alexnet_train::recipe::{Augment, Optimizer, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::run::{Job, Outcome, Session};
 use alexnet_train::schedule::Schedule;
@@ -118,6 +118,36 @@ fn parameters_are_taken_over_with_or_without_their_velocities() {
     let error =
         plain.check(&newest(&moved), false, &mut Silent, &Stop::new()).unwrap_err().to_string();
     assert!(error.contains("  init: was "), "{error}");
+}
+
+/// PyTorch's velocities lack the rate that the paper's include.
+#[test]
+fn velocities_of_another_convention_are_refused() {
+    let runs = Runs::new("conventions");
+    let with = |optimizer, init: Option<Pretrained>| {
+        let mut job = Job { max_steps: Some(1), init: init.map(Arc::new), ..job(10) };
+        job.recipe.optimizer = optimizer;
+        job
+    };
+    let kinds = [(Optimizer::Sgd, "sgd"), (Optimizer::SgdPytorch, "sgd-pytorch")];
+    for (theirs, name) in kinds.into_iter().chain([(Optimizer::Adam, "adam")]) {
+        let (first, _) = runs.run(name, &with(theirs, None));
+        for (own, to) in kinds {
+            let init =
+                Pretrained::read(&first, None, true, &Default::default(), &mut |_| ()).unwrap();
+            let job = with(own, Some(init));
+            let plan = job.plan(tensor::Target::Cpu { threads: 1 }).unwrap();
+            let opened = plan.open_boxed(Device::cpu(1), &job.start(None).unwrap());
+            if own == theirs {
+                assert!(opened.is_ok(), "{name}");
+                continue;
+            }
+            let said = opened.err().unwrap().to_string();
+            for part in [format!("= \"{name}\""), format!("this run has \"{to}\"")] {
+                assert!(said.contains(&part) && said.contains("weights alone"), "{said}");
+            }
+        }
+    }
 }
 
 #[test]
