@@ -2,8 +2,9 @@
 //!
 //! `checkpoints/step-00001234.safetensors` is a file of [`weights`] that has more in
 //! it: the velocities (`velocity.conv1.weight`), or Adam's first moments in their place, and its
-//! second ones (`second_moment.conv1.weight`); averages (`average.conv1.weight`); a second entry of metadata, `checkpoint`, which is
-//! JSON with the run's [`Identity`] and its [`Progress`]; the SHA-256 of everything before it.
+//! second ones (`second_moment.conv1.weight`); averages (`average.conv1.weight`); a second entry of
+//! metadata, `checkpoint`, which is JSON with the run's [`Identity`] and its [`Progress`]; the
+//! SHA-256 of everything before it.
 //!
 //! A file is written under another name, made durable, renamed; then the folder is made durable;
 //! then `latest` names it; only then are older ones removed. So whatever happens, the newest file
@@ -148,12 +149,8 @@ impl Checkpoint {
             .map_err(|error| format!("its metadata cannot be understood: {error}"))?;
         let mut parameters = read.tensors;
         let mean = parameters.remove("input.mean").ok_or("there is no tensor `input.mean`")?;
-        let mut called = |prefix: &str| -> HashMap<String, Values> {
-            let found = parameters.extract_if(|name, _| name.starts_with(prefix));
-            found.map(|(name, values)| (name[prefix.len()..].to_string(), values)).collect()
-        };
-        let [velocities, second_moments, averages] =
-            [VELOCITY, SECOND_MOMENT, AVERAGE].map(&mut called);
+        let [velocities, second_moments, averages] = [VELOCITY, SECOND_MOMENT, AVERAGE]
+            .map(|prefix| weights::take_state(&mut parameters, prefix));
         let Metadata { identity, progress, .. } = metadata;
         let path = path.into();
         Ok(Checkpoint {

@@ -25,4 +25,4 @@ mod weights;
 pub use error::{Error, Result};
 pub use input::{Input, Mean, Scale};
 pub use tensors::Values;
-pub use weights::{AVERAGE, About, SECOND_MOMENT, VELOCITY, Weights};
+pub use weights::{AVERAGE, About, SECOND_MOMENT, VELOCITY, Weights, take_state};

@@ -200,10 +200,11 @@ impl Weights {
         let about = About::from_metadata(&read.metadata)?;
         let mut tensors = read.tensors;
         // A checkpoint also has the optimizer's state. Averages take the place of what they average.
-        let averages: Vec<_> = tensors.extract_if(|name, _| name.starts_with(AVERAGE)).collect();
-        let averages = averages.into_iter();
-        tensors.extend(averages.map(|(name, values)| (name[AVERAGE.len()..].to_string(), values)));
-        tensors.retain(|name, _| [VELOCITY, SECOND_MOMENT].iter().all(|p| !name.starts_with(p)));
+        let averages = take_state(&mut tensors, AVERAGE);
+        for prefix in [VELOCITY, SECOND_MOMENT] {
+            take_state(&mut tensors, prefix);
+        }
+        tensors.extend(averages);
         let mean = tensors.remove(MEAN).ok_or("there is no tensor `input.mean`")?;
         about.check(&mean)?;
         let mut parameters: Vec<_> = tensors.into_iter().collect();
@@ -212,6 +213,17 @@ impl Weights {
         weights.check_shapes()?;
         Ok(weights)
     }
+}
+
+/// Removes the tensors of the optimizer's state with this prefix, and returns them by the names of
+/// their parameters. A layer may be named like a prefix, without its dot: only what names another
+/// tensor behind the prefix is state.
+pub fn take_state(tensors: &mut HashMap<String, Values>, prefix: &str) -> HashMap<String, Values> {
+    let of = |name: &String| name.strip_prefix(prefix).map(str::to_string);
+    let mut names: Vec<String> = tensors.keys().filter_map(of).collect();
+    names.retain(|name| tensors.contains_key(name));
+    let take = |name: String| Some((tensors.remove(&format!("{prefix}{name}"))?, name));
+    names.into_iter().filter_map(take).map(|(values, name)| (name, values)).collect()
 }
 
 /// Returns the tensor called `name` if it was found and has this shape.

@@ -22,6 +22,35 @@ fn written_weights_are_read_back() {
     assert_eq!(bytes, tiny().to_bytes(), "equal networks give equal files");
 }
 
+/// A layer may be named like the optimizer's state, whose names have a parameter's behind theirs.
+#[test]
+fn layers_named_like_the_state_of_an_optimizer_are_read() {
+    for name in ["average", "velocity", "second_moment"] {
+        let mut weights = tiny();
+        weights.about.model = Spec::image("tiny", 4, 4, 3).linear(name, 2);
+        for (parameter, _) in &mut weights.parameters {
+            *parameter = parameter.replace("fc1", name);
+        }
+        assert_eq!(Weights::from_bytes(&weights.to_bytes()), Ok(weights.clone()), "{name}");
+
+        let mut checkpoint = weights.clone();
+        for prefix in [VELOCITY, SECOND_MOMENT, AVERAGE] {
+            checkpoint.parameters.extend(weights.parameters.iter().map(|(name, values)| {
+                let values = values.values.iter().map(|value| value + 1.0).collect();
+                let shape = weights.parameters.iter().find(|(own, _)| own == name).unwrap();
+                let shape = shape.1.shape.clone();
+                (format!("{prefix}{name}"), Values { shape, values })
+            }));
+        }
+        let read = Weights::from_bytes(&checkpoint.to_bytes()).unwrap();
+        assert_eq!(read.parameters.len(), 2, "{name}");
+        for ((parameter, found), (_, own)) in read.parameters.iter().zip(&weights.parameters) {
+            let moved: Vec<f32> = own.values.iter().map(|value| value + 1.0).collect();
+            assert_eq!(found.values, moved, "{parameter} is the average");
+        }
+    }
+}
+
 #[test]
 fn a_tensor_that_is_not_finite_is_reported() {
     let path = std::env::temp_dir().join(format!("alexnet-nan-{}", std::process::id()));
