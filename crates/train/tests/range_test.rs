@@ -90,6 +90,19 @@ fn it_has_the_same_bits_for_any_number_of_threads_and_workers() {
     assert_eq!(run(&job(3), 4, &mut Silent, &Stop::new()), expected);
 }
 
+/// Gradients whose norm is not finite end the test as a loss does that is not.
+#[test]
+fn it_ends_where_clipped_gradients_are_not_finite() {
+    let mut job = job(1);
+    job.recipe.clip_norm = Some(1.0);
+    let test = RangeTest { max: 1e30, divergence: f64::INFINITY, ..TEST };
+    let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
+    let executor = plan.open_boxed(Device::cpu(1), &job.start(None).unwrap()).unwrap();
+    let curve = test.run(&job, executor, &mut Silent, &Stop::new()).unwrap();
+    assert_eq!(curve.end, RangeEnd::Diverged, "{curve:?}");
+    assert!(curve.points.len() > 10, "{curve:?}");
+}
+
 /// Collects what is reported, and has enough at a step.
 struct Reports(Vec<StepReport>, usize);
 

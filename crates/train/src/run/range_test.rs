@@ -106,8 +106,8 @@ impl RangeTest {
     /// ([`Job::start`]) and is dropped at the end.
     ///
     /// # Errors
-    /// As of [`check`](Self::check); errors of images and devices. A loss that is not finite is no
-    /// error but ends the test.
+    /// As of [`check`](Self::check); errors of images and devices. A loss or a norm of
+    /// gradients that is not finite is no error but ends the test.
     pub fn run(
         &self,
         job: &Job,
@@ -147,7 +147,9 @@ impl RangeTest {
             let done = executor.train(&mut batch, StepRequest::plain(step as u64 + 1));
             let score = match done {
                 Ok(done) => done.tally.score(),
-                Err(Error::Diverged { .. }) => return ended(points, RangeEnd::Diverged),
+                Err(Error::Diverged { .. } | Error::NotFinite { .. }) => {
+                    return ended(points, RangeEnd::Diverged);
+                }
                 Err(error) => return Err(error),
             };
             mean = self.smoothing * mean + (1.0 - self.smoothing) * score.loss;
