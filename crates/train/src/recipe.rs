@@ -157,7 +157,7 @@ pub struct Bias {
     pub rate: f64,
     /// Their decay, in multiples of the weights'.
     pub decay: f64,
-    /// Whether the schedule lowers their rate too.
+    /// Whether the schedule lowers their rate too; warm-up always does.
     pub scheduled: bool,
 }
 
@@ -342,7 +342,9 @@ impl Recipe {
         }
         let rule = self.rule(parameter);
         let factor = match setting.factor(layer) {
-            factor if role == Role::Bias && !self.bias.scheduled && factor > 0.0 => 1.0,
+            factor if role == Role::Bias && !self.bias.scheduled && factor > 0.0 => {
+                setting.warmup()
+            }
             factor => factor,
         };
         let momentum = setting.momentum.unwrap_or(self.momentum);

@@ -183,6 +183,11 @@ impl Setting<'_> {
         Setting { rate, momentum: None, color: true, epoch: 1, warmup: 1.0, layers: None }
     }
 
+    /// The factor of warm-up; 1 after it.
+    pub fn warmup(&self) -> f64 {
+        self.warmup
+    }
+
     /// Multiples of the recipe's rate for a layer.
     pub fn factor(&self, layer: &str) -> f64 {
         let mut own = self.layers.into_iter().flatten();
@@ -237,7 +242,7 @@ impl Schedule {
     }
 
     /// When the rate of a curve changes; of other schedules, when warm-up changes theirs.
-    fn per(&self) -> Per {
+    pub(crate) fn per(&self) -> Per {
         match self {
             Schedule::Constant {}
             | Schedule::Steps { .. }

@@ -56,6 +56,7 @@ impl fmt::Display for Range {
         let [above, below] = self.open;
         let number = |value: f64| match value {
             value if value.abs() >= 1e9 => format!("{value:e}"),
+            value if value != 0.0 && value.abs() < 1e-9 => format!("{value:e}"),
             value => value.to_string(),
         };
         let above = if above { "above" } else { "at least" };

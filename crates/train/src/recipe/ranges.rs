@@ -1,8 +1,9 @@
 //! The valid range of every number in a recipe: one table.
 
 use super::{Augment, ClassWeights, Initializer, RandAugment, Recipe};
+use crate::early_stopping::Metric;
 use crate::optimizer::Ema;
-use crate::schedule::{Schedule, Warmup};
+use crate::schedule::{Per, Schedule, Warmup};
 use crate::{Error, Result};
 use weights::range::Range;
 
@@ -25,6 +26,8 @@ const ALPHA: Range = Range::of(0.001, 1000.0);
 const OPS: Range = Range::of(1.0, 16.0);
 const MAGNITUDE: Range = Range::of(0.0, 30.0);
 const CLASS_WEIGHT: Range = Range::of(0.0, 1e4);
+/// A smaller limit is zero in f32, or close to it.
+const CLIP: Range = Range::of(1e-30, 1e30);
 const CONSTANT: Range = Range::of(-1e30, 1e30);
 
 /// The recipe's numbers, each with its name and its range.
@@ -51,13 +54,16 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
     if let Some(rule) = &recipe.early_stopping {
         let key = |field: &str| format!("early-stopping.{field}");
         table.push((key("patience"), f64::from(rule.patience), PATIENCE));
-        table.push((key("threshold"), rule.threshold, THRESHOLD));
+        let range = match rule.metric {
+            Metric::Error => SHARE.below(),
+            Metric::Loss => THRESHOLD,
+        };
+        table.push((key("threshold"), rule.threshold, range));
     }
     table.extend(recipe.input.numbers());
     table.extend(of_schedule(&recipe.schedule));
-    let clip = Range::of(0.0, 1e30).above();
-    table.extend(recipe.clip_norm.map(|norm| ("clip-norm".to_string(), norm, clip)));
-    table.extend(recipe.clip_value.map(|value| ("clip-value".to_string(), value, clip)));
+    table.extend(recipe.clip_norm.map(|norm| ("clip-norm".to_string(), norm, CLIP)));
+    table.extend(recipe.clip_value.map(|value| ("clip-value".to_string(), value, CLIP)));
     if let Some(Ema { decay, every, .. }) = recipe.ema {
         table.push(("ema.decay".to_string(), decay, MOMENTUM));
         table.push(("ema.every".to_string(), every as f64, Range::of(1.0, 1e12)));
@@ -163,6 +169,8 @@ impl Recipe {
         }
         self.check_warmup().map_err(Error::Recipe)?;
         self.check_nesterov().map_err(Error::Recipe)?;
+        self.check_cycle().map_err(Error::Recipe)?;
+        self.check_frozen().map_err(Error::Recipe)?;
         self.augment.check().map_err(Error::Recipe)
     }
 
@@ -180,6 +188,30 @@ impl Recipe {
         Ok(())
     }
 
+    fn check_cycle(&self) -> std::result::Result<(), String> {
+        match self.schedule {
+            Schedule::OneCycle { cycle_momentum: Some([low, high]), .. } if low > high => {
+                Err(format!(
+                    "recipe.schedule.cycle-momentum is [{low}, {high}]: the lower momentum comes \
+                     first"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_frozen(&self) -> std::result::Result<(), String> {
+        let late = |layer: &super::Layer| layer.train_from.filter(|&first| first > self.epochs);
+        match self.layers.iter().find_map(|(name, layer)| Some((name, late(layer)?))) {
+            Some((name, first)) => Err(format!(
+                "recipe.layers.{name}.train-from is {first}, and the run has {} epochs: lower it, \
+                 or freeze the layer with rate = 0 and update_statistics = false",
+                self.epochs
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn check_warmup(&self) -> std::result::Result<(), String> {
         let Some(warmup) = self.warmup else { return Ok(()) };
         warmup.check()?;
@@ -187,6 +219,14 @@ impl Recipe {
             return Err(
                 "recipe.warmup cannot be used with the schedule one-cycle, which begins with \
                         a rise of its own: set recipe.schedule.rise instead"
+                    .to_string(),
+            );
+        }
+        let is_whole = warmup.epochs.is_some_and(|epochs| epochs.fract() == 0.0);
+        if self.schedule.per() == Per::Epoch && !is_whole {
+            return Err(
+                "recipe.warmup has a whole number of epochs if recipe.schedule.per is \"epoch\": \
+                        round it, or set recipe.schedule.per to \"step\""
                     .to_string(),
             );
         }

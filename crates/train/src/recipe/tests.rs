@@ -48,6 +48,20 @@ fn a_layer_is_frozen_until_its_epoch() {
     assert_eq!(rates("fc6.weight"), [0.01; 3]);
 }
 
+/// Biases that do not follow the schedule still warm up.
+#[test]
+fn biases_outside_the_schedule_warm_up() {
+    let mut recipe = recipes::find("paper").unwrap();
+    recipe.bias = Bias { rate: 2.0, decay: 0.0, scheduled: false };
+    recipe.schedule = Schedule::Cosine { end: 0.0, per: Default::default() };
+    recipe.warmup = Some(Warmup { epochs: Some(2.0), steps: None, start: 0.5 });
+    let rate = |epoch| {
+        let at = Position { epoch, batch: 0, batches: 4 };
+        recipe.table_row("fc6.bias", &recipe.setting(&Default::default(), at))[0]
+    };
+    assert_eq!([1, 2, 3, 80].map(rate), [0.01, 0.015, 0.02, 0.02]);
+}
+
 /// Files of runs without these settings stay as they were.
 #[test]
 fn settings_of_updates_are_written_only_if_they_are_set() {

@@ -164,13 +164,22 @@ fn every_count_out_of_range_is_named_with_its_range() {
 #[test]
 fn settings_of_updates_out_of_range_are_named() {
     for (text, expected) in [
-        ("clip-norm = 0", "recipe.clip-norm is 0; it must be above 0"),
-        ("clip_value = nan", "recipe.clip-value is NaN; it must be above 0"),
+        ("clip-norm = 0", "recipe.clip-norm is 0; it must be at least 1e-30"),
+        ("clip_value = nan", "recipe.clip-value is NaN; it must be at least 1e-30"),
+        ("early-stopping = { threshold = 1 }", "recipe.early-stopping.threshold is 1; it must be"),
+        (
+            "early-stopping = { threshold = 1e7, metric = 'loss' }",
+            "recipe.early-stopping.threshold is 10000000; it must be at least 0 and at most",
+        ),
         ("ema = { decay = 1 }", "recipe.ema.decay is 1; it must be at least 0 and below 1"),
         ("ema = { decay = 0.9, every = 0 }", "recipe.ema.every is 0; it must be at least 1"),
         ("nesterov = true\noptimizer = 'adamw'", "recipe.nesterov is a form of SGD's momentum"),
         ("nesterov = true\nmomentum = 0", "recipe.nesterov needs a momentum above 0"),
         ("layers.conv1.train-from = 0", "recipe.layers.conv1.train-from is 0; it must be"),
+        (
+            "layers.conv1.train-from = 91",
+            "recipe.layers.conv1.train-from is 91, and the run has 90 epochs: lower it",
+        ),
     ] {
         let mut page = toml::Table::try_from(recipes::paper()).unwrap();
         for (key, value) in text.parse::<toml::Table>().unwrap() {
@@ -190,6 +199,10 @@ fn schedules_and_warm_up_out_of_range_are_named() {
         ("kind = 'one-cycle'\nrise = 2", "recipe.schedule.rise is 2; it must be"),
         ("kind = 'one-cycle'\nstart = nan", "recipe.schedule.start is NaN; it must be"),
         ("kind = 'one-cycle'\ncycle-momentum = [0.9, 1]", "recipe.schedule.cycle-momentum is 1;"),
+        (
+            "kind = 'one-cycle'\ncycle-momentum = [0.95, 0.85]",
+            "recipe.schedule.cycle-momentum is [0.95, 0.85]: the lower",
+        ),
         ("kind = 'exponential'\nfactor = 0", "recipe.schedule.factor is 0; it must be"),
         ("kind = 'polynomial'\npower = inf", "recipe.schedule.power is inf; it must be"),
     ] {
@@ -198,6 +211,7 @@ fn schedules_and_warm_up_out_of_range_are_named() {
         assert!(said.starts_with(expected), "{said}");
     }
     let cycle: Schedule = toml::from_str("kind = 'one-cycle'").unwrap();
+    let per_epoch: Schedule = toml::from_str("kind = 'cosine'\nper = 'epoch'").unwrap();
     for (text, schedule, expected) in [
         ("epochs = 5\nstart = 0", Schedule::Constant {}, "recipe.warmup.start is 0; it must be"),
         ("steps = 0", Schedule::Constant {}, "recipe.warmup.steps is 0; it must be"),
@@ -205,6 +219,8 @@ fn schedules_and_warm_up_out_of_range_are_named() {
         ("epochs = 91", Schedule::Constant {}, "recipe.warmup.epochs is 91, and the run has 90"),
         ("start = 0.5", Schedule::Constant {}, "recipe.warmup has either `epochs` or `steps`"),
         ("epochs = 1\nsteps = 1", Schedule::Constant {}, "recipe.warmup has either"),
+        ("steps = 3", per_epoch.clone(), "recipe.warmup has a whole number of epochs if"),
+        ("epochs = 0.5", per_epoch, "recipe.warmup has a whole number of epochs if"),
         ("epochs = 1", cycle, "recipe.warmup cannot be used with the schedule one-cycle"),
     ] {
         let warmup = Some(toml::from_str(text).unwrap());
