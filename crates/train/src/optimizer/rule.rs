@@ -21,7 +21,7 @@ pub struct UpdateRule {
 }
 
 /// An exponential moving average of the weights, which validations and the file of weights use:
-/// `a <- decay a + (1 - decay) w` after every update; the first one copies w.
+/// `a <- decay a + (1 - decay) w` after every update; the first one copies w, and before it a is w.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ema {
@@ -48,8 +48,12 @@ fn is_off(on: &bool) -> bool {
 }
 
 impl Ema {
-    /// The decay of the update after a step, counted from one; `None` if there is none.
+    /// The decay of the update after a step, counted from one; `None` if there is none. Up to the
+    /// first update the average is the weights themselves.
     pub fn decay_at(&self, step: u64) -> Option<f64> {
+        if (1..self.every).contains(&step) {
+            return Some(0.0);
+        }
         if step == 0 || !step.is_multiple_of(self.every) {
             return None;
         }
@@ -121,7 +125,12 @@ mod tests {
         let ema = Ema { decay: 0.75, every: 2, warmup: true };
         let decays: Vec<Option<f64>> = (0..=6).map(|step| ema.decay_at(step)).collect();
         let [second, third] = [2.0 / 11.0, 3.0 / 12.0];
-        assert_eq!(decays, [None, None, Some(0.0), None, Some(second), None, Some(third)]);
+        assert_eq!(decays, [None, Some(0.0), Some(0.0), None, Some(second), None, Some(third)]);
+        let rare = Ema { every: 1000, ..ema };
+        assert_eq!(
+            [1, 999, 1000, 1001].map(|step| rare.decay_at(step)),
+            [Some(0.0), Some(0.0), Some(0.0), None]
+        );
         assert_eq!(ema.decay_at(200), Some(0.75));
         let plain = Ema { decay: 0.75, every: 1, warmup: false };
         assert_eq!([1, 2].map(|step| plain.decay_at(step)), [Some(0.0), Some(0.75)]);
