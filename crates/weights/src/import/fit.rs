@@ -1,7 +1,8 @@
 //! Fits the tensors of another program's file into a network.
 //!
-//! Layers are paired by the shapes of all their parameters, and those with equal shapes in their
-//! order: that of the file, or of their names where a format sorts tensors. Most programs store
+//! Layers are paired by their names, if those of the file are the network's. Else they are paired by
+//! the shapes of all their parameters, and those with equal shapes in their order: that of the file,
+//! or of their names where a format sorts tensors. Most programs store
 //! filters as `[filters, channels, height, width]` and flatten maps in that order; here channels
 //! come last, so filters and the columns of the first linear layer are transposed. Filters
 //! `[filters, height, width, channels]` are recognised by their shapes; such a file is taken to
@@ -178,8 +179,33 @@ fn find(group: &Group<'_>, role: Role) -> Option<usize> {
     group.tensors.iter().find(|(own, _)| *own == role).map(|(_, tensor)| *tensor)
 }
 
-/// Pairs each layer with the first group of its shapes that is left; `None` if some are left over.
+/// Pairs each layer with the group of its name if all groups have names and shapes of layers, else
+/// with the first group of its shapes that is left; `None` if some are left over.
 fn pair<'a, 'b>(
+    tensors: &[TensorInfo],
+    groups: &'b [Group<'a>],
+    layers: &[Layer],
+) -> Option<Vec<&'b Group<'a>>> {
+    by_name(tensors, groups, layers).or_else(|| by_shape(tensors, groups, layers))
+}
+
+fn by_name<'a, 'b>(
+    tensors: &[TensorInfo],
+    groups: &'b [Group<'a>],
+    layers: &[Layer],
+) -> Option<Vec<&'b Group<'a>>> {
+    let named: HashMap<&str, &Group<'_>> = groups.iter().map(|group| (group.name, group)).collect();
+    if groups.len() != layers.len() || named.len() != layers.len() {
+        return None;
+    }
+    let of = |(at, layer): (usize, &Layer)| {
+        let group = *named.get(layer.name.as_str())?;
+        layer.fits(tensors, group, at + 1 == layers.len()).then_some(group)
+    };
+    layers.iter().enumerate().map(of).collect()
+}
+
+fn by_shape<'a, 'b>(
     tensors: &[TensorInfo],
     groups: &'b [Group<'a>],
     layers: &[Layer],
@@ -266,12 +292,18 @@ fn add_in_order<'a>(groups: &mut Vec<Group<'a>>, tensor: &'a TensorInfo, index: 
     }
 }
 
-/// Compares names with the numbers in them as numbers: `features.3` before `features.10`.
+/// Compares names with the numbers in them as numbers: `features.3` before `features.10`, and
+/// `conv2` before `conv10`.
 fn natural(a: &str, b: &str) -> Ordering {
-    let key = |name: &str| -> Vec<(u64, String)> {
-        let part = |part: &str| (part.parse().unwrap_or(u64::MAX), part.to_string());
-        name.split(['.', '_']).map(part).collect()
-    };
+    fn runs(part: &str) -> impl Iterator<Item = (u64, String)> {
+        let runs = part.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+        runs.map(|run| {
+            let run = String::from_utf8_lossy(run).into_owned();
+            (run.parse().unwrap_or(u64::MAX), run)
+        })
+    }
+    let key =
+        |name: &str| -> Vec<(u64, String)> { name.split(['.', '_']).flat_map(runs).collect() };
     key(a).cmp(&key(b))
 }
 

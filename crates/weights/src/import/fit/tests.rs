@@ -130,6 +130,71 @@ fn sorted_and_unnamed_tensors_are_put_in_order() {
     assert_eq!(by_name(&Counting::new(Format::Onnx, &unnamed)), expected);
 }
 
+/// The tensors that become the weights of each layer, by their names in the file.
+fn weights_of(file: &Counting, spec: &Spec) -> Vec<String> {
+    let fitted = Fitted::new(file, spec).unwrap();
+    let weights = fitted.parameters.iter().filter(|own| own.name.ends_with(".weight"));
+    weights.map(|own| file.tensors[own.tensor].name.clone()).collect()
+}
+
+/// Ten layers of equal shapes, and a last one.
+fn equal_layers(name: impl Fn(usize) -> String) -> Spec {
+    let conv = |spec: Spec, at| spec.conv(&name(at), 3, window(1));
+    (1..=10).fold(Spec::image("equal", 4, 4, 3), conv).linear("last", 2)
+}
+
+fn equal_tensors(names: &[String]) -> Vec<(String, Vec<usize>)> {
+    let of = |name: &String| {
+        [(format!("{name}.weight"), vec![3, 3, 1, 1]), (format!("{name}.bias"), vec![3])]
+    };
+    let last = [("last.weight".into(), vec![2, 48]), ("last.bias".into(), vec![2])];
+    let mut tensors: Vec<_> = names.iter().flat_map(of).chain(last).collect();
+    tensors.sort();
+    tensors
+}
+
+fn counting(format: Format, tensors: &[(String, Vec<usize>)]) -> Counting {
+    let tensors: Vec<_> = tensors.iter().map(|(name, shape)| (&name[..], &shape[..])).collect();
+    Counting::new(format, &tensors)
+}
+
+#[test]
+fn numbers_in_names_are_compared_as_numbers() {
+    let spec = equal_layers(|at| format!("block{at}"));
+    let names: Vec<String> = (1..=10).map(|at| format!("conv{at}")).collect();
+    let file = counting(Format::Safetensors, &equal_tensors(&names));
+    let expected: Vec<String> = names.iter().map(|name| format!("{name}.weight")).collect();
+    assert_eq!(weights_of(&file, &spec)[..10], expected);
+    for (less, more) in [
+        ("features.3", "features.10"),
+        ("conv2", "conv10"),
+        ("conv2_2", "conv2_10"),
+        ("conv2", "conv2_1"),
+        ("conv1_2", "conv11"),
+        ("layer1.conv9", "layer2.conv1"),
+    ] {
+        assert_eq!(natural(less, more), Ordering::Less, "{less}, {more}");
+        assert_eq!(natural(more, less), Ordering::Greater, "{less}, {more}");
+    }
+}
+
+#[test]
+fn layers_of_equal_shapes_are_paired_by_their_names() {
+    let name = |at: usize| format!("c{}", 11 - at);
+    let spec = equal_layers(name);
+    let names: Vec<String> = (1..=10).map(name).collect();
+    let expected: Vec<String> = names.iter().map(|name| format!("{name}.weight")).collect();
+    for format in [Format::Safetensors, Format::PyTorch, Format::Npz, Format::Onnx, Format::Caffe] {
+        let file = counting(format, &equal_tensors(&names));
+        assert_eq!(weights_of(&file, &spec)[..10], expected, "{format}");
+    }
+    // One name is another: the order of the names.
+    let mut other = names.clone();
+    other[9] = "c0".into();
+    let file = counting(Format::Safetensors, &equal_tensors(&other));
+    assert_eq!(weights_of(&file, &spec)[0], "c0.weight");
+}
+
 #[test]
 fn a_linear_layer_may_be_stored_as_a_convolution() {
     let mut tensors = TORCH;
