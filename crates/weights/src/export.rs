@@ -1,8 +1,9 @@
 //! Trained networks as files of other programs.
 //!
 //! [`write()`] writes a file of one of the [formats](Format), reads it back with
-//! [`import`](crate::import) and compares the scores of a batch before the file gets its name: a
-//! file that is there is whole, and computes what the network computes.
+//! [`import`](crate::import) and compares its tensors, and the scores of a batch with them, before
+//! the file gets its name: a file that is there is whole. Of an ONNX file the tensors are compared,
+//! and the network of its metadata computes the scores; its graph is not run.
 //!
 //! | format | content |
 //! |---|---|
@@ -128,7 +129,7 @@ pub struct ExportSummary {
 
 /// Writes `weights` to `path`, replacing a file that is there, and checks the file before it gets
 /// its name. `progress` receives the bytes that are written and their number, and stops the export
-/// if it returns false.
+/// if it returns false; after the last byte it is asked between the parts of the check, too.
 ///
 /// Returns `None` if it was stopped. An export that fails or is stopped leaves nothing behind.
 ///
@@ -146,6 +147,11 @@ pub fn write(
     if let Some(tensor) = weights.first_not_finite() {
         return Err(Error::NotFinite { path: path.into(), tensor });
     }
+    weights.about.check(&weights.mean).map_err(refused)?;
+    let (shape, values) = (&weights.mean.shape, weights.mean.values.len());
+    if values != shape.iter().product::<usize>() {
+        return Err(refused(format!("its mean has {values} values instead of {shape:?}")));
+    }
     if options.format == Format::Own {
         return own(weights, path, progress);
     }
@@ -158,14 +164,15 @@ pub fn write(
     about.model = folded.spec.clone();
     let exported = Exported { about, mean: weights.mean.clone() };
     let metadata = exported.entries().map_err(refused)?;
+    let model = is_onnx.then(|| onnx::model(&exported, &metadata, &tensors, options));
+    let model = model.transpose().map_err(refused)?;
     let mut out = Out::create(path, progress)?;
     let written = match options.format {
         Format::PyTorch => pytorch::write(&tensors, &metadata, &mut out),
         Format::Safetensors => safetensors::write(&tensors, &metadata, &mut out),
         Format::Npz => npz::write(&tensors, &metadata, &mut out),
         Format::Onnx => {
-            let model = onnx::model(&exported, &metadata, options).map_err(refused)?;
-            onnx::write(&model, &tensors, &mut out)
+            onnx::write(&model.expect("it was made for this format"), &tensors, &mut out)
         }
         Format::Own => unreachable!("written above"),
     };
@@ -173,8 +180,10 @@ pub fn write(
         return Ok(None);
     }
     let (factors, threads) = (&folded.factors, options.threads);
-    let check = |file: &Path| check::check(file, path, weights, factors, &exported, threads);
-    let bytes = out.finish(check)?;
+    let check = |file: &Path, goes_on: &mut dyn FnMut() -> bool| {
+        check::check(file, path, weights, factors, &exported, threads, goes_on)
+    };
+    let Some(bytes) = out.finish(check)? else { return Ok(None) };
     let folded = folded.factors.into_iter().collect();
     Ok(Some(ExportSummary { tensors: tensors.len(), bytes, folded }))
 }
@@ -192,13 +201,14 @@ fn own(
     if !out.finished(written)? {
         return Ok(None);
     }
-    let bytes = out.finish(|file| {
+    let bytes = out.finish(|file, goes_on| {
         let read = Weights::read(file)?;
         let is_same = read.about.to_toml() == weights.about.to_toml()
             && read.mean == weights.mean
             && check::are_same(&weights.parameters, &read.parameters, |_| 1.0);
-        if is_same { Ok(()) } else { Err(check::differs(path)) }
+        if is_same { Ok(goes_on()) } else { Err(check::differs(path)) }
     })?;
+    let Some(bytes) = bytes else { return Ok(None) };
     let (tensors, folded) = (weights.parameters.len(), Vec::new());
     Ok(Some(ExportSummary { tensors, bytes, folded }))
 }

@@ -18,7 +18,7 @@ const MOST: f32 = 1e-4;
 
 /// Reads `file`, which will be called `path`, and compares its metadata with what was exported, its
 /// tensors bit by bit with the scaled ones of the network, and its scores of random images with the
-/// network's.
+/// network's. False if `goes_on`, which is asked after each of these parts, ended it.
 pub(super) fn check(
     file: &Path,
     path: &Path,
@@ -26,11 +26,15 @@ pub(super) fn check(
     factors: &BTreeMap<String, f32>,
     exported: &Exported,
     threads: usize,
-) -> Result<()> {
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<bool> {
     let options = ImportOptions::new(vec![exported.about.model.clone()]);
     let read = read_from(open_as(file, path)?, path, &options)?;
     if read.about.to_toml() != exported.about.to_toml() || read.mean != exported.mean {
         return Err(differs(path));
+    }
+    if !goes_on() {
+        return Ok(false);
     }
     let factor = |name: &str| match Role::of(name) {
         Role::Weight => factors.get(layer_of(name)).copied().unwrap_or(1.0),
@@ -39,11 +43,18 @@ pub(super) fn check(
     if !are_same(&weights.parameters, &read.parameters, factor) {
         return Err(differs(path));
     }
-    let (before, after) = (scores(weights, path, threads)?, scores(&read, path, threads)?);
+    if !goes_on() {
+        return Ok(false);
+    }
+    let before = scores(weights, path, threads)?;
+    if !goes_on() {
+        return Ok(false);
+    }
+    let after = scores(&read, path, threads)?;
     let largest = before.iter().fold(0.0f32, |most, score| most.max(score.abs()));
     let is_close = |(a, b): (&f32, &f32)| (a - b).abs() <= MOST * largest;
     if before.len() == after.len() && before.iter().zip(&after).all(is_close) {
-        Ok(())
+        Ok(goes_on())
     } else {
         Err(differs(path))
     }

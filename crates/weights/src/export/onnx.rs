@@ -21,7 +21,7 @@ use super::tensors::ExportTensor;
 use super::{ExportOptions, Exported};
 use crate::import::exported;
 use crate::{About, Mean};
-use augment::View;
+use augment::{ExifMode, View};
 use graph::Graph;
 use prost::Message;
 use proto::{Entry, GraphProto, ModelProto, OperatorSet, TensorHeader, ValueInfo, varint};
@@ -43,40 +43,34 @@ pub(super) struct Model {
     graph: Vec<u8>,
 }
 
-/// The model of a network.
+/// The model of a network with these tensors.
 ///
 /// # Errors
 /// A sentence, if a row has no ONNX operators, or the file would be too large for the format.
 pub(super) fn model(
     exported: &Exported,
     metadata: &[(&'static str, String)],
+    tensors: &[ExportTensor<'_>],
     options: &ExportOptions,
 ) -> Result<Model, String> {
     let about = &exported.about;
     let [height, width, _] = about.model.input;
     let folded = Folded::new(&about.model, true)?;
-    let parameters: u64 = 4 * about.model.parameters().map_err(|e| e.to_string())? as u64;
-    if parameters + (parameters >> 4) > LONGEST {
-        return Err(
-            "its weights take more than the 2 GiB that an ONNX file may have: export it to \
-                    .safetensors"
-                .into(),
-        );
-    }
-    let mut graph = Graph::new([height, width, 3]);
     let input = if options.preprocess {
-        preprocess(&mut graph, exported);
         ValueInfo::new("image", proto::UINT8, &[None, Some(height), Some(width), Some(3)])
     } else {
         ValueInfo::new("input", proto::FLOAT, &[None, Some(3), Some(height), Some(width)])
     };
+    let output = if options.probabilities { "probabilities" } else { "logits" };
+    let names = tensors.iter().map(|tensor| tensor.name.clone()).chain([output.to_string()]);
+    let mut graph = Graph::new([height, width, 3], input.name(), names);
+    if options.preprocess {
+        preprocess(&mut graph, exported);
+    }
     rows::add(&mut graph, &folded)?;
-    let output = if options.probabilities {
+    if options.probabilities {
         graph.node("Softmax", &[], "softmax", vec![proto::int("axis", 1)]);
-        "probabilities"
-    } else {
-        "logits"
-    };
+    }
     let classes = about.classes.len();
     let graph = GraphProto {
         nodes: graph.finish(output),
@@ -91,14 +85,26 @@ pub(super) fn model(
         producer_version: env!("CARGO_PKG_VERSION").into(),
         metadata: entries(exported, metadata, options),
     };
-    Ok(Model { head: model.encode_to_vec(), graph: graph.encode_to_vec() })
+    let model = Model { head: model.encode_to_vec(), graph: graph.encode_to_vec() };
+    let (head, starts) = model.starts(tensors);
+    check_length(length(&head, &starts, tensors))?;
+    Ok(model)
+}
+
+/// Checks the length of a whole file.
+fn check_length(bytes: u64) -> Result<(), String> {
+    if bytes <= LONGEST {
+        return Ok(());
+    }
+    Err(format!(
+        "it would take {bytes} bytes, and an ONNX file less than 2 GiB: export it to .safetensors"
+    ))
 }
 
 /// Bytes of the centre crop to the network's input: mean and scale, channels first.
 fn preprocess(graph: &mut Graph, exported: &Exported) {
     let Exported { about, mean } = exported;
     let [height, width, _] = about.model.input;
-    graph.begin("image");
     graph.node("Cast", &[], "float", vec![proto::int("to", proto::FLOAT.into())]);
     let (shape, values) = match about.input.mean {
         Mean::Color => (vec![3], mean.values.clone()),
@@ -137,6 +143,7 @@ fn entries(
         ("side", side.to_string()),
         ("mean", mean),
         ("scale", format!("{:?}", about.input.scale.channels())),
+        ("exif", about.input.exif.to_string()),
     ];
     let names = if about.class_names.is_empty() { &about.classes } else { &about.class_names };
     all.push(("class_names", json(names)));
@@ -148,8 +155,12 @@ fn entries(
 fn input_text(about: &About, preprocess: bool) -> String {
     let [height, width, _] = about.model.input;
     let side = about.input.side.unwrap_or(height.max(width));
+    let turned = match about.input.exif {
+        ExifMode::Apply => ", turned as its EXIF orientation tells,",
+        ExifMode::Ignore => "",
+    };
     let crop = format!(
-        "an image whose shorter side is resized to {side} pixels, of which the centre of {side} x \
+        "an image{turned} whose shorter side is resized to {side} pixels, of which the centre of {side} x \
          {side}, and of that the centre of {height} x {width}"
     );
     if preprocess {
@@ -162,15 +173,14 @@ fn input_text(about: &About, preprocess: bool) -> String {
     }
 }
 
-/// Writes a model with its initializers.
-pub(super) fn write(model: &Model, tensors: &[ExportTensor<'_>], out: &mut Out<'_>) -> Written {
-    const GRAPH: u32 = 7;
-    const INITIALIZER: u32 = 5;
-    const RAW_DATA: u32 = 9;
-    // Keys and lengths of the fields around a tensor's data; the data follows them.
-    let starts: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|tensor| {
+impl Model {
+    /// What comes before all initializers, and before the data of each: keys and lengths of the
+    /// fields around it.
+    fn starts(&self, tensors: &[ExportTensor<'_>]) -> (Vec<u8>, Vec<Vec<u8>>) {
+        const GRAPH: u32 = 7;
+        const INITIALIZER: u32 = 5;
+        const RAW_DATA: u32 = 9;
+        let start = |tensor: &ExportTensor<'_>| {
             let dims = tensor.shape.iter().map(|&extent| extent as i64).collect();
             let name = tensor.name.clone();
             let mut inner = TensorHeader { dims, data_type: proto::FLOAT, name }.encode_to_vec();
@@ -180,15 +190,26 @@ pub(super) fn write(model: &Model, tensors: &[ExportTensor<'_>], out: &mut Out<'
             proto::key(INITIALIZER, &mut start);
             varint(inner.len() as u64 + tensor.bytes(), &mut start);
             [start, inner].concat()
-        })
-        .collect();
-    let initializers = starts.iter().map(|start| start.len() as u64).sum::<u64>()
-        + tensors.iter().map(ExportTensor::bytes).sum::<u64>();
-    let mut head = model.head.clone();
-    proto::key(GRAPH, &mut head);
-    varint(model.graph.len() as u64 + initializers, &mut head);
-    head.extend(&model.graph);
-    out.expect(head.len() as u64 + initializers);
+        };
+        let starts: Vec<Vec<u8>> = tensors.iter().map(start).collect();
+        let mut head = self.head.clone();
+        proto::key(GRAPH, &mut head);
+        varint(length(&self.graph, &starts, tensors), &mut head);
+        head.extend(&self.graph);
+        (head, starts)
+    }
+}
+
+/// The bytes of `before` and of all initializers.
+fn length(before: &[u8], starts: &[Vec<u8>], tensors: &[ExportTensor<'_>]) -> u64 {
+    let starts: usize = starts.iter().map(Vec::len).sum();
+    (before.len() + starts) as u64 + tensors.iter().map(ExportTensor::bytes).sum::<u64>()
+}
+
+/// Writes a model with its initializers.
+pub(super) fn write(model: &Model, tensors: &[ExportTensor<'_>], out: &mut Out<'_>) -> Written {
+    let (head, starts) = model.starts(tensors);
+    out.expect(length(&head, &starts, tensors));
     out.write(&head)?;
     for (start, tensor) in starts.iter().zip(tensors) {
         out.write(start)?;
@@ -196,3 +217,6 @@ pub(super) fn write(model: &Model, tensors: &[ExportTensor<'_>], out: &mut Out<'
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,11 +71,17 @@ impl<'a> Out<'a> {
     }
 
     /// Gives the file its name if `check`, which receives its present path, finds no fault. Returns
-    /// its size.
-    pub fn finish(self, check: impl FnOnce(&Path) -> Result<()>) -> Result<u64> {
-        let mut output = self.output;
-        check(output.written()?)?;
+    /// its size; `None` if the caller stopped it: `check` asks its second argument between its parts
+    /// whether to go on, and returns false if not.
+    pub fn finish(
+        self,
+        check: impl FnOnce(&Path, &mut dyn FnMut() -> bool) -> Result<bool>,
+    ) -> Result<Option<u64>> {
+        let Out { mut output, done, progress, .. } = self;
+        if !check(output.written()?, &mut || progress(done, done))? {
+            return Ok(None);
+        }
         output.finish()?;
-        Ok(self.done)
+        Ok(Some(done))
     }
 }

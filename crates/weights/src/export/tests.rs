@@ -284,19 +284,112 @@ fn a_file_that_computes_something_else_is_not_kept() {
     let Folded { spec, factors, .. } = Folded::new(&model, false).unwrap();
     let about = About { model: spec, ..weights.about.clone() };
     let exported = Exported { about, mean: weights.mean.clone() };
-    check::check(&path, &path, &weights, &factors, &exported, 1).unwrap();
+    check::check(&path, &path, &weights, &factors, &exported, 1, &mut || true).unwrap();
     for at in 0..weights.parameters.len() {
         let before = weights.parameters[at].1.values.clone();
         weights.parameters[at].1.values.iter_mut().for_each(|value| *value = 1.0 - *value);
-        let error = check::check(&path, &path, &weights, &factors, &exported, 1).unwrap_err();
+        let error = check::check(&path, &path, &weights, &factors, &exported, 1, &mut || true);
+        let error = error.unwrap_err();
         let name = &weights.parameters[at].0;
         assert!(matches!(error, Error::ExportDiffers { .. }), "{name}: {error}");
         weights.parameters[at].1.values = before;
     }
     let mean = Values { values: vec![1.0; 3], ..weights.mean.clone() };
-    let error = check::check(&path, &path, &weights, &factors, &Exported { mean, ..exported }, 1)
-        .unwrap_err();
+    let exported = Exported { mean, ..exported };
+    let error = check::check(&path, &path, &weights, &factors, &exported, 1, &mut || true);
+    let error = error.unwrap_err();
     assert!(matches!(error, Error::ExportDiffers { .. }), "{error}");
+}
+
+/// The paper's dropout halves in tests: without that the same bits compute other scores.
+#[test]
+fn equal_tensors_that_compute_other_scores_are_refused() {
+    let scratch = Scratch::new("scores");
+    let net = Spec::image("net", 6, 6, 3).conv("conv1", 4, window(3)).relu();
+    let [halved, plain] = [net.clone().dropout(0.5), net.inverted_dropout(0.5)]
+        .map(|net| weights(net.linear("fc2", 3), Mean::Color));
+    assert_eq!(halved.parameters, plain.parameters);
+    let path = scratch.0.join("net.pth");
+    export(&plain, &path, Format::PyTorch, Names::Layers);
+    let exported = Exported { about: plain.about.clone(), mean: plain.mean.clone() };
+    let factors = std::collections::BTreeMap::new();
+    let check = |of| check::check(&path, &path, of, &factors, &exported, 1, &mut || true);
+    assert!(check(&plain).unwrap());
+    let error = check(&halved).unwrap_err();
+    assert!(matches!(error, Error::ExportDiffers { .. }), "{error}");
+}
+
+#[test]
+fn an_export_can_be_stopped_at_every_report() {
+    let scratch = Scratch::new("reports");
+    let weights = weights(everything(), Mean::Color);
+    for (format, name) in FILES.into_iter().chain([(Format::Own, "own.safetensors")]) {
+        let (path, options) = (scratch.0.join(name), ExportOptions::new(format));
+        let mut reported = Vec::new();
+        let mut count = |done, _| {
+            reported.push(done);
+            true
+        };
+        let bytes = write(&weights, &path, &options, &mut count).unwrap().unwrap().bytes;
+        let whole = reported.iter().filter(|done| **done == bytes).count();
+        let reports = reported.len();
+        let comparisons = if format == Format::Own { 1 } else { 4 };
+        assert_eq!(whole, 1 + comparisons, "{name}: after the last byte, and of the comparison");
+        for last in 1..=reports {
+            fs::write(&path, b"before").unwrap();
+            let mut calls = 0;
+            let mut stopped = |_, _| {
+                calls += 1;
+                calls < last
+            };
+            let written = write(&weights, &path, &options, &mut stopped).unwrap();
+            assert_eq!((written, calls), (None, last), "{name}");
+            assert_eq!(fs::read(&path).unwrap(), b"before");
+            assert_eq!(scratch.names(), [name]);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn layers_of_equal_shapes_keep_their_places() {
+    let scratch = Scratch::new("equal");
+    let named = |name: fn(usize) -> String| {
+        let conv = |spec: Spec, at| spec.conv(&name(at), 3, window(1)).relu();
+        (1..=10).fold(Spec::image("equal", 4, 4, 3), conv).linear("last", 2)
+    };
+    for model in [named(|at| format!("conv{at}")), named(|at| format!("c{}", 10 - at))] {
+        let weights = weights(model, Mean::Color);
+        for (format, name) in FILES {
+            let path = scratch.0.join(name);
+            export(&weights, &path, format, Names::Layers);
+            let read = Weights::open(&path, &ImportOptions::default()).unwrap();
+            assert_eq!(read.parameters, weights.parameters, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_mean_of_another_shape_is_refused() {
+    let scratch = Scratch::new("mean");
+    let model = Spec::image("net", 6, 6, 3).conv("conv1", 4, window(3)).linear("fc2", 2);
+    let mut weights = weights(model, Mean::Image);
+    weights.mean = Values { shape: vec![3], values: vec![1.0; 3] };
+    let short = Values { shape: vec![9, 9, 3], values: vec![1.0; 3] };
+    for (mean, expected) in [(weights.mean.clone(), "is [3], but images"), (short, "has 3 values")]
+    {
+        weights.mean = mean;
+        for (format, name) in FILES.into_iter().chain([(Format::Own, "own.safetensors")]) {
+            let mut options = ExportOptions::new(format);
+            options.preprocess = format == Format::Onnx;
+            let error = write(&weights, &scratch.0.join(name), &options, &mut |_, _| true);
+            let error = error.unwrap_err();
+            let is_refused = matches!(&error, Error::Export { reason, .. }
+                if reason.contains(expected));
+            assert!(is_refused, "{name}: {error}");
+        }
+    }
+    assert!(scratch.names().is_empty());
 }
 
 /// The bytes of an exact number in a type of safetensors.

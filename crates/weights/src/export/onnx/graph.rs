@@ -1,6 +1,7 @@
 //! A graph's nodes, each of which takes the output of the one before.
 
 use super::proto::{self, Attribute, Node, Tensor};
+use std::collections::HashSet;
 
 /// The nodes so far.
 pub(super) struct Graph {
@@ -9,12 +10,16 @@ pub(super) struct Graph {
     value: String,
     /// Its shape for one image, channels last: height, width, channels; or units.
     pub shape: Vec<usize>,
+    /// The names of all values, each of which a graph has once.
+    names: HashSet<String>,
 }
 
 impl Graph {
-    /// A graph on images of this height, width and number of channels.
-    pub fn new(image: [usize; 3]) -> Graph {
-        Graph { nodes: Vec::new(), value: "input".into(), shape: image.to_vec() }
+    /// A graph on images of this height, width and number of channels, which are the value `input`.
+    /// No node's output has that name or one of `others`: the initializers' and the graph's output.
+    pub fn new(image: [usize; 3], input: &str, others: impl IntoIterator<Item = String>) -> Graph {
+        let names = others.into_iter().chain([input.to_string()]).collect();
+        Graph { nodes: Vec::new(), value: input.into(), shape: image.to_vec(), names }
     }
 
     /// Continues with the value of this name.
@@ -32,7 +37,8 @@ impl Graph {
         self.shape.len() == 3
     }
 
-    /// A node that takes the last value and `others`, and whose output is called `name`.
+    /// A node that takes the last value and `others`, and whose output is called `name`, with a
+    /// number if another value is.
     pub fn node(&mut self, kind: &str, others: &[&str], name: &str, attributes: Vec<Attribute>) {
         let last = self.value();
         let inputs: Vec<&str> = [&[last.as_str()][..], others].concat();
@@ -48,14 +54,23 @@ impl Graph {
         name: &str,
         attributes: Vec<Attribute>,
     ) -> String {
+        let name = self.unused(name);
         self.nodes.push(Node {
             inputs: inputs.iter().map(|input| input.to_string()).collect(),
-            outputs: vec![name.into()],
-            name: name.into(),
+            outputs: vec![name.clone()],
+            name: name.clone(),
             kind: kind.into(),
             attributes,
         });
-        name.into()
+        name
+    }
+
+    fn unused(&mut self, name: &str) -> String {
+        let numbered = (2u32..).map(|number| format!("{name}_{number}"));
+        let mut all = [name.to_string()].into_iter().chain(numbered);
+        let unused = all.find(|name| !self.names.contains(name)).expect("one is not used");
+        self.names.insert(unused.clone());
+        unused
     }
 
     /// A constant; returns its name.

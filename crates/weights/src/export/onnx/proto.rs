@@ -157,6 +157,10 @@ impl ValueInfo {
         let tensor = Some(TensorType { element, shape: Some(shape) });
         ValueInfo { name: name.into(), kind: Some(Type { tensor }) }
     }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// `TypeProto`.

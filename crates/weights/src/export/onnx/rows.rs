@@ -154,10 +154,10 @@ fn across(graph: &mut Graph, lrn: &Lrn, name: &str) {
         let begin = graph.ints(&begin_name, &[1], &begin);
         let end = graph.ints(&end_name, &[1], &end);
         let slice = format!("{own}.x");
-        graph.side("Slice", &[&x, &begin, &end, &axes], &slice, vec![]);
+        let slice = graph.side("Slice", &[&x, &begin, &end, &axes], &slice, vec![]);
         graph.begin(&slice);
         one_tower(graph, lrn, &own, tower);
-        parts.push(own);
+        parts.push(graph.value());
     }
     let rest: Vec<&str> = parts[1..].iter().map(String::as_str).collect();
     graph.begin(&parts[0]);
