@@ -220,6 +220,12 @@ pub fn is_foreign(path: &Path) -> bool {
     }
 }
 
+/// Whether this program wrote the file, of weights or a checkpoint, whatever its name is; false of
+/// exports for other programs, and if it cannot be read.
+pub fn is_own(path: &Path) -> bool {
+    Source::open(path).is_ok_and(|source| own_metadata(&source).is_some())
+}
+
 /// The metadata of a safetensors file of this program; `None` of any other file.
 pub(crate) fn own_metadata(source: &Source) -> Option<HashMap<String, String>> {
     let length = u64::from_le_bytes(source.bytes(0, 8).ok()?[..].try_into().ok()?);

@@ -160,8 +160,8 @@ fn input_text(about: &About, preprocess: bool) -> String {
         ExifMode::Ignore => "",
     };
     let crop = format!(
-        "an image{turned} whose shorter side is resized to {side} pixels, of which the centre of {side} x \
-         {side}, and of that the centre of {height} x {width}"
+        "an image{turned} whose shorter side is resized to {side} pixels, of which the centre of \
+         {side} x {side}, and of that the centre of {height} x {width}"
     );
     if preprocess {
         format!("{crop}, as bytes [batch, {height}, {width}, 3], red, green, blue")

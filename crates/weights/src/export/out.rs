@@ -71,8 +71,8 @@ impl<'a> Out<'a> {
     }
 
     /// Gives the file its name if `check`, which receives its present path, finds no fault. Returns
-    /// its size; `None` if the caller stopped it: `check` asks its second argument between its parts
-    /// whether to go on, and returns false if not.
+    /// its size; `None` if the caller stopped it: `check` asks its second argument between its
+    /// parts whether to go on, and returns false if not.
     pub fn finish(
         self,
         check: impl FnOnce(&Path, &mut dyn FnMut() -> bool) -> Result<bool>,

@@ -1,8 +1,8 @@
 //! Fits the tensors of another program's file into a network.
 //!
-//! Layers are paired by their names, if those of the file are the network's. Else they are paired by
-//! the shapes of all their parameters, and those with equal shapes in their order: that of the file,
-//! or of their names where a format sorts tensors. Most programs store
+//! Layers are paired by their names, if those of the file are the network's. Else they are paired
+//! by the shapes of all their parameters, and those with equal shapes in their order: that of the
+//! file, or of their names where a format sorts tensors. Most programs store
 //! filters as `[filters, channels, height, width]` and flatten maps in that order; here channels
 //! come last, so filters and the columns of the first linear layer are transposed. Filters
 //! `[filters, height, width, channels]` are recognised by their shapes; such a file is taken to
