@@ -20,6 +20,11 @@ pub trait Observer: Send {
         let _ = (what, done, total);
     }
 
+    /// `done` of `total` bytes of a file have been written.
+    fn bytes(&mut self, what: &str, done: u64, total: u64) {
+        let _ = (what, done, total);
+    }
+
     /// A validation has finished.
     fn validation(&mut self, report: &ValidationReport) -> ControlFlow<()> {
         let _ = report;

@@ -1,7 +1,7 @@
 //! A progress bar, for terminals.
 
 use super::Rate;
-use super::lines::{speed, validated};
+use super::lines::{mebibytes, speed, validated};
 use crate::output;
 use evaluate::observe::{Observer, StepReport, ValidationReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -21,6 +21,13 @@ impl Bar {
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg}");
         bar.set_style(style.expect("the template is valid").progress_chars("=> "));
         Bar { bar, redraws: Rate::new(Duration::from_millis(125)), is_training: false }
+    }
+
+    fn show(&mut self, what: &str, done: u64, total: u64, message: String) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        self.bar.set_prefix(what.to_string());
+        self.bar.set_message(message);
     }
 }
 
@@ -44,10 +51,13 @@ impl Observer for Bar {
         if self.is_training {
             self.bar.set_message(format!("{what} {done}/{total}"));
         } else {
-            self.bar.set_length(total);
-            self.bar.set_position(done);
-            self.bar.set_prefix(what.to_string());
-            self.bar.set_message(format!("{done}/{total} images"));
+            self.show(what, done, total, format!("{done}/{total} images"));
+        }
+    }
+
+    fn bytes(&mut self, what: &str, done: u64, total: u64) {
+        if self.redraws.due() || done >= total {
+            self.show(what, done, total, mebibytes(done, total));
         }
     }
 

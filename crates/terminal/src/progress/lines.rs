@@ -17,6 +17,11 @@ impl Lines {
     pub(super) fn new() -> Lines {
         Lines { steps: Rate::new(Self::INTERVAL), tests: Rate::new(Self::INTERVAL) }
     }
+
+    /// Whether a line is due for this part of something else than training.
+    fn is_shown(&mut self, done: u64, total: u64) -> bool {
+        self.tests.due() && self.tests.last.is_some() && done < total && done * 10 > total
+    }
 }
 
 impl Observer for Lines {
@@ -32,8 +37,14 @@ impl Observer for Lines {
     }
 
     fn progress(&mut self, what: &str, done: u64, total: u64) {
-        if self.tests.due() && self.tests.last.is_some() && done < total && done * 10 > total {
+        if self.is_shown(done, total) {
             output::note(format_args!("{what}  {done}/{total} images"));
+        }
+    }
+
+    fn bytes(&mut self, what: &str, done: u64, total: u64) {
+        if self.is_shown(done, total) {
+            output::note(format_args!("{what}  {}", mebibytes(done, total)));
         }
     }
 
@@ -49,6 +60,11 @@ impl Observer for Lines {
     fn take_warning(&mut self) -> Option<String> {
         output::take_trouble()
     }
+}
+
+/// `119/228 MiB`.
+pub(super) fn mebibytes(done: u64, total: u64) -> String {
+    format!("{}/{} MiB", done >> 20, total.div_ceil(1 << 20))
 }
 
 /// The line about a validation, also shown above a progress bar.
@@ -76,4 +92,15 @@ pub(super) fn speed(r: &StepReport) -> String {
         100.0 * r.data_wait,
         duration(r.eta_s),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_mebibytes() {
+        assert_eq!(mebibytes(0, 1), "0/1 MiB");
+        assert_eq!(mebibytes(119 << 20, 228 << 20), "119/228 MiB");
+    }
 }

@@ -234,6 +234,10 @@ impl Observer for Quiet<'_> {
         self.0.progress(what, done, total);
     }
 
+    fn bytes(&mut self, what: &str, done: u64, total: u64) {
+        self.0.bytes(what, done, total);
+    }
+
     fn stalled(&mut self, stalled: &StalledRead) {
         self.0.stalled(stalled);
     }
