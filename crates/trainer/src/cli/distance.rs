@@ -12,7 +12,8 @@ Examples:
 LPIPS, version 0.1, on torchvision's alexnet: 0 for equal images. Images enter as they are and need
 one size, at least 63 x 63 pixels. lpips.pth is written in Python by
 `torch.save(lpips.LPIPS(net='alex').state_dict(), 'lpips.pth')`. Instead of it two files may be
-named: torchvision's weights, and weights/v0.1/alex.pth of the package `lpips`.";
+named: torchvision's weights, and weights/v0.1/alex.pth of the package `lpips`. The precision is
+f32, also on a GPU, unless --precision names another.";
 
 /// `alexnet distance`.
 #[derive(Debug, Args)]
