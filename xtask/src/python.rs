@@ -4,8 +4,9 @@ use crate::cargo;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::slice;
 use std::time::Instant;
 
 /// What the tests need, some 110 MB.
@@ -33,13 +34,17 @@ pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
     let (start, folder) = (Instant::now(), cargo::target().join("python"));
     let stamp = folder.join("packages.txt");
     let made = fs::read_to_string(&stamp).unwrap_or_default();
-    if packages.iter().all(|package| made.lines().any(|line| line == *package)) {
+    let python = folder.join("bin/python");
+    let is_made = packages.iter().all(|package| made.lines().any(|line| line == *package));
+    if is_made && has(&python, &modules(&packages)) {
         println!("{}: it has all packages", folder.display());
         return Ok(());
     }
+    let is_new = !folder.exists();
     if let Err(reason) = make(&folder, &packages) {
         let is_required = env::var_os("ALEXNET_REQUIRE_PYTHON").is_some_and(|value| value == "1");
-        let _ = fs::remove_dir_all(&folder);
+        // What was there before may still work.
+        let _ = if is_new { fs::remove_dir_all(&folder) } else { fs::remove_file(&stamp) };
         if is_required {
             return Err(cargo::failed("python", reason));
         }
@@ -54,9 +59,51 @@ pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
 fn make(folder: &Path, packages: &[&str]) -> Result<(), String> {
     let mut python = Command::new("python3");
     command(python.args(["-m", "venv"]).arg(folder))?;
-    let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["--disable-pip-version-check", "install", "--quiet", "--only-binary", ":all:"]);
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+    ]);
     command(pip.args(packages))
+}
+
+/// The modules of packages, as they are imported: `numpy, onnx`.
+fn modules(packages: &[&str]) -> String {
+    let module = |package: &&str| match package.split("==").next().unwrap_or_default() {
+        "pillow" => "PIL".to_string(),
+        name => name.to_string(),
+    };
+    packages.iter().map(module).collect::<Vec<_>>().join(", ")
+}
+
+fn has(python: &Path, modules: &str) -> bool {
+    let output = Command::new(python).args(["-c", &format!("import {modules}")]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// The programs that tests skip, as no Python has them, each with what installs it.
+pub fn missing() -> Vec<(&'static str, &'static str)> {
+    let named = env::var_os("ALEXNET_PYTHON").map(PathBuf::from);
+    let own = named.unwrap_or_else(|| cargo::target().join("python/bin/python"));
+    let debians = ["python3", "/usr/bin/python3"].map(PathBuf::from);
+    let here = |what, modules| (what, modules, slice::from_ref(&own), "cargo xtask python");
+    let torch = [&[own.clone()][..], &debians].concat();
+    let remedy = "cargo xtask python --torch, or Debian's python3-torchvision";
+    let all = [
+        here("onnxruntime", "numpy, onnx, onnxruntime"),
+        here("openvino", "openvino"),
+        ("torch", "torch, torchvision", &torch[..], remedy),
+    ];
+    let is_missing = |pythons: &[PathBuf], modules| !pythons.iter().any(|it| has(it, modules));
+    all.into_iter()
+        .filter(|(_, modules, pythons, _)| is_missing(pythons, modules))
+        .map(|(what, _, _, remedy)| (what, remedy))
+        .collect()
 }
 
 fn command(command: &mut Command) -> Result<(), String> {
@@ -65,5 +112,16 @@ fn command(command: &mut Command) -> Result<(), String> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{program} failed ({status})")),
         Err(error) => Err(format!("{program} did not start: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_imported_by_their_modules() {
+        assert_eq!(modules(&["numpy==2.4.6", "pillow==13.0.0"]), "numpy, PIL");
+        assert!(!has(Path::new("/no/such/python"), "sys"), "a dead environment");
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks that a change must pass.
 
-use crate::{cargo, tidy};
+use crate::{cargo, python, tidy};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -85,6 +85,9 @@ pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
     println!();
     if !has_mpi {
         println!("xtask test: mpi SKIPPED: no mpirun and mpicc (libopenmpi-dev, libclang-dev)");
+    }
+    for (what, remedy) in python::missing() {
+        println!("xtask test: exported files in {what} SKIPPED: not installed ({remedy})");
     }
     let total: Duration = done.iter().map(|(_, took)| *took).sum();
     for (name, took) in done.into_iter().chain([("all", total)]) {

@@ -89,14 +89,10 @@ impl Case {
 /// The folder with the translated tests; `None`, reported, without the package.
 fn translated() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let named = std::env::var_os("ALEXNET_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| root.join("../../target/python/bin/python"));
-    let works = Command::new(&python).args(["-c", "import numpy, onnx"]).output();
-    if !works.is_ok_and(|output| output.status.success()) {
+    let python = testkit::python();
+    if !testkit::has_modules(&python, "numpy, onnx") {
         let message = format!("no {} with numpy and onnx (`cargo xtask python`)", python.display());
-        let required = std::env::var_os("ALEXNET_REQUIRE_PYTHON").is_some_and(|set| set == "1");
-        assert!(!required, "{message}, which ALEXNET_REQUIRE_PYTHON asks for");
-        eprintln!("SKIPPED: ONNX's node tests: {message}");
+        testkit::python_is_missing("ONNX's node tests", &message);
         return None;
     }
     let folder = std::env::temp_dir().join(format!("alexnet-onnx-nodes-{}", std::process::id()));

@@ -13,6 +13,7 @@
 //! * [`is_long`], [`cases`]: a sample in ordinary runs, everything in `cargo xtask test --long`
 //! * [`geometry`]: proptest strategies for sizes at which errors show
 //! * [`fuzz`]: fuzz targets without a fuzzer
+//! * [`python`]: the interpreter with the programs that exported files are tested in
 //! * [`disk`]: disks that fail, fill up or lose power
 //! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: MATLAB files
 //!
@@ -40,6 +41,7 @@ mod long;
 pub mod mat;
 mod miniature;
 mod op_case;
+mod python;
 mod slots;
 
 pub use allocations::{CountingAllocator, allocations_during};
@@ -52,4 +54,5 @@ pub use devices::{
 pub use long::{cases, is_long};
 pub use miniature::{Miniature, Synset};
 pub use op_case::{Expected, OpCase, compare};
+pub use python::{has_modules, python, python_is_missing};
 pub use slots::{Slots, device_with};
