@@ -12,7 +12,7 @@ use serde_json::json;
 use std::path::Path;
 use terminal::{progress, signals};
 use weights::export::{self, ExportOptions, ExportSummary, Format, Names};
-use weights::import::is_foreign;
+use weights::import::is_own;
 
 /// Runs the command.
 ///
@@ -34,7 +34,7 @@ pub fn export(args: &ExportArgs) -> Result<u8> {
     warning.into_iter().for_each(|warning| observer.note(&warning));
     let stop = signals::listen()?;
     let mut watch = |done: u64, of: u64| {
-        observer.progress("export", done >> 20, of >> 20);
+        observer.bytes(if done < of { "export" } else { "comparison" }, done, of);
         stop.requested().is_none()
     };
     let written = export::write(weights, &args.to, &options, &mut watch)?;
@@ -60,34 +60,56 @@ fn check_path(path: &Path) -> Result<()> {
     }
 }
 
-/// The kind of file, as typed or by the end of its name.
+/// The kind of file, as typed or by the end of its name, which may not be that of another kind.
 fn format(args: &ExportArgs) -> Result<Format> {
     use ExportFormatArg as F;
     let (shown, by_name) = (args.to.display(), Format::of(&args.to));
-    Ok(match (args.format, by_name) {
-        (Some(F::Onnx), _) => Format::Onnx,
-        (Some(F::Pytorch), _) => Format::PyTorch,
-        (Some(F::Safetensors), _) => Format::Safetensors,
-        (Some(F::Npz), _) => Format::Npz,
-        (Some(F::Ours), _) => Format::Own,
-        (Some(F::Torchvision), Some(format)) if format != Format::Onnx => format,
-        (Some(F::Torchvision), _) => {
-            return Err(Fault::usage(format!(
-                "--format torchvision: {shown}: end the name in .pth, .safetensors or .npz"
-            )));
+    let (typed, ending) = match args.format {
+        Some(F::Onnx) => (Format::Onnx, ".onnx"),
+        Some(F::Pytorch) => (Format::PyTorch, ".pth"),
+        Some(F::Safetensors) => (Format::Safetensors, ".safetensors"),
+        Some(F::Npz) => (Format::Npz, ".npz"),
+        Some(F::Ours) => (Format::Own, ".safetensors"),
+        Some(F::Torchvision) => {
+            return by_name.filter(|format| *format != Format::Onnx).ok_or_else(|| {
+                Fault::usage(format!(
+                    "--format torchvision: {shown}: end the name in .pth, .safetensors or .npz"
+                ))
+            });
         }
-        (None, Some(format)) => format,
-        (None, None) => {
-            return Err(Fault::usage(format!(
-                "--to {shown}: end the name in .onnx, .pth, .safetensors or .npz, or name a \
-                 --format"
-            )));
+        None => {
+            return by_name.ok_or_else(|| {
+                Fault::usage(format!(
+                    "--to {shown}: end the name in .onnx, .pth, .safetensors or .npz, or name a \
+                     --format"
+                ))
+            });
         }
-    })
+    };
+    let own = if typed == Format::Own { Format::Safetensors } else { typed };
+    match by_name.filter(|by_name| *by_name != own) {
+        None => Ok(typed),
+        Some(other) => Err(Fault::usage(format!(
+            "--format {}: {shown} has the name of {other}: end it in {ending}, or leave --format \
+             out",
+            word(typed)
+        ))),
+    }
 }
 
-/// Checks that options suit the format, and that no file of this program is replaced by one of
-/// another.
+/// A format as it is typed.
+fn word(format: Format) -> &'static str {
+    match format {
+        Format::Onnx => "onnx",
+        Format::PyTorch => "pytorch",
+        Format::Safetensors => "safetensors",
+        Format::Npz => "npz",
+        _ => "ours",
+    }
+}
+
+/// Checks that options suit the format, and that no weights or checkpoint of this program is
+/// replaced.
 fn check_target(args: &ExportArgs, format: Format) -> Result<()> {
     let flags =
         [("--with-preprocess", args.with_preprocess), ("--probabilities", args.probabilities)];
@@ -97,13 +119,10 @@ fn check_target(args: &ExportArgs, format: Format) -> Result<()> {
             "{flag}: only an ONNX file has a graph; use --to NET.onnx"
         )));
     }
-    let is_own = args.to.extension().is_some_and(|ending| ending == "safetensors")
-        && args.to.is_file()
-        && !is_foreign(&args.to);
-    if is_own && format != Format::Own {
+    if is_own(&args.to) {
         return Err(Fault::usage(format!(
             "--to {}: this is a file of this program, which the export would replace: choose \
-             another name, or --format ours",
+             another name, or remove it first",
             args.to.display()
         )));
     }
@@ -165,7 +184,7 @@ fn print(
     if args.output.json {
         return console::println(json!({
             "file": path.to_string(),
-            "format": options.format.to_string(),
+            "format": word(options.format),
             "model": about.model.name,
             "torchvision": theirs,
             "tensors": summary.tensors,

@@ -14,7 +14,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testkit::is_long;
+use testkit::{has_modules, is_long, python_is_missing};
 use weights::{About, Input, Mean, Scale, Values, Weights};
 
 /// Images that both compute.
@@ -26,37 +26,25 @@ fn root() -> PathBuf {
 
 /// Python with the packages; `None`, reported, if there is none.
 fn python() -> Option<PathBuf> {
-    let named = std::env::var_os("ALEXNET_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| root().join("target/python/bin/python"));
-    let imports = ["-c", "import numpy, onnx, onnxruntime"];
-    let works = Command::new(&python).args(imports).output();
-    if works.is_ok_and(|output| output.status.success()) {
+    let python = testkit::python();
+    if has_modules(&python, "numpy, onnx, onnxruntime") {
         return Some(python);
     }
     let python = python.display();
     let message = format!("no {python} with numpy, onnx and onnxruntime (`cargo xtask python`)");
-    let is_required = std::env::var_os("ALEXNET_REQUIRE_PYTHON").is_some_and(|value| value == "1");
-    assert!(!is_required, "{message}, which ALEXNET_REQUIRE_PYTHON asks for");
-    eprintln!("SKIPPED: exported files in other programs: {message}");
+    python_is_missing("exported files in other programs", &message);
     None
 }
 
 /// Python with PyTorch and torchvision; `None`, reported, if there is none. Debian's is that of
 /// `/usr/bin/python3`, which another `python3` may hide.
 fn torch_python() -> Option<PathBuf> {
-    let named = std::env::var_os("ALEXNET_PYTHON").map(PathBuf::from);
-    let others = [root().join("target/python/bin/python"), "python3".into()];
-    let all = named.into_iter().chain(others).chain(["/usr/bin/python3".into()]);
-    let found = all.into_iter().find(|python| {
-        let imports = Command::new(python).args(["-c", "import torch, torchvision"]).output();
-        imports.is_ok_and(|output| output.status.success())
-    });
+    let all = [testkit::python(), "python3".into(), "/usr/bin/python3".into()];
+    let found = all.into_iter().find(|python| has_modules(python, "torch, torchvision"));
     if found.is_none() {
         let message = "no Python with PyTorch and torchvision (Debian's python3-torchvision, or \
                        `cargo xtask python --torch`)";
-        let is_required = std::env::var_os("ALEXNET_REQUIRE_PYTHON").is_some_and(|it| it == "1");
-        assert!(!is_required, "{message}, which ALEXNET_REQUIRE_PYTHON asks for");
-        eprintln!("SKIPPED: exported files in PyTorch: {message}");
+        python_is_missing("exported files in PyTorch", message);
     }
     found
 }
@@ -309,6 +297,37 @@ fn mistakes_are_explained() {
     let before = fs::read(&own).unwrap();
     refused(2, &["--to", &own], "this is a file of this program, which the export would replace");
     assert_eq!(fs::read(&own).unwrap(), before);
+    // Whatever its name and the format are; a checkpoint, too.
+    let checkpoint = fs::read_dir(scratch.path("run/checkpoints")).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        (path.extension()? == "safetensors").then_some(path)
+    });
+    fs::copy(checkpoint.unwrap(), scratch.path("step.safetensors")).unwrap();
+    for name in ["kept.SafeTensors", "kept.onnx", "kept", "step.safetensors"] {
+        let path = scratch.path(name);
+        if !Path::new(&path).exists() {
+            fs::write(&path, &before).unwrap();
+        }
+        let kept = fs::read(&path).unwrap();
+        let format = if name.ends_with("onnx") { "onnx" } else { "ours" };
+        refused(2, &["--to", &path, "--format", format], "this is a file of this program");
+        assert_eq!(fs::read(&path).unwrap(), kept);
+    }
+    let (empty, onnx) = (scratch.path("empty.safetensors"), scratch.path("net.onnx"));
+    fs::write(&empty, b"").unwrap();
+    expect(0, &["export", "--run", &run, "--to", &empty]);
+    for (format, path, ending) in [
+        ("onnx", &pth, ".onnx"),
+        ("pytorch", &onnx, ".pth"),
+        ("npz", &pth, ".npz"),
+        ("safetensors", &pth, ".safetensors"),
+        ("ours", &pth, ".safetensors"),
+    ] {
+        let expected = format!("end it in {ending}, or leave --format out");
+        refused(2, &["--to", path, "--format", format], &expected);
+    }
+    let (stdout, _) = expect(0, &["export", "--run", &run, "--to", &onnx, "--json"]);
+    assert_eq!(last_line(&stdout)["format"], "onnx");
     let (_, stderr) = expect(4, &["export", "--run", &scratch.path("nothing"), "--to", &pth]);
     assert!(stderr.contains("nothing"), "{stderr}");
     assert!(!Path::new(&pth).exists());
@@ -317,8 +336,7 @@ fn mistakes_are_explained() {
 #[test]
 fn the_perceptual_distance_is_that_of_the_package_lpips() {
     let Some(python) = python() else { return };
-    let works = Command::new(&python).args(["-c", "import lpips, torch"]).output().unwrap();
-    if !works.status.success() {
+    if !has_modules(&python, "lpips, torch") {
         eprintln!("SKIPPED: the perceptual distance: no Python with torch and lpips");
         return;
     }

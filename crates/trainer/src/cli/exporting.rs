@@ -22,8 +22,9 @@ Formats, by the end of the name if there is no --format:
 
 Filters are [filters, channels, height, width], as in PyTorch. Where dropout scales down in tests,
 as the paper's does, the next weights are multiplied by the factor: other programs have no such
-dropout. The file is read back, and its scores of two random images compared with the network's,
-before it gets its name. docs/deploy.md shows how it is used.";
+dropout. Before the file gets its name it is read back; its tensors, and what they score two random
+images, are compared with the network's. The graph of an ONNX file is not run. A file of this
+program is never replaced. docs/deploy.md shows how files are used.";
 
 /// `alexnet export`.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub struct ExportArgs {
     /// Options for weights files of other programs.
     #[command(flatten)]
     pub import: ImportArgs,
-    /// Output file; an existing one is replaced
+    /// Output file; an existing one is replaced unless it is a file of this program
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
     /// Its format [default: by the end of its name]

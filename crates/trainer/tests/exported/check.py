@@ -112,6 +112,7 @@ def check_onnx(folder, x, images, logits, about):
         onnx.checker.check_model(model, full_check=True)
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         assert json.loads(metadata["classes"]) == about["classes"]
+        assert metadata["exif"] == "ignore"
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         [input] = session.get_inputs()
         for count in [1, len(feed)]:
@@ -151,9 +152,17 @@ def run_page(folder, code, logits):
 BROWSER = """
 const ort = require(process.argv[1]);
 const pixels = require("fs").readFileSync("photo.rgba");
-const [HEIGHT, WIDTH, photo] = [%d, %d, null];
+const [HEIGHT, WIDTH, SIDE] = [%d, %d, %d];
+const photo = { width: SIDE, height: SIDE };
 class OffscreenCanvas {
-  getContext() { return { drawImage() {}, getImageData: () => ({ data: pixels }) }; }
+  getContext() { return this; }
+  drawImage(image, ...place) {
+    if (image !== photo || place.join() !== [0, 0, SIDE, SIDE].join()) throw Error(place);
+  }
+  getImageData(left, top, width, height) {
+    const row = (y) => pixels.subarray(4 * ((top + y) * SIDE + left)).subarray(0, 4 * width);
+    return { data: Buffer.concat(Array.from({ length: height }, (_, y) => row(y))) };
+  }
 }
 (async () => {
 %s
@@ -161,18 +170,20 @@ class OffscreenCanvas {
 """
 
 
-def run_browser(folder, page, image, logits):
+def run_browser(folder, page, shape, logits):
     """The page's example for browsers in Node.js, with a canvas that has the pixels."""
     modules = os.environ.get("ALEXNET_NODE_MODULES")
-    if not modules or not shutil.which("node"):
+    if not modules or not shutil.which("node") or not optional("PIL"):
         SKIPPED.add("onnxruntime-web (Node.js and ALEXNET_NODE_MODULES)")
         return
-    alpha = np.full(image.shape[:2] + (1,), 255, np.uint8)
-    (folder / "photo.rgba").write_bytes(np.concatenate([image, alpha], 2).tobytes())
+    from PIL import Image
+
+    photo = Image.open(folder / "photo.png").convert("RGBA")
+    (folder / "photo.rgba").write_bytes(photo.tobytes())
     [code] = re.findall(r"```js\n(.*?)```", pathlib.Path(page).read_text(), re.S)
     code = code.replace("console.log(probabilities.data)",
                         "console.log(JSON.stringify(Array.from(probabilities.data)))")  # fmt: skip
-    code = BROWSER % (*image.shape[:2], code)
+    code = BROWSER % (*shape, photo.width, code)
     module = str(pathlib.Path(modules) / "onnxruntime-web")
     output = subprocess.run(["node", "-e", code, module], cwd=folder, capture_output=True, text=True)
     assert output.returncode == 0, output.stderr
@@ -191,7 +202,7 @@ def main(root, page):
         worst = check_onnx(folder, x, images, logits, about)
         if (folder / "photo.png").exists():
             run_page(folder, code, logits)
-            run_browser(folder, page, images[0], logits)
+            run_browser(folder, page, images.shape[1:3], logits)
         print(f"{folder.name}: {count} tensors, largest difference {worst:.1e}")
     for name in sorted(SKIPPED):
         print(f"SKIPPED: {name} is not installed")

@@ -5,6 +5,7 @@
 FOLDER is that of check.py. Needs numpy, PyTorch 1.13 or later, and torchvision.
 """
 
+import contextlib
 import json
 import pathlib
 import re
@@ -54,7 +55,17 @@ def close(network, state, x, logits, what):
     print(f"{what}: largest difference {worst:.1e}")
 
 
-def check(folder, module):
+def run_page(folder, code, x, logits):
+    """The page's example for torchvision's alexnet, on the files of one folder."""
+    names = {"__name__": "page"}
+    with contextlib.chdir(folder):
+        exec(code, names)
+    network = names["network"]
+    assert not network.training
+    close(network, network.state_dict(), x, logits, f"{folder.name} in the page's torchvision")
+
+
+def check(folder, code):
     images, logits = np.load(folder / "images.npy"), np.load(folder / "logits.npy")
     about = json.loads((folder / "about.json").read_text())
     x = ((images - np.float32(about["mean"])) * np.float32(about["scale"])).astype(np.float32)
@@ -65,19 +76,21 @@ def check(folder, module):
     if about["torchvision"]:
         network = getattr(torchvision.models, about["torchvision"])(num_classes=classes)
         close(network, state, x, logits, f"{folder.name} in torchvision {torchvision.__version__}")
+    if about["torchvision"] == "alexnet":
+        run_page(folder, code["torchvision"], x, logits)
     if folder.name in MODULES:
         names = {"__name__": "module"}
-        exec(module, names)
+        exec(code["module"], names)
         network = names["AlexNet"](classes, **MODULES[folder.name])
         close(network, state, x, logits, f"{folder.name} in the page's module")
 
 
 def main(root, page):
     text = pathlib.Path(page).read_text()
-    [module] = re.findall(r"```python\n# module:[^\n]*\n(.*?)```", text, re.S)
+    code = dict(re.findall(r"```python\n# (\S+):[^\n]*\n(.*?)```", text, re.S))
     torch.set_num_threads(2)
     for folder in sorted(path for path in pathlib.Path(root).iterdir() if path.is_dir()):
-        check(folder, module)
+        check(folder, code)
 
 
 main(*sys.argv[1:])
