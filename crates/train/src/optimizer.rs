@@ -13,7 +13,7 @@ use crate::Result;
 use adam::Adam;
 pub(crate) use average::Average;
 use kernels::sgd::{self, Segment};
-use layers::{Network, Parameter, Role, TrainableNetwork};
+use layers::{Network, Parameter, TrainableNetwork};
 use tensor::{DType, Device, Planner, Shape, Slot};
 
 /// The optimizer of a network, with its memory.
@@ -83,10 +83,12 @@ impl Optimizer {
         step: u64,
     ) -> Result<()> {
         let Method::Adam(adam) = &self.method else { return Ok(()) };
-        let mut weights = entries.iter().zip(rates).filter(|(entry, rates)| {
-            entry.role == Role::Weight && rates[0] != 0.0 // those of a frozen one are zero
-        });
-        let beta_1 = weights.next().map_or(0.0, |(_, rates)| rates[1]);
+        // All that is trained has the same; rows of frozen parameters and of statistics are zero.
+        let mut trained = entries
+            .iter()
+            .zip(rates)
+            .filter(|(entry, rates)| !entry.role.is_statistic() && rates[0] != 0.0);
+        let beta_1 = trained.next().map_or(0.0, |(_, rates)| rates[1]);
         adam.begin_step(device, beta_1, step)
     }
 

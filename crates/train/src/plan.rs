@@ -26,10 +26,12 @@ pub struct SingleDevicePlan {
 pub struct Memory {
     /// The total.
     pub total: usize,
-    /// Weights, their gradients and velocities, or both of Adam's moments.
+    /// Weights, their gradients, velocities or both of Adam's moments, and averages.
     pub parameters: usize,
     /// Whether the optimizer is Adam.
     pub adam: bool,
+    /// Whether weights are averaged.
+    pub averages: bool,
     /// Everything else: images, activations and their gradients, scratch.
     pub activations: usize,
 }
@@ -39,7 +41,8 @@ impl Memory {
     pub fn parts(&self) -> String {
         let state = if self.adam { "moments" } else { "velocities" };
         let [parameters, activations] = [self.parameters, self.activations].map(mebibytes);
-        format!("weights, gradients, {state} {parameters}, activations {activations}")
+        let averages = if self.averages { ", averages" } else { "" };
+        format!("weights, gradients, {state}{averages} {parameters}, activations {activations}")
     }
 
     /// The total and its parts, in one line.
@@ -108,7 +111,9 @@ impl SingleDevicePlan {
         let parameters =
             blocks.chain(self.optimizer.other_state()).map(|block| block.range().len()).sum();
         let (total, activations) = (self.bytes, self.bytes - parameters);
-        Memory { total, parameters, adam: self.optimizer.second_moments().is_some(), activations }
+        let adam = self.optimizer.second_moments().is_some();
+        let averages = self.optimizer.average().is_some();
+        Memory { total, parameters, adam, averages, activations }
     }
 
     /// Checks that `device` can run this plan: that it has enough memory and supports every op.

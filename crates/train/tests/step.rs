@@ -5,6 +5,7 @@ mod fixtures;
 use alexnet_train::Error;
 use alexnet_train::device_network::whole;
 use alexnet_train::executor::Executor;
+use alexnet_train::optimizer::{Ema, UpdateRule};
 use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Initializer, Input, Layer, Mean, Recipe};
 use alexnet_train::recipes;
@@ -124,6 +125,14 @@ fn the_plan_says_what_it_takes() {
     let infer = InferencePlan::new(&spec, IMAGES, mean, target).unwrap().bytes();
     assert!(infer - parameters.range().len() < train.activations);
     assert!(plan(2 * IMAGES).memory().activations > train.activations);
+    assert!(train.parts().starts_with("weights, gradients, velocities "), "{}", train.parts());
+    let ema = Some(Ema { decay: 0.9, every: 1, warmup: false });
+    let rule = UpdateRule { ema, ..UpdateRule::default() };
+    let averaged =
+        SingleDevicePlan::with_rule(&spec, IMAGES, mean, target, &rule).unwrap().memory();
+    assert_eq!(averaged.parameters, 4 * parameters.range().len());
+    let parts = averaged.parts();
+    assert!(parts.starts_with("weights, gradients, velocities, averages "), "{parts}");
 }
 
 #[test]
@@ -190,6 +199,32 @@ fn an_update_by_adam_is_seen_as_it_was() {
     assert!(update > 0.5e-3 * (after.len() as f64).sqrt() && seen < 0.1, "{update}");
     let last = (3..60).map(|number| step.learn(&batch(), number).unwrap().loss).last();
     assert!(last.unwrap() < 0.8 * first, "{first}, then {last:?}");
+}
+
+/// Adam's bias correction counts, also if no weight is trained: the first step moves a parameter by
+/// its rate.
+#[test]
+fn adam_corrects_its_moments_if_only_a_normalisation_is_trained() {
+    let (mut recipe, target) = (recipe(1e-3), Target::Cpu { threads: 1 });
+    let rate = |rate| Layer { rate: Some(rate), ..Layer::default() };
+    for (name, rate) in [("*", rate(0.0)), ("batch_norm*", rate(1.0))] {
+        let weights = recipe.layers.get("*").and_then(|layer| layer.weights);
+        recipe.layers.insert(name.to_string(), Layer { weights, ..rate });
+    }
+    let input = (Mean::Image, [STORED; 2]);
+    let plan =
+        SingleDevicePlan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
+    let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
+    let mut step = plan.open(Device::cpu(1), &start).unwrap();
+    step.set_rates(&recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1)).unwrap();
+    step.learn(&batch(), 1).unwrap();
+    let entries = &step.network().parameters.entries;
+    let is_shift = |name: &str| name.starts_with("batch_norm") && name.ends_with(".shift");
+    let idx = entries.iter().position(|entry| is_shift(&entry.name)).unwrap();
+    let slot = step.network().parameters.value(idx);
+    let shifts = step.device().download::<f32>(slot).unwrap(); // zero before
+    let moved = shifts.iter().map(|shift| shift.abs()).fold(0.0, f32::max);
+    assert!((0.9e-3..1.1e-3).contains(&moved), "{}: {moved}", entries[idx].name);
 }
 
 #[test]
