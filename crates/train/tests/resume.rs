@@ -332,6 +332,7 @@ fn runs_with_later_updates_come_to_the_same_bits() {
         job.recipe.epochs = 6;
         let error = job.check(&from, false, &mut Silent, &Stop::new()).unwrap_err().to_string();
         assert!(error.contains("follows a curve over all epochs"), "{error}");
+        assert!(error.contains("What may change: max_steps, "), "{error}");
     }
 }
 

@@ -58,11 +58,12 @@ impl Job {
         } else {
             ""
         };
+        let epochs = if spans_all { "" } else { "epochs, " };
         Err(Error::Resume {
             path: checkpoint.path.clone(),
             reason: format!(
                 "a run is resumed with the same settings, and these differ{hint}:\n{}\nWhat may \
-                 change: epochs, max_steps, the patience of early stopping, threads, workers, \
+                 change: {epochs}max_steps, the patience of early stopping, threads, workers, \
                  device, checkpoints, logging; the learning rate if given explicitly. Leave the \
                  rest out, or start a new run",
                 lines.join("\n")
