@@ -15,7 +15,7 @@ use tensor::Traffic;
 /// loop nor checkpoints depend on the number of devices.
 ///
 /// An executor is created with its parameters and input ([`Start`](crate::start::Start)); learning
-/// rates are set before the first step of each epoch.
+/// rates are set before the first step, and before every one for which they change.
 ///
 /// Methods fail if a device fails or another process is lost.
 pub trait Executor: Evaluate<Error = Error> + Send {
