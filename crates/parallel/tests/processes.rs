@@ -20,6 +20,8 @@ use train::checkpoint::{self, Policy};
 use train::early_stopping::EarlyStopping;
 use train::executor::Executor;
 use train::folder::RunFolder;
+use train::optimizer::Ema;
+use train::recipe::{Optimizer, Recipe};
 use train::run::{End, Job, Outcome, Session};
 use train::start::Start;
 use train::{Error, Result};
@@ -213,6 +215,32 @@ fn early_stopping_ends_all_processes_with_the_weights_of_one() {
             assert_eq!(end.best_weights, ends[0].best_weights);
         }
         assert!(bits(&run.0) == bits(&whole.0));
+    }
+}
+
+/// Adam's moments, the norm of clipped gradients and averages, also in a run that is interrupted.
+#[test]
+fn updates_in_two_processes_are_bit_identical_to_one() {
+    let ask = Some(Ask { rank: 1, step: 7, what: INTERRUPT });
+    for (shards, how) in [(4, How::Data), (1, How::Towers), (4, How::Hybrid)] {
+        let mut job = two_towers(shards);
+        job.max_steps = Some(18);
+        job.recipe = Recipe {
+            optimizer: Optimizer::AdamW,
+            rate: 1e-3,
+            clip_norm: Some(0.5),
+            ema: Some(Ema { decay: 0.9, every: 2, warmup: true }),
+            ..job.recipe
+        };
+        let (whole, run) = (Scratch::new("updates-one"), Scratch::new("updates-two"));
+        let plan = match how {
+            How::Hybrid => plan::hybrid(&job.blueprint(), (0, 1), TARGET),
+            How::Data | How::Towers => plan::single(&job.blueprint(), TARGET),
+        };
+        alone_with(&job, &whole.0, plan.unwrap());
+        assert_eq!(well(go(&job, &run.0, how, 2, ask))[0].signal(), Some(2));
+        assert!(well(go(&job, &run.0, how, 2, None)).iter().all(|end| end.steps == 18));
+        assert!(bits(&run.0) == bits(&whole.0), "{shards} shards");
     }
 }
 

@@ -18,7 +18,7 @@ use train::checkpoint;
 use train::executor::Executor;
 use train::folder::RunFolder;
 use train::optimizer::Ema;
-use train::recipe::{Optimizer, Recipe};
+use train::recipe::{Layer, Optimizer};
 use train::run::{Job, Outcome, Session};
 use train::schedule::{Per, Schedule, Warmup};
 use train::start::Start;
@@ -208,11 +208,11 @@ fn statistics_and_slopes_are_distributed_like_weights() {
 
 /// Adam's second moments, clipped gradients, averaged weights, and rates that change before every
 /// step: the same on any number of devices, and in a run that changes from one to another.
-fn updates_are_bit_identical(name: &str, change: impl Fn(&mut Recipe)) {
+fn updates_are_bit_identical(name: &str, change: impl Fn(&mut Job)) {
     const END: u64 = 18;
     let changed = |shards| {
         let mut job = Job { max_steps: Some(END), ..job(shards) };
-        change(&mut job.recipe);
+        change(&mut job);
         job.recipe.epochs = 2;
         job.recipe.check().unwrap();
         job
@@ -241,7 +241,8 @@ fn updates_are_bit_identical(name: &str, change: impl Fn(&mut Recipe)) {
 
 #[test]
 fn adamw_with_clipping_and_averages_is_bit_identical() {
-    updates_are_bit_identical("adamw", |recipe| {
+    updates_are_bit_identical("adamw", |job| {
+        let recipe = &mut job.recipe;
         recipe.optimizer = Optimizer::AdamW;
         recipe.rate = 1e-3;
         recipe.clip_norm = Some(0.5);
@@ -253,12 +254,30 @@ fn adamw_with_clipping_and_averages_is_bit_identical() {
 
 #[test]
 fn nesterov_with_clipping_is_bit_identical() {
-    updates_are_bit_identical("nesterov", |recipe| {
+    updates_are_bit_identical("nesterov", |job| {
+        let recipe = &mut job.recipe;
         recipe.optimizer = Optimizer::SgdPytorch;
         recipe.nesterov = true;
         recipe.rate = 1e-3;
         recipe.clip_norm = Some(2.0);
         recipe.clip_value = Some(0.25);
+    });
+}
+
+/// Adam with a normalisation as all that is trained in the first epoch, and everything in the second.
+#[test]
+fn a_normalisation_and_layers_that_begin_later_are_bit_identical() {
+    updates_are_bit_identical("later", |job| {
+        let is_second = |row: &Row| matches!(row, Row::Conv(conv) if conv.name == "conv2");
+        let second = job.spec.rows.iter().position(is_second).unwrap();
+        job.spec.rows.insert(second + 1, Row::BatchNorm(BatchNorm::default()));
+        let recipe = &mut job.recipe;
+        (recipe.optimizer, recipe.rate) = (Optimizer::Adam, 1e-3);
+        recipe.ema = Some(Ema { decay: 0.9, every: 3, warmup: false });
+        let later = Layer { train_from: Some(2), ..Layer::default() };
+        for pattern in ["conv*", "fc*"] {
+            recipe.layers.insert(pattern.to_string(), later);
+        }
     });
 }
 

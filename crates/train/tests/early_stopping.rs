@@ -6,6 +6,7 @@ mod fixtures;
 use alexnet_train::checkpoint::{self, Checkpoint};
 use alexnet_train::early_stopping::{BestWeights, EarlyStopping, Metric};
 use alexnet_train::folder::{RunFolder, Status};
+use alexnet_train::optimizer::Ema;
 use alexnet_train::recipe::{Augment, Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::run::{End, Job, Outcome, Session};
@@ -131,9 +132,20 @@ fn it_ends_after_its_patience_with_the_weights_of_the_best_validation() {
 
 #[test]
 fn interrupted_anywhere_it_comes_to_the_same_bits() {
-    let job = job(rule(3, Metric::Error));
+    comes_to_the_same_bits(&job(rule(3, Metric::Error)));
+}
+
+/// The weights of the best validation are averages.
+#[test]
+fn interrupted_anywhere_averages_come_to_the_same_bits() {
+    let mut job = job(rule(3, Metric::Error));
+    job.recipe.ema = Some(Ema { decay: 0.5, every: 3, warmup: false });
+    comes_to_the_same_bits(&job);
+}
+
+fn comes_to_the_same_bits(job: &Job) {
     let whole = Scratch::new("early-uninterrupted");
-    let outcome = go(&job, &whole.0, None).unwrap();
+    let outcome = go(job, &whole.0, None).unwrap();
     let expected = bits(&whole.0);
     let best = outcome.best_weights.unwrap().validated.step;
     // At, before and after the best validation; in the middle of an epoch; just before the end.
@@ -141,14 +153,14 @@ fn interrupted_anywhere_it_comes_to_the_same_bits() {
         [3, BATCHES, best - 1, best, best + 1, best + BATCHES, best + BATCHES + 3, outcome.steps];
     for (number, point) in points.into_iter().enumerate() {
         let run = Scratch::new("early-point");
-        assert_eq!(go(&job, &run.0, Some(point)).unwrap().signal(), Some(15));
+        assert_eq!(go(job, &run.0, Some(point)).unwrap().signal(), Some(15));
         let file = run.0.join(Weights::FILE);
         if number % 2 == 1 && point > best {
             // As if it had been killed before it could replace the weights.
             fs::copy(&file, run.0.join("aside")).unwrap();
             fs::write(&file, "half").unwrap();
         }
-        let resumed = go(&job, &run.0, None).unwrap();
+        let resumed = go(job, &run.0, None).unwrap();
         assert_eq!((resumed.steps, resumed.resumed_at), (outcome.steps, point));
         assert_eq!(resumed.best_weights, outcome.best_weights, "after {point}");
         assert!(bits(&run.0) == expected, "after {point}");
@@ -156,7 +168,7 @@ fn interrupted_anywhere_it_comes_to_the_same_bits() {
     }
     // Once more changes nothing; weights that were removed come back.
     fs::remove_file(whole.0.join(Weights::FILE)).unwrap();
-    let again = go(&job, &whole.0, None).unwrap();
+    let again = go(job, &whole.0, None).unwrap();
     assert_eq!((again.steps, again.resumed_at), (outcome.steps, outcome.steps));
     assert!(bits(&whole.0) == expected);
 }
