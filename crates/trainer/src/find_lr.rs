@@ -48,6 +48,8 @@ pub fn find_lr(args: &FindLrArgs) -> Result<u8> {
 /// The curve; `None` if the test was stopped.
 fn run(args: &FindLrArgs, test: &RangeTest, stop: &Stop) -> Result<Option<RangeCurve>> {
     let (mut settings, spec) = resolve_all(&args.as_train(), Saved::default())?;
+    // Nothing is validated.
+    (settings.recipe.early_stopping, settings.recipe.ema) = (None, None);
     let note = devices::resolve_precision(&mut settings, (None, None))?;
     let choices = devices::choices(&settings)?;
     let gpus = devices::open_gpus(&choices, settings.threads)?;

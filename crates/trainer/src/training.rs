@@ -276,6 +276,8 @@ fn fill_in(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     recipe.warmup = None;
     (recipe.sampling, recipe.label_smoothing) = (Sampling::default(), 0.0);
     recipe.class_weights = None;
+    recipe.ema = None;
+    recipe.layers.values_mut().for_each(|layer| layer.train_from = None);
     if args.epochs.is_none() {
         let steps_an_epoch = count.div_ceil(recipe.batch);
         recipe.epochs = OVERFIT_STEPS.div_ceil(steps_an_epoch) as u32;

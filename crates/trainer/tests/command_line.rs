@@ -218,7 +218,12 @@ fn overfitting_learns_by_heart() {
     let (stdout, _) = expect(0, &arguments);
     let result = last_line(&stdout);
     assert!(result["train_loss"].as_f64().unwrap() < 0.5, "{result}");
-    let (config, _) = expect(0, &["train", "--overfit", "20", "--print-config"]);
+    let later = ["--set", "recipe.ema.decay=0.9", "--set", "recipe.layers.conv1.train-from=2"];
+    let (config, _) =
+        expect(0, &[&["train", "--overfit", "20", "--print-config"], &later[..]].concat());
+    for gone in ["ema", "train-from"] {
+        assert!(!config.contains(gone), "{gone}: {config}");
+    }
     for said in ["batch = 20", "crop = false", "mirror = false", "kind = \"constant\"", "side = 72"]
     {
         assert!(config.contains(said), "{said}: {config}");

@@ -85,6 +85,10 @@ fn a_run_stops_early_and_says_why() {
     let (_, message) = run(2, "train", &flags[2..], &single);
     assert!(message.contains("hold out every tenth training image"), "{message}");
     assert!(message.contains("(--early-stopping, --hold-out 10)"), "{message}");
+    // A range test validates nothing.
+    let test = [&single[..3], &["--set", "recipe.ema.decay=0.9"]].concat();
+    let (text, _) = run(0, "find-lr", &flags[2..], &test);
+    assert!(text.contains("running mean of the loss"), "{text}");
     assert!(!Path::new(&other).exists(), "nothing is written");
 }
 

@@ -46,7 +46,7 @@ fn names_of_layers_may_be_those_of_the_graph() {
         "a.weight",
         "a",
     ];
-    let conv = |spec: Spec, name: &&str| spec.conv(*name, 4, window(1)).tanh();
+    let conv = |spec: Spec, name: &&str| spec.conv(name, 4, window(1)).tanh();
     let model = names.iter().fold(Spec::image("net", 6, 6, 3), conv);
     let mut model = model
         .lrn_with(Lrn { towers: 2, size: 4, ..Lrn::default() })
