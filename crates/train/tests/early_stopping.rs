@@ -132,7 +132,7 @@ fn it_ends_after_its_patience_with_the_weights_of_the_best_validation() {
 
 #[test]
 fn interrupted_anywhere_it_comes_to_the_same_bits() {
-    comes_to_the_same_bits(&job(rule(3, Metric::Error)));
+    comes_to_the_same_bits(&job(rule(3, Metric::Error)), "weights");
 }
 
 /// The weights of the best validation are averages.
@@ -140,11 +140,11 @@ fn interrupted_anywhere_it_comes_to_the_same_bits() {
 fn interrupted_anywhere_averages_come_to_the_same_bits() {
     let mut job = job(rule(3, Metric::Error));
     job.recipe.ema = Some(Ema { decay: 0.5, every: 3, warmup: false });
-    comes_to_the_same_bits(&job);
+    comes_to_the_same_bits(&job, "averages");
 }
 
-fn comes_to_the_same_bits(job: &Job) {
-    let whole = Scratch::new("early-uninterrupted");
+fn comes_to_the_same_bits(job: &Job, name: &str) {
+    let whole = Scratch::new(&format!("early-whole-{name}"));
     let outcome = go(job, &whole.0, None).unwrap();
     let expected = bits(&whole.0);
     let best = outcome.best_weights.unwrap().validated.step;
@@ -152,7 +152,7 @@ fn comes_to_the_same_bits(job: &Job) {
     let points =
         [3, BATCHES, best - 1, best, best + 1, best + BATCHES, best + BATCHES + 3, outcome.steps];
     for (number, point) in points.into_iter().enumerate() {
-        let run = Scratch::new("early-point");
+        let run = Scratch::new(&format!("early-point-{name}"));
         assert_eq!(go(job, &run.0, Some(point)).unwrap().signal(), Some(15));
         let file = run.0.join(Weights::FILE);
         if number % 2 == 1 && point > best {

@@ -76,7 +76,10 @@ fn wrong_words_are_answered_with_the_nearest() {
         ("recipe.augment.resized={area=[1, 0.5]}", "recipe.augment.resized.area is [1.0, 0.5]"),
         ("recipe.augment.jitter={hu=0.1}", "did you mean `hue`?"),
         ("recipe.augment.rand-augment={op=1}", "did you mean `ops`?"),
-        ("recipe.augment.mixup=0", "recipe.augment.mixup is 0; it must be at least 0.001"),
+        (
+            "recipe.augment.mixup=0.0001",
+            "recipe.augment.mixup is 0.0001; it must be at least 0.001",
+        ),
         ("recipe.augment.erase={value=\"black\"}", "\"mean\", \"random\" or a colour"),
         ("recipe.label-smoothing=1", "recipe.label-smoothing is 1; it must be at least 0"),
         ("recipe.class-weights=even", "\"balanced\" or a table of weights by class name"),
