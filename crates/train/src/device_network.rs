@@ -1,5 +1,7 @@
 //! A planned network on its device; shared by all executors.
 
+#[cfg(doc)]
+use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::init::Pretrained;
 use crate::optimizer::Clip;
