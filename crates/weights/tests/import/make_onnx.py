@@ -82,6 +82,13 @@ def expect_of(file, net, names=None):
 def export(file, net, size, **options):
     image = torch.zeros(1, 3, size, size)
     torch.onnx.export(net, (image,), HERE / file, input_names=["image"], **options)
+    # The exporter notes where each node was traced, with the paths of this machine.
+    model = onnx.load(HERE / file, load_external_data=False)
+    for node in model.graph.node:
+        kept = [it for it in node.metadata_props if it.key != "pkg.torch.onnx.stack_trace"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    onnx.save(model, HERE / file)
 
 
 def check(file):
