@@ -22,7 +22,7 @@ pub fn export(args: &ExportArgs) -> Result<u8> {
     check_path(&args.to)?;
     let format = format(args)?;
     check_target(args, format)?;
-    let trained = Trained::open(args.run.as_deref(), args.weights.as_deref(), &args.import)?;
+    let trained = Trained::named(&args.network)?;
     let weights = &trained.model.weights;
     let mut options = ExportOptions::new(format);
     options.names = names(args, &weights.about.model)?;

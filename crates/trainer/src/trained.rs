@@ -1,6 +1,6 @@
 //! A trained network, from a run's folder or a file of weights, and the images of its run.
 
-use crate::cli::{ExifArg, ImportArgs, MachineArgs, UsingArgs};
+use crate::cli::{ExifArg, ImportArgs, MachineArgs, NetworkArgs, UsingArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
@@ -98,9 +98,16 @@ impl Trained {
     ///
     /// # Errors
     /// As [`open`](Self::open).
+    pub fn named(network: &NetworkArgs) -> Result<Trained> {
+        Trained::open(network.run.as_deref(), network.weights.as_deref(), &network.import)
+    }
+
+    /// As [`named`](Self::named), with the EXIF orientation that was typed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
     pub fn chosen(using: &UsingArgs) -> Result<Trained> {
-        let mut trained =
-            Trained::open(using.run.as_deref(), using.weights.as_deref(), &using.import)?;
+        let mut trained = Trained::named(&using.network)?;
         trained.set_exif(using.exif);
         Ok(trained)
     }

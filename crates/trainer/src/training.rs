@@ -98,7 +98,7 @@ pub struct Saved {
 /// Exit code 2.
 pub fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
     let (mut settings, spec) = Settings::resolve_saved(args, saved.config)?;
-    let spec = match (args.resume.as_deref().filter(|_| args.model.is_none()), saved.model) {
+    let spec = match (args.resume.as_deref().filter(|_| args.setup.model.is_none()), saved.model) {
         (Some(_), Some((text, name))) => model_of(&text, &name)?,
         (Some(run), None) => find_model(&run.join("model.toml").display().to_string())?,
         (None, _) => spec.map_or_else(|| find_model(&settings.model), Ok)?,

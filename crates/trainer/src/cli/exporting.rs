@@ -1,6 +1,6 @@
 //! Arguments of `alexnet export`.
 
-use super::{ImportArgs, OutputArgs};
+use super::{NetworkArgs, OutputArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -29,17 +29,9 @@ program is never replaced. docs/deploy.md shows how files are used.";
 /// `alexnet export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// A run's folder [default: the newest in runs/ that has weights or a
-    /// checkpoint]
-    #[arg(long, value_name = "DIR", conflicts_with = "weights")]
-    pub run: Option<PathBuf>,
-    /// A weights file of this program, PyTorch, safetensors, Caffe, ONNX or NumPy; `torchvision` is
-    /// the file that torchvision has downloaded
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Options for weights files of other programs.
+    /// Which network.
     #[command(flatten)]
-    pub import: ImportArgs,
+    pub network: NetworkArgs,
     /// Output file; an existing one is replaced unless it is a file of this program
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,

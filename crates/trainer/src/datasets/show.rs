@@ -1,7 +1,7 @@
 //! `alexnet data show`: a sheet of what a network sees while it learns.
 
 use super::unread;
-use crate::cli::{ShowArgs, TrainArgs};
+use crate::cli::{SetupArgs, ShowArgs, TrainArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::model_file::find_model;
@@ -21,7 +21,7 @@ const STATISTICS: usize = 2000;
 /// Exit code 2 for a model or recipe that is not there, 3 for data that cannot be read, 7 if the
 /// file cannot be written.
 pub fn show(args: &ShowArgs) -> Result<()> {
-    let typed = TrainArgs {
+    let setup = SetupArgs {
         model: args.model.clone(),
         recipe: args.recipe.clone(),
         data: Some(args.data.clone()),
@@ -29,8 +29,9 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         seed: Some(args.seed),
         labelling: args.labelling.clone(),
         set: args.set.clone(),
-        ..TrainArgs::default()
+        ..SetupArgs::default()
     };
+    let typed = TrainArgs { setup, ..TrainArgs::default() };
     let settings = Settings::resolve(&typed)?;
     let [height, width, _] = find_model(&settings.model)?.input;
     let (recipe, crop) = (&settings.recipe, (height, width));

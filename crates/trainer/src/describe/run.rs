@@ -1,7 +1,7 @@
 //! The run that `train` would begin with the same words: what it takes of memory.
 
 use crate::cli::Parallel;
-use crate::cli::{DescribeArgs, MachineArgs, TrainArgs};
+use crate::cli::{DescribeArgs, MachineArgs, SetupArgs, TrainArgs};
 use crate::devices::{self, TOWERS};
 use crate::fault::Result;
 use crate::machine;
@@ -43,17 +43,18 @@ impl Run {
             threads: args.threads,
             workers: None,
         };
-        let settings = Settings::resolve(&TrainArgs {
+        let setup = SetupArgs {
             model: args.model.clone(),
             recipe: args.recipe.clone(),
             config: args.config.clone(),
             set: args.set.clone(),
             batch_size: args.batch_size,
-            micro_shards: args.micro_shards,
-            parallel: args.parallel,
             machine,
-            ..Default::default()
-        })?;
+            ..SetupArgs::default()
+        };
+        let (micro_shards, parallel) = (args.micro_shards, args.parallel);
+        let typed = TrainArgs { setup, micro_shards, parallel, ..TrainArgs::default() };
+        let settings = Settings::resolve(&typed)?;
         let spec = find_model(&settings.model)?;
         let found = |choice| match choice {
             Choice::Auto if matches!(Device::best(1).0, Device::Cuda(_)) => Choice::Cuda(0),

@@ -27,11 +27,11 @@ const ALIASES: [(&str, &str); 11] = [
 /// # Errors
 /// Exit code 2 if `--set` has the kind, too, or if the kind needs a list that no flag has.
 pub(super) fn layer(args: &TrainArgs) -> Result<Option<Layer>> {
-    let Some(typed) = &args.recipe_flags.lr_schedule else { return Ok(None) };
+    let Some(typed) = &args.setup.recipe_flags.lr_schedule else { return Ok(None) };
     let flag = format!("--lr-schedule {typed}");
     let key = |set: &&String| set.split('=').next().unwrap_or_default().trim().to_string();
     let is_same = |key: String| ["recipe.schedule", "recipe.schedule.kind"].contains(&&*key);
-    if let Some(set) = args.set.iter().find(|set| is_same(key(set))) {
+    if let Some(set) = args.setup.set.iter().find(|set| is_same(key(set))) {
         return Err(Fault::usage(format!("{flag}: --set {set} has the kind, too: leave one out")));
     }
     let kind = typed.to_lowercase().replace('_', "-");

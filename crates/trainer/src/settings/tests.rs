@@ -1,6 +1,7 @@
 //! Settings from files, `--set` and flags.
 
 use super::*;
+use crate::cli::SetupArgs;
 use std::fs;
 use train::early_stopping::EarlyStopping;
 use train::recipe::{Initializer, ResizedCrop};
@@ -8,7 +9,10 @@ use train::schedule::Schedule;
 
 fn set(assignments: &[&str]) -> Result<Settings> {
     let set = assignments.iter().map(|text| text.to_string()).collect();
-    Settings::resolve(&TrainArgs { set, ..TrainArgs::default() })
+    Settings::resolve(&TrainArgs {
+        setup: SetupArgs { set, ..SetupArgs::default() },
+        ..TrainArgs::default()
+    })
 }
 
 fn message(assignments: &[&str]) -> String {
@@ -56,7 +60,11 @@ fn keys_reach_any_depth() {
 #[test]
 fn flags_are_stronger_than_set() {
     let set = vec!["recipe.rate=0.5".to_string(), "recipe.batch=3".to_string()];
-    let args = TrainArgs { set, lr: Some(0.25), ..TrainArgs::default() };
+    let args = TrainArgs {
+        setup: SetupArgs { set, ..SetupArgs::default() },
+        lr: Some(0.25),
+        ..TrainArgs::default()
+    };
     let settings = Settings::resolve(&args).unwrap();
     assert_eq!((settings.recipe.rate, settings.recipe.batch), (0.25, 3));
 }
@@ -106,7 +114,10 @@ fn wrong_words_are_answered_with_the_nearest() {
 fn a_file_is_named_with_its_line() {
     let path = std::env::temp_dir().join(format!("alexnet-{}.toml", std::process::id()));
     fs::write(&path, "seed = 3\n[recipe]\nmomentun = 0.5\n").unwrap();
-    let args = TrainArgs { config: Some(path.clone()), ..TrainArgs::default() };
+    let args = TrainArgs {
+        setup: SetupArgs { config: Some(path.clone()), ..SetupArgs::default() },
+        ..TrainArgs::default()
+    };
     let fault = Settings::resolve(&args).unwrap_err();
     assert!(fault.message.contains(".toml:3: there is no setting `momentun`"), "{fault:?}");
     fs::write(&path, set(&["recipe.rate=0.125"]).unwrap().to_toml()).unwrap();

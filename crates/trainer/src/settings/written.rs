@@ -33,7 +33,7 @@ pub(super) fn layers(
 ) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
     let resumed = args.resume.as_ref().map(|run| run.join("config.toml"));
-    if let Some(path) = resumed.as_ref().or(args.config.as_ref()) {
+    if let Some(path) = resumed.as_ref().or(args.setup.config.as_ref()) {
         let name = path.display().to_string();
         let read = || match resumed {
             Some(_) => files::read_to_string(path),
@@ -46,7 +46,7 @@ pub(super) fn layers(
         layers.push(Layer { origin: Origin::File { name, text }, table });
     }
     layers.extend(schedule);
-    for assignment in &args.set {
+    for assignment in &args.setup.set {
         let table = parse_assignment(assignment)?;
         layers.push(Layer { origin: Origin::Set(assignment.clone()), table });
     }
@@ -76,13 +76,13 @@ pub(super) fn flags(args: &TrainArgs) -> Table {
     let (mut table, mut recipe, mut checkpoints) = (Table::new(), Table::new(), Table::new());
     put(&mut checkpoints, "keep", args.keep);
     put(&mut checkpoints, "every", args.every.map(|n| n as i64));
-    put(&mut recipe, "base", args.recipe.clone());
+    put(&mut recipe, "base", args.setup.recipe.clone());
     put(&mut recipe, "epochs", args.epochs);
-    put(&mut recipe, "batch", args.batch_size.map(whole));
+    put(&mut recipe, "batch", args.setup.batch_size.map(whole));
     put(&mut recipe, "shards", args.micro_shards.map(whole));
     put(&mut recipe, "wire", args.wire.clone());
     put(&mut recipe, "rate", args.lr);
-    let flags = &args.recipe_flags;
+    let flags = &args.setup.recipe_flags;
     put(&mut recipe, "optimizer", flags.optimizer.as_ref().map(|name| name.to_lowercase()));
     put(&mut recipe, "momentum", flags.momentum);
     put(&mut recipe, "decay", flags.weight_decay);
@@ -91,49 +91,49 @@ pub(super) fn flags(args: &TrainArgs) -> Table {
     put(&mut recipe, "warmup", flags.warmup.map(|n| table_of("epochs", n.into())));
     let patience = flags.early_stopping.map(|n| table_of("patience", Value::from(i64::from(n))));
     put(&mut recipe, "early-stopping", patience);
-    let exif = args.exif.map(|exif| ExifMode::from(exif).to_string());
+    let exif = args.setup.exif.map(|exif| ExifMode::from(exif).to_string());
     if let Some(exif) = exif {
         let input = Table::from_iter([("exif".to_string(), Value::from(exif))]);
         recipe.insert("input".to_string(), Value::Table(input));
     }
-    put(&mut table, "model", args.model.clone());
-    put(&mut table, "data", args.data.clone());
-    put(&mut table, "seed", args.seed.map(|n| n as i64));
-    put(&mut table, "device", args.machine.device.clone());
-    put(&mut table, "precision", args.machine.precision.clone());
+    put(&mut table, "model", args.setup.model.clone());
+    put(&mut table, "data", args.setup.data.clone());
+    put(&mut table, "seed", args.setup.seed.map(|n| n as i64));
+    put(&mut table, "device", args.setup.machine.device.clone());
+    put(&mut table, "precision", args.setup.machine.precision.clone());
     let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
     put(&mut table, "parallel", parallel);
     put(&mut table, "exchange", args.exchange.and_then(|way| Value::try_from(way).ok()));
     put(&mut table, "vendor", args.vendor.and_then(|whose| Value::try_from(whose).ok()));
     put(&mut table, "deterministic", args.deterministic.then_some(true));
-    put(&mut table, "threads", args.machine.threads.map(whole));
-    put(&mut table, "workers", args.machine.workers.map(whole));
+    put(&mut table, "threads", args.setup.machine.threads.map(whole));
+    put(&mut table, "workers", args.setup.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));
     put(&mut table, "overfit", args.overfit.map(whole));
-    put(&mut table, "hold_out", args.hold_out.map(whole));
+    put(&mut table, "hold_out", args.setup.hold_out.map(whole));
     put(&mut table, "fake_data", args.fake_data.map(whole));
-    if !args.freeze.is_empty() {
+    if !args.setup.freeze.is_empty() {
         let mut still = Table::from_iter([("rate".to_string(), Value::from(0.0))]);
         if args.resume.is_none() {
             still.insert("update_statistics".to_string(), Value::from(false));
         }
         let still = Value::Table(still);
-        let layers = args.freeze.iter().map(|name| (name.clone(), still.clone()));
+        let layers = args.setup.freeze.iter().map(|name| (name.clone(), still.clone()));
         recipe.insert("layers".to_string(), Value::Table(layers.collect()));
     }
     let mut labelling = Table::new();
     let text =
         |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    put(&mut labelling, "file", text(&args.labelling.labels));
-    put(&mut labelling, "image_column", args.labelling.image_column.clone());
-    put(&mut labelling, "label_column", args.labelling.label_column.clone());
-    put(&mut labelling, "from", args.labelling.label_from.clone());
-    put(&mut labelling, "class_names", text(&args.labelling.class_names));
+    put(&mut labelling, "file", text(&args.setup.labelling.labels));
+    put(&mut labelling, "image_column", args.setup.labelling.image_column.clone());
+    put(&mut labelling, "label_column", args.setup.labelling.label_column.clone());
+    put(&mut labelling, "from", args.setup.labelling.label_from.clone());
+    put(&mut labelling, "class_names", text(&args.setup.labelling.class_names));
     let mut init = Table::new();
-    let pretrained = args.pretrained.then(|| "torchvision".to_string());
-    put(&mut init, "from", text(&args.init).or(pretrained));
-    put(&mut init, "mean", text(&args.init_mean));
-    let layers = (!args.init_layers.is_empty()).then(|| args.init_layers.clone());
+    let pretrained = args.setup.pretrained.then(|| "torchvision".to_string());
+    put(&mut init, "from", text(&args.setup.init).or(pretrained));
+    put(&mut init, "mean", text(&args.setup.init_mean));
+    let layers = (!args.setup.init_layers.is_empty()).then(|| args.setup.init_layers.clone());
     put(&mut init, "layers", layers);
     if !init.is_empty() {
         table.insert("init".to_string(), Value::Table(init));

@@ -64,7 +64,7 @@ impl Planned<'_> {
 
     fn set_machine(&self, args: &mut TrainArgs) {
         let MachineArgs { device, precision, threads, workers } = self.machine.clone();
-        let machine = &mut args.machine;
+        let machine = &mut args.setup.machine;
         machine.device = device.or(machine.device.take());
         machine.precision = precision.or(machine.precision.take());
         machine.threads = threads.or(machine.threads);

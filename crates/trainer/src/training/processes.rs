@@ -108,7 +108,7 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
 fn read(ranks: &mut Ranks, args: &TrainArgs) -> Result<Saved> {
     let run = args.resume.as_deref();
     let config = ranks.read(run, "config.toml")?;
-    let text = match run.filter(|_| args.model.is_none()) {
+    let text = match run.filter(|_| args.setup.model.is_none()) {
         Some(run) => ranks.read(Some(run), "model.toml")?,
         None => None,
     };
