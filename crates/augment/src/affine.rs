@@ -24,8 +24,8 @@ impl Affine {
         Affine::inverse([0.0; 2], -degrees, [0.0; 2], [0.0; 2])
     }
 
-    /// Moves the image of `size` (height, width) by `down` and `right` pixels; `tangents` are those
-    /// of the shear angles along x and y about the upper left corner.
+    /// Shears an image of `size` (height, width) about its upper left corner; `tangents` are those
+    /// of the angles along x and y.
     pub fn shear(size: (usize, usize), tangents: [f64; 2]) -> Affine {
         let corner = [-0.5 * size.1 as f64, -0.5 * size.0 as f64];
         // Through degrees, as torchvision's policies compute it.

@@ -61,18 +61,13 @@ impl Erasing {
             let (area, aspect) = (stream.unit(), stream.unit());
             let (height, width) = self.sides(size, [area, aspect].map(f64::from));
             // Always drawn, so that a try does not depend on the size of another.
-            let places = [stream.next(), stream.next()];
-            let fits = height < size.0 && width < size.1;
-            let offset = |margin: usize, word: u32| {
-                let choices = u32::try_from(margin + 1).expect("a side below 2^32 - 1 pixels");
-                ((u64::from(word) * u64::from(choices)) >> 32) as usize
+            let mut offset = |side: usize, part: usize| {
+                let choices = u32::try_from(side.saturating_sub(part) + 1);
+                stream.below(choices.expect("a side below 2^32 - 1 pixels")) as usize
             };
-            fits.then(|| Rectangle {
-                top: offset(size.0 - height, places[0]),
-                left: offset(size.1 - width, places[1]),
-                height,
-                width,
-            })
+            let (top, left) = (offset(size.0, height), offset(size.1, width));
+            let fits = height < size.0 && width < size.1;
+            fits.then_some(Rectangle { top, left, height, width })
         })
     }
 

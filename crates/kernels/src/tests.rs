@@ -133,8 +133,11 @@ impl Op {
 fn results_depend_on_no_vector_width_and_match_the_recorded_digests() {
     const CHILD: &str = "KERNELS_TEST_DIGESTS";
     if std::env::var_os(CHILD).is_some() {
-        let all = Run::all(&mut Device::cpu(2), 0);
-        return print!("\nvectors {}\n{}", Vectors::limit().name(), digests(&all));
+        let digests = digests(&Run::all(&mut Device::cpu(2), 0));
+        print!("\nvectors {}\n{digests}", Vectors::limit().name());
+        let (all, recorded) = (digests.lines().count(), RECORDED.lines().count());
+        assert_eq!(all, recorded, "every result has a recorded digest");
+        return;
     }
     let program = std::env::current_exe().unwrap();
     for vectors in Vectors::ALL {
@@ -541,49 +544,41 @@ fn first_and_last(run: &mut Run<'_>) {
     softmax_loss::forward_backward_dense(run.load(&op), &g, inputs, gradient, tally).unwrap();
     run.add("softmax loss of dense targets", [("gradient", gradient), ("tally", tally)]);
 
-    let segments = [sgd::Segment { start: 1, len: 700 }, sgd::Segment { start: 705, len: 33 }];
-    let mut op = run.op();
-    let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);
-    let [dw, w, v] = [0; 3].map(|_| op.operand([740]));
-    sgd::step(run.load(&op), &segments, table, dw, w, v).unwrap();
-    run.add("sgd", [("w", w), ("v", v)]);
+    sgd_step(run, "sgd", sgd::Rule::Paper);
+    adam_step(run, "adam", false);
+}
 
+/// The segments of an update of 740 parameters, and their table.
+const SEGMENTS: [sgd::Segment; 2] =
+    [sgd::Segment { start: 1, len: 700 }, sgd::Segment { start: 705, len: 33 }];
+const TABLE: [f32; 6] = [0.01, 0.9, 0.0005, 0.02, 0.8, 0.0];
+
+fn sgd_step(run: &mut Run<'_>, name: &str, rule: sgd::Rule) {
     let mut op = run.op();
-    let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);
+    let table = op.slots.floats([6], TABLE.to_vec());
+    let [dw, w, v] = [0; 3].map(|_| op.operand([740]));
+    sgd::step_by(run.load(&op), rule, &SEGMENTS, table, dw, w, v).unwrap();
+    run.add(name, [("w", w), ("v", v)]);
+}
+
+fn adam_step(run: &mut Run<'_>, name: &str, decoupled: bool) {
+    let mut op = run.op();
+    let table = op.slots.floats([6], TABLE.to_vec());
     let corrections = op.slots.floats([2], adam::corrections(0.9, 3).to_vec());
     let [dw, w, first] = [0; 3].map(|_| op.operand([740]));
     let second = op.slots.floats([740], positive(4, 740));
     let moments = adam::Moments { first, second };
-    let hyperparameters = adam::Hyperparameters { table, corrections, decoupled: false };
-    adam::step(run.load(&op), &segments, hyperparameters, dw, w, moments).unwrap();
-    run.add("adam", [("w", w), ("m", first), ("s", second)]);
+    let hyperparameters = adam::Hyperparameters { table, corrections, decoupled };
+    adam::step(run.load(&op), &SEGMENTS, hyperparameters, dw, w, moments).unwrap();
+    run.add(name, [("w", w), ("m", first), ("s", second)]);
 }
 
 /// Updates from after the paper, clipping of gradients and averages of weights.
 fn later_updates(run: &mut Run<'_>) {
-    let segments = [sgd::Segment { start: 1, len: 700 }, sgd::Segment { start: 705, len: 33 }];
-    let rules = [
-        ("sgd nesterov", sgd::Rule::PaperNesterov),
-        ("sgd pytorch", sgd::Rule::Pytorch),
-        ("sgd pytorch nesterov", sgd::Rule::PytorchNesterov),
-    ];
-    for (name, rule) in rules {
-        let mut op = run.op();
-        let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);
-        let [dw, w, v] = [0; 3].map(|_| op.operand([740]));
-        sgd::step_by(run.load(&op), rule, &segments, table, dw, w, v).unwrap();
-        run.add(name, [("w", w), ("v", v)]);
-    }
-
-    let mut op = run.op();
-    let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);
-    let corrections = op.slots.floats([2], adam::corrections(0.9, 3).to_vec());
-    let [dw, w, first] = [0; 3].map(|_| op.operand([740]));
-    let second = op.slots.floats([740], positive(4, 740));
-    let moments = adam::Moments { first, second };
-    let hyperparameters = adam::Hyperparameters { table, corrections, decoupled: true };
-    adam::step(run.load(&op), &segments, hyperparameters, dw, w, moments).unwrap();
-    run.add("adamw", [("w", w), ("m", first), ("s", second)]);
+    sgd_step(run, "sgd nesterov", sgd::Rule::PaperNesterov);
+    sgd_step(run, "sgd pytorch", sgd::Rule::Pytorch);
+    sgd_step(run, "sgd pytorch nesterov", sgd::Rule::PytorchNesterov);
+    adam_step(run, "adamw", true);
 
     let mut op = run.op();
     let rows = [clip::Rows { start: 1, row: 350, count: 2, at: 0 }];
@@ -591,7 +586,7 @@ fn later_updates(run: &mut Run<'_>) {
     let factor = op.slots.floats([1], vec![0.3]);
     let device = run.load(&op);
     clip::norms(device, &rows, 0.5, dw, norms).unwrap();
-    clip::scale(device, &segments, factor, dw).unwrap();
+    clip::scale(device, &SEGMENTS, factor, dw).unwrap();
     run.add("clip", [("dw", dw), ("norms", norms)]);
 
     for (name, by) in [("average", 0.01), ("average from one half on", 0.75)] {

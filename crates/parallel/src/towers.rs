@@ -295,12 +295,7 @@ impl Rank for Tower {
         let DeviceNetwork { plan, device, .. } = net;
         let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
         towers::backward(&plan.network, device, &mut cross)?;
-        if plan.optimizer.clip().is_some() {
-            if let Some(stats) = &mut stats {
-                stats.before_clipping(device, plan)?;
-            }
-            clip_gradients(net, &mut *link.comm, step)?;
-        }
+        clip_gradients(net, &mut *link.comm, step, stats.as_deref_mut())?;
         let DeviceNetwork { plan, device, .. } = net;
         plan.optimizer.update(device, &plan.network)?;
         if let Some(stats) = stats {

@@ -280,16 +280,17 @@ impl DeviceNetwork {
     }
 
     /// Where gradients are clipped: limits their values, and computes norms, which ranks then
-    /// exchange.
+    /// exchange. Statistics are those of the gradients before that.
     ///
     /// # Errors
     /// [`Error::Device`].
-    pub fn limit_gradients(&mut self) -> Result<()> {
+    pub fn limit_gradients(&mut self, stats: Option<&mut LayerStats>) -> Result<()> {
         let DeviceNetwork { plan, device, rates, norms, .. } = self;
-        match plan.optimizer.clip() {
-            None => Ok(()),
-            Some(clip) => Ok(clip.limit(device, plan.network.gradients, rates, norms)?),
+        let Some(clip) = plan.optimizer.clip() else { return Ok(()) };
+        if let Some(stats) = stats {
+            stats.before_clipping(device, plan)?;
         }
+        Ok(clip.limit(device, plan.network.gradients, rates, norms)?)
     }
 
     /// Where gradients are clipped: limits the norm of all of them.

@@ -1,6 +1,7 @@
 //! Early stopping: a run ends once validations have stopped improving, and its weights are those
 //! of the best one.
 
+use crate::recipe::is_default;
 use evaluate::Score;
 use files::numbers::percent;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub struct EarlyStopping {
     /// Errors are shares between 0 and 1.
     pub threshold: f64,
     /// What is compared.
-    #[serde(skip_serializing_if = "Metric::is_error")]
+    #[serde(skip_serializing_if = "is_default")]
     pub metric: Metric,
 }
 
@@ -39,10 +40,6 @@ pub enum Metric {
 }
 
 impl Metric {
-    fn is_error(&self) -> bool {
-        *self == Metric::Error
-    }
-
     /// The value that is compared.
     pub fn of(self, score: &Score) -> f64 {
         match self {
@@ -93,10 +90,6 @@ pub struct EarlyStoppingState {
 }
 
 impl EarlyStoppingState {
-    pub(crate) fn is_default(&self) -> bool {
-        *self == EarlyStoppingState::default()
-    }
-
     /// The state after a validation.
     #[must_use]
     pub fn after(self, rule: &EarlyStopping, validated: Validated) -> EarlyStoppingState {

@@ -2,6 +2,7 @@
 
 use crate::early_stopping::EarlyStoppingState;
 use crate::recent::Recent;
+use crate::recipe::is_default;
 use crate::schedule;
 use crate::stuck::Stuck;
 use evaluate::{Score, Tally};
@@ -26,7 +27,7 @@ pub struct Progress {
     /// The validation with the lowest top-1 error: its step and that error.
     pub best: Option<(u64, f64)>,
     /// The state of early stopping, if the recipe has it.
-    #[serde(default, skip_serializing_if = "EarlyStoppingState::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub early_stopping: EarlyStoppingState,
     /// Sums since the last line of metrics.
     pub unrecorded: Sums,

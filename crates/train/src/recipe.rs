@@ -105,7 +105,7 @@ fn one() -> usize {
     1
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -278,16 +278,18 @@ impl Recipe {
     /// The rule for a parameter, named as `conv1.weight` or `conv1.bias`.
     pub fn rule(&self, parameter: &str) -> ParameterRule {
         let (layer, role) = split(parameter);
-        let rule = self.layer(layer);
-        let rate = rule.rate.unwrap_or(1.0);
-        let decay = rule.decay.unwrap_or(self.decay);
+        let rate = self.of_layer(layer, |layer| layer.rate).unwrap_or(1.0);
+        let own_decay = self.of_layer(layer, |layer| layer.decay);
+        let decay = own_decay.unwrap_or(self.decay);
         match role {
             Role::Bias => {
-                let init = rule.biases.unwrap_or(Initializer::Constant(0.0));
+                let init = self.of_layer(layer, |layer| layer.biases);
+                let init = init.unwrap_or(Initializer::Constant(0.0));
                 ParameterRule { init, rate: rate * self.bias.rate, decay: decay * self.bias.decay }
             }
             Role::Weight => {
-                let init = rule.weights.unwrap_or(Initializer::Normal(0.01));
+                let init = self.of_layer(layer, |layer| layer.weights);
+                let init = init.unwrap_or(Initializer::Normal(0.01));
                 ParameterRule { init, rate, decay }
             }
             Role::Slope | Role::Scale | Role::Shift | Role::Mean | Role::Variance => {
@@ -296,7 +298,7 @@ impl Recipe {
                     Role::Scale | Role::Variance => 1.0,
                     _ => 0.0,
                 });
-                ParameterRule { init, rate, decay: rule.decay.unwrap_or(0.0) }
+                ParameterRule { init, rate, decay: own_decay.unwrap_or(0.0) }
             }
         }
     }
@@ -337,7 +339,7 @@ impl Recipe {
             return [0.0; 3]; // frozen
         }
         if role.is_statistic() {
-            let moves = self.layer(layer).update_statistics.unwrap_or(true);
+            let moves = self.of_layer(layer, |layer| layer.update_statistics).unwrap_or(true);
             return [f32::from(moves), 0.0, 0.0]; // the momentum is a setting of its row
         }
         let rule = self.rule(parameter);
@@ -355,17 +357,6 @@ impl Recipe {
     pub fn idle_layers<'a>(&'a self, layers: &[&str]) -> Vec<&'a str> {
         let idle = |pattern: &&String| !layers.iter().any(|layer| fits(pattern, layer));
         self.layers.keys().filter(idle).map(String::as_str).collect()
-    }
-
-    fn layer(&self, name: &str) -> Layer {
-        Layer {
-            weights: self.of_layer(name, |layer| layer.weights),
-            biases: self.of_layer(name, |layer| layer.biases),
-            rate: self.of_layer(name, |layer| layer.rate),
-            decay: self.of_layer(name, |layer| layer.decay),
-            train_from: self.of_layer(name, |layer| layer.train_from),
-            update_statistics: self.of_layer(name, |layer| layer.update_statistics),
-        }
     }
 
     /// A field of the exceptions for a layer: the one of the most exact pattern that has it.

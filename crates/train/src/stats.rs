@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::log::LayerNumbers;
 use crate::plan::SingleDevicePlan;
+use kernels::clip::squares;
 use kernels::sgd::Segment;
 use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
@@ -136,7 +137,11 @@ impl LayerStats {
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device).
-    pub fn before_clipping(&mut self, device: &Device, plan: &SingleDevicePlan) -> Result<()> {
+    pub(crate) fn before_clipping(
+        &mut self,
+        device: &Device,
+        plan: &SingleDevicePlan,
+    ) -> Result<()> {
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
             let Segment { start, len } = plan.optimizer.segment(idx);
             let gradient = plan.network.gradients.part(start, Shape::from([len]));
@@ -204,17 +209,4 @@ fn norm_of(device: &Device, slot: Slot, room: &mut [f32]) -> Result<f64> {
     let mut sum = 0.0;
     in_pieces(device, slot, room, |piece| sum += squares(piece))?;
     Ok(sum.sqrt())
-}
-
-/// A sum of squares in f64, in eight partial sums so that it is vectorized; their order is fixed.
-fn squares(values: &[f32]) -> f64 {
-    let mut strands = [0.0f64; 8];
-    let (eights, rest) = values.as_chunks::<8>();
-    for eight in eights {
-        for (strand, &value) in strands.iter_mut().zip(eight) {
-            *strand += f64::from(value) * f64::from(value);
-        }
-    }
-    let rest: f64 = rest.iter().map(|&value| f64::from(value).powi(2)).sum();
-    strands.iter().sum::<f64>() + rest
 }

@@ -51,10 +51,7 @@ impl SingleDevice {
         }
         if self.net.plan.optimizer.clip().is_some() {
             self.net.replay(&mut self.backward, SingleDevicePlan::gradients)?;
-            if let Some(stats) = &mut stats {
-                stats.before_clipping(&self.net.device, &self.net.plan)?;
-            }
-            self.net.limit_gradients()?;
+            self.net.limit_gradients(stats.as_deref_mut())?;
             self.net.scale_gradients(step)?;
             self.net.replay(&mut self.update, SingleDevicePlan::update)?;
         } else {

@@ -67,7 +67,7 @@ impl Changes {
     }
 
     /// Applies the changes to a crop in the orientation in which the network sees it. `mean` is the
-    /// mean image that the device subtracts, rounded to bytes, `mean_width` pixels wide.
+    /// mean image that the device subtracts, rounded to bytes.
     ///
     /// # Panics
     /// If erased pixels become the mean, and there is none.

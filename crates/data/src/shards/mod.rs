@@ -26,7 +26,6 @@ use std::path::Path;
 
 pub(crate) use files::{collection, is_webdataset};
 pub use index::{IndexEntry, ShardIndex};
-
 pub use manifest::{Encoding, Keep, Manifest, SetCounts};
 pub(crate) use manifest::{ManifestFields, first_decoder, hex, is_first_decoder};
 pub use source::Shards;

@@ -223,7 +223,7 @@ impl Search {
 }
 
 /// A value as it is shown: strings without quotes.
-pub(crate) fn shown(value: &Value) -> String {
+pub fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Metric, Sweep, Trial, shown};
 use evaluate::Score;
+use files::CsvRow;
 use files::numbers::{duration, percent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -161,20 +162,20 @@ impl Results {
 
     /// A line for each rung of each trial, for spreadsheets.
     pub fn to_csv(&self, sweep: &Sweep, trials: &[Trial]) -> String {
-        let keys = sweep.parameters.iter().map(|parameter| quoted(&parameter.key));
-        let columns = "epochs,steps,seconds,end,loss,top1_error,top5_error";
-        let mut text = format!("trial,{},{columns}\n", keys.collect::<Vec<_>>().join(","));
+        let keys = sweep.parameters.iter().map(|parameter| &parameter.key);
+        let results = ["epochs", "steps", "seconds", "end", "loss", "top1_error", "top5_error"];
+        let mut text = CsvRow::new().text("trial").texts(keys).texts(results).line();
         for result in &self.trials {
-            let values = trials[result.trial].values.iter().map(|(_, value)| quoted(&shown(value)));
-            let values = values.collect::<Vec<_>>().join(",");
+            let values = trials[result.trial].values.iter().map(|(_, value)| shown(value));
+            let named = CsvRow::new().number(result.trial).texts(values);
             for RungResult { epochs, steps, seconds, end, score, .. } in &result.rungs {
-                let numbers = score.map_or_else(
-                    || ",,".to_string(),
-                    |score| format!("{},{},{}", score.loss, score.top1_error, score.top5_error),
-                );
                 let end = if end.name().is_empty() { "finished" } else { end.name() };
-                let trial = result.trial;
-                text += &format!("{trial},{values},{epochs},{steps},{seconds},{end},{numbers}\n");
+                let row = named.clone().number(epochs).number(steps).number(seconds).text(end);
+                let row = match score {
+                    Some(score) => row.numbers([score.loss, score.top1_error, score.top5_error]),
+                    None => row.texts([""; 3]),
+                };
+                text += &row.line();
             }
         }
         text
@@ -201,15 +202,6 @@ impl Results {
     /// If it is another kind of file.
     pub fn from_json(text: &str) -> serde_json::Result<Results> {
         serde_json::from_str(text)
-    }
-}
-
-/// A field of a CSV file.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_string()
     }
 }
 

@@ -50,8 +50,9 @@ fn limited(dw: f32, limit: f32) -> f32 {
     if dw < -limit { -limit } else { dw }
 }
 
+/// A sum of squares in f64, in eight partial sums so that it is vectorized; their order is fixed.
 #[inline(always)]
-fn squares(values: &[f32]) -> f64 {
+pub fn squares(values: &[f32]) -> f64 {
     let mut strands = [0.0f64; 8];
     let (eights, rest) = values.as_chunks::<8>();
     for eight in eights {

@@ -18,6 +18,8 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use cpu::squares;
+
 use crate::sgd::Segment;
 use tensor::{Device, Result, Slot};
 

@@ -31,12 +31,7 @@ impl Shards {
         units: &dyn Fn(&str) -> Option<(usize, usize)>,
     ) -> Result<()> {
         self.finish_reduce()?;
-        if self.net.plan.optimizer.clip().is_some() {
-            if let Some(stats) = stats.as_deref_mut() {
-                stats.before_clipping(&self.net.device, &self.net.plan)?;
-            }
-            clip_gradients(&mut self.net, &mut *self.comm, step)?;
-        }
+        clip_gradients(&mut self.net, &mut *self.comm, step, stats.as_deref_mut())?;
         self.net.begin_update(step)?;
         let DeviceNetwork { plan, device, .. } = &mut self.net;
         plan.optimizer.update(device, &plan.network)?;

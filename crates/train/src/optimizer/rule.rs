@@ -1,6 +1,6 @@
 //! The settings of a recipe on which the memory and the passes of an update depend.
 
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, Recipe, is_default};
 use kernels::sgd;
 use serde::{Deserialize, Serialize};
 use weights::{AVERAGE, SECOND_MOMENT, VELOCITY};
@@ -31,7 +31,7 @@ pub struct Ema {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub every: u64,
     /// Whether the decay is at most (1 + n) / (10 + n) after n updates.
-    #[serde(default, skip_serializing_if = "is_off")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub warmup: bool,
 }
 
@@ -41,10 +41,6 @@ fn one() -> u64 {
 
 fn is_one(every: &u64) -> bool {
     *every == 1
-}
-
-fn is_off(on: &bool) -> bool {
-    !on
 }
 
 impl Ema {

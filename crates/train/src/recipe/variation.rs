@@ -1,6 +1,7 @@
 //! How training images are varied.
 
 use super::policies::{Erase, MAGNITUDES, RandAugment};
+use crate::recipe::is_default;
 use augment::{Interpolation, Mixing, Policy};
 use data::{Changes, CropMode, Rotation, Statistics};
 use serde::{Deserialize, Serialize};
@@ -25,22 +26,22 @@ pub struct Augment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Jitter>,
     /// Flips this share of images upside down.
-    #[serde(rename = "vertical-flip", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "vertical-flip", default, skip_serializing_if = "is_default")]
     pub vertical_flip: f64,
     /// Rotates by an angle up to this, either way, in degrees.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub rotate: f64,
     /// Applies random operations.
     #[serde(rename = "rand-augment", default, skip_serializing_if = "Option::is_none")]
     pub rand_augment: Option<RandAugment>,
     /// Applies one random operation of random magnitude.
-    #[serde(rename = "trivial-augment", default, skip_serializing_if = "is_false")]
+    #[serde(rename = "trivial-augment", default, skip_serializing_if = "is_default")]
     pub trivial_augment: bool,
     /// How rotations and operations sample pixels.
-    #[serde(default, skip_serializing_if = "is_nearest")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub interpolation: Interpolation,
     /// Makes this share of images grey.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub grayscale: f64,
     /// Erases rectangles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,18 +53,6 @@ pub struct Augment {
     /// 0: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
-}
-
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-fn is_nearest(interpolation: &Interpolation) -> bool {
-    *interpolation == Interpolation::Nearest
 }
 
 /// Crops of random size and shape: torchvision's `RandomResizedCrop`, of the stored square.

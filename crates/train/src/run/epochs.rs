@@ -141,12 +141,9 @@ impl<'a> Training<'a> {
     fn validate(&mut self, is_due: bool) -> Result<bool> {
         let began = Instant::now();
         self.executor.use_average(true)?;
-        let tally = evaluate(&mut *self.executor, &mut self.validation, self.stop, self.observer);
-        let Some(tally) = tally? else {
-            self.executor.use_average(false)?;
-            return Ok(false);
-        };
+        let tally = evaluate(&mut *self.executor, &mut self.validation, self.stop, self.observer)?;
         self.executor.use_average(false)?;
+        let Some(tally) = tally else { return Ok(false) };
         self.validation_seconds = began.elapsed().as_secs_f64();
 
         let (score, progress) = (tally.score(), &mut self.progress);

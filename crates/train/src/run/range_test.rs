@@ -7,7 +7,6 @@
 
 use super::job::Job;
 use crate::executor::{Executor, StepRequest};
-use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::{Error, Result};
 use evaluate::Stop;
@@ -159,47 +158,24 @@ impl RangeTest {
                 return ended(points, RangeEnd::Diverged);
             }
             lowest = lowest.min(smoothed);
-            let seconds = began.elapsed().as_secs_f64();
-            let loss = StepReport { loss: smoothed, top1_error: score.top1_error, ..self.report() };
-            let report = in_time(loss, &recipe, step + 1, (seconds, waited));
+            let (seconds, count) = (began.elapsed().as_secs_f64().max(1e-9), step + 1);
+            let report = StepReport {
+                step: count as u64,
+                steps: self.steps as u64,
+                epoch: 1,
+                epochs: 1,
+                loss: smoothed,
+                top1_error: score.top1_error,
+                rate: recipe.rate,
+                images_per_s: (count * recipe.batch) as f64 / seconds,
+                data_wait: waited / seconds,
+                eta_s: seconds / count as f64 * (self.steps - count) as f64,
+            };
             if observer.step(&report).is_break() || stop.requested().is_some() {
                 return ended(points, RangeEnd::Stopped);
             }
         }
         ended(points, RangeEnd::Finished)
-    }
-
-    fn report(&self) -> StepReport {
-        StepReport {
-            step: 0,
-            steps: self.steps as u64,
-            epoch: 1,
-            epochs: 1,
-            loss: 0.0,
-            top1_error: 0.0,
-            rate: 0.0,
-            images_per_s: 0.0,
-            data_wait: 0.0,
-            eta_s: 0.0,
-        }
-    }
-}
-
-/// A report with its place and speed.
-fn in_time(
-    report: StepReport,
-    recipe: &Recipe,
-    done: usize,
-    (seconds, waited): (f64, f64),
-) -> StepReport {
-    let seconds = seconds.max(1e-9);
-    StepReport {
-        step: done as u64,
-        rate: recipe.rate,
-        images_per_s: (done * recipe.batch) as f64 / seconds,
-        data_wait: waited / seconds,
-        eta_s: seconds / done as f64 * (report.steps - done as u64) as f64,
-        ..report
     }
 }
 

@@ -183,18 +183,7 @@ mod tests {
     /// A flag that `train` has would never be looked up, and a remedy must name flags that exist.
     #[test]
     fn no_flag_is_one_of_this_program_and_every_remedy_can_be_typed() {
-        let mut program = Cli::command();
-        program.build();
-        let train = program.find_subcommand("train").unwrap();
-        let mut own: HashSet<String> = HashSet::new();
-        for argument in train.get_arguments() {
-            let names = argument.get_long_and_visible_aliases().unwrap_or_default();
-            own.extend(names.iter().map(|name| format!("--{name}")));
-            own.extend(
-                argument.get_all_aliases().unwrap_or_default().iter().map(|a| format!("--{a}")),
-            );
-            own.extend(argument.get_short().map(|short| format!("-{short}")));
-        }
+        let mut own = flags_of("train");
         own.insert("--toml".to_string()); // of `describe`
         let mut seen = HashSet::new();
         for (flags, remedy) in ELSEWHERE {

@@ -106,14 +106,11 @@ impl Planned<'_> {
         let mut flags = self.flags(trial).unwrap_or_default();
         let MachineArgs { device, precision, .. } = self.machine;
         // A flag may be given once.
-        let is_given = |flag: &str, given: &Option<String>, name: &str| {
-            given.is_some() && flag.split('=').next() == Some(name)
-        };
-        flags.retain(|flag| {
-            !is_given(flag, device, "--device") && !is_given(flag, precision, "--precision")
-        });
-        flags.extend(device.iter().map(|device| format!("--device={device}")));
-        flags.extend(precision.iter().map(|precision| format!("--precision={precision}")));
+        for (name, value) in [("--device", device), ("--precision", precision)] {
+            let Some(value) = value else { continue };
+            flags.retain(|flag| flag.split('=').next() != Some(name));
+            flags.push(format!("{name}={value}"));
+        }
         let words = flags.iter().map(|flag| match flag.split_once('=') {
             Some((name, value)) => format!("{name} {}", quoted(value)),
             None => flag.clone(),
@@ -161,7 +158,7 @@ fn is_same(found: &Value, value: &Value) -> bool {
     }
 }
 
-fn number(value: &Value) -> Option<f64> {
+pub(super) fn number(value: &Value) -> Option<f64> {
     value.as_float().or(value.as_integer().map(|n| n as f64))
 }
 

@@ -1,8 +1,9 @@
 //! The page of a sweep.
 
+use super::command::number;
 use super::runner::folder;
 use super::{Planned, TABLE};
-use experiments::sweep::{Method, Metric, Parameter, ParameterRange, Results, Trial};
+use experiments::sweep::{Method, Metric, Parameter, ParameterRange, Results, Trial, shown};
 use report::plot::XAxis;
 use report::{Curves, SweepPage, SweepParameter, SweepTrial};
 use std::path::Path;
@@ -23,7 +24,7 @@ pub(super) fn of(out: &Path, planned: Planned, trials: &[Trial], results: &Resul
         SweepTrial {
             name: result.trial.to_string(),
             link: format!("trials/{:04}/", result.trial),
-            values: trial.values.iter().map(|(_, value)| plain(value)).collect(),
+            values: trial.values.iter().map(|(_, value)| shown(value)).collect(),
             positions: trial.values.iter().zip(&axes).map(place).collect(),
             value,
             shown: value.map_or("–".to_string(), |value| metric.show(value)),
@@ -61,23 +62,14 @@ fn axis(parameter: &Parameter) -> SweepParameter {
         ParameterRange::Values(values) if values.iter().all(|value| number(value).is_some()) => {
             (XAxis::Linear, Vec::new())
         }
-        ParameterRange::Values(values) => (XAxis::Linear, values.iter().map(plain).collect()),
+        ParameterRange::Values(values) => (XAxis::Linear, values.iter().map(shown).collect()),
         ParameterRange::Uniform { .. } | ParameterRange::Int { .. } => (XAxis::Linear, Vec::new()),
     };
     SweepParameter { key: parameter.key.clone(), x_axis, choices }
 }
 
-fn number(value: &Value) -> Option<f64> {
-    value.as_float().or(value.as_integer().map(|n| n as f64))
-}
-
 fn position(value: &Value, axis: &SweepParameter) -> f64 {
-    let place = || axis.choices.iter().position(|choice| *choice == plain(value));
+    let place = || axis.choices.iter().position(|choice| *choice == shown(value));
     let of_choice = (!axis.choices.is_empty()).then(|| place().unwrap_or(0) as f64);
     of_choice.or(number(value)).unwrap_or(0.0)
-}
-
-/// A value without quotes.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
