@@ -61,8 +61,9 @@ impl Experiment {
 
     /// The folder of an arm's run.
     pub(crate) fn folder(&self, arm: &Arm, stage: &Stage, seed: u64) -> PathBuf {
-        let stage = if stage.name.is_empty() { "" } else { &format!("-{}", stage.name) };
-        self.runs.join(format!("{}-seed-{seed}{stage}", arm.name))
+        let suffix = if stage.name.is_empty() { "" } else { &format!("-{}", stage.name) };
+        let arm = stage.run_of.as_ref().unwrap_or(&arm.name);
+        self.runs.join(format!("{arm}-seed-{seed}{suffix}"))
     }
 
     /// The run of a stage; `before` is that of the stage before.

@@ -67,11 +67,13 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
                 return Ok(None);
             }
             if let Some(measured) = Measured::read(folder)? {
-                let measured = Measured { label: arm.label.clone(), ..measured };
-                return match measured.diverged {
-                    Some(_) => Ok(Some(measured)),
-                    None => self.tested(measured, last.0, last.1, observer),
-                };
+                let (arm, label) = (arm.name.clone(), arm.label.clone());
+                let measured = Measured { arm, label, ..measured };
+                match measured.diverged {
+                    Some(_) => return Ok(Some(measured)),
+                    None if stage.run_of.is_some() => continue,
+                    None => return self.tested(measured, last.0, last.1, observer),
+                }
             }
             let is_finished = existing_run::is_finished(folder)?;
             let ended = if is_finished {

@@ -133,7 +133,9 @@ impl Measured {
             let curves = Curves::parse(&read("metrics.jsonl")?);
             // The run's network has the data's number of classes; the protocol's may differ.
             let spec = Spec::from_toml(&read("model.toml")?)?;
-            measured.add(&curves, page.measure, spec.classes()?);
+            if stage.run_of.is_none() {
+                measured.add(&curves, page.measure, spec.classes()?);
+            }
             measured.parameters = spec.parameters()? as u64;
             let env: Value = serde_json::from_str(&read("env.json")?).unwrap_or_default();
             measured.precision = precision(&env);

@@ -112,6 +112,9 @@ pub struct Stage {
     pub data: Data,
     /// What it inherits from the stage before.
     pub inherits: Inherits,
+    /// The arm whose run this is, of another protocol; its epochs are not this arm's. `None`: a run
+    /// of this arm.
+    pub run_of: Option<String>,
 }
 
 /// The training data of a stage.
@@ -150,6 +153,6 @@ impl Stage {
     /// A stage on all of the experiment's images that inherits nothing.
     pub(crate) fn first(name: &'static str, spec: Spec, recipe: Recipe) -> Stage {
         let (hold_out, data, inherits) = (None, Data::Own, Inherits::Nothing);
-        Stage { name, spec, recipe, hold_out, data, inherits }
+        Stage { name, spec, recipe, hold_out, data, inherits, run_of: None }
     }
 }

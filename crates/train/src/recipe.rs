@@ -1,5 +1,6 @@
 //! The hyper-parameters of training, in one value that can be read and written as TOML.
 
+pub mod head;
 mod loss;
 mod policies;
 pub mod ranges;

@@ -7,13 +7,15 @@ use crate::schedule::{Phase, Schedule};
 use std::collections::BTreeMap;
 
 mod cifar;
+mod later;
 
 pub use cifar::{cifar_11pct, cifar_13pct, cifar_18pct, cifar_19pct, cifar_80sec};
+pub use later::{finetune, finetune_head, modern, needs_trained_weights};
 
 /// A recipe's name, the function that returns it, and what it is.
 type BuiltIn = (&'static str, fn() -> Recipe, &'static str);
 
-const ALL: [BuiltIn; 11] = [
+const ALL: [BuiltIn; 14] = [
     ("paper", paper, "section 5 of the paper: rate 0.01, divided by ten on plateaus, 90 epochs"),
     ("source", source, "the 2012 source's net 145: biases at twice the rate, phases set by hand"),
     ("caffe", caffe, "BVLC's bvlc_alexnet: batch 256, divided by ten every 20 epochs"),
@@ -33,6 +35,13 @@ const ALL: [BuiltIn; 11] = [
         "cuda-convnet's 13 % net: random crops of 24 and mirrors, 160 epochs",
     ),
     ("cifar-11pct", cifar_11pct, "cuda-convnet's 11 % net: the same, 520 epochs"),
+    ("modern", modern, "from random weights with methods from after the paper: cosine, Nesterov"),
+    (
+        "finetune",
+        finetune,
+        "all layers of trained weights (--init), the last one at ten times the rate",
+    ),
+    ("finetune-head", finetune_head, "only the last layer of trained weights (--init)"),
 ];
 
 /// The name of every built-in recipe and what it is.

@@ -142,6 +142,7 @@ Examples:
   alexnet train --set recipe.augment.mixup=0.2              docs/augmentation.md
   alexnet train --data photos --init runs/imagenet --freeze 'conv*'
   alexnet train --data photos --init torchvision --freeze 'conv*'       docs/finetune.md
+  alexnet train --data photos --init torchvision --recipe finetune-head --epochs 5
   alexnet train --resume RUN                                bit-identical to an uninterrupted run
   alexnet train --resume RUN --epochs 120 --lr 0.001
   mpirun -np 4 alexnet train --parallel data                four processes, on one or more hosts

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use train::checkpoint::Policy;
 use train::recipe::Recipe;
+use train::recipe::head::HEAD;
 use train::recipes;
 
 /// Default number of micro-shards per batch with `--parallel data` or `hybrid`: at most this many
@@ -192,6 +193,12 @@ impl Settings {
         if args.scale_lr && args.resume.is_none() {
             settings.recipe.rate *= settings.recipe.batch as f64 / recipe_batch.unwrap_or(1) as f64;
         }
+        if settings.recipe.layers.contains_key(HEAD) && args.resume.is_none() {
+            let read = spec.map_or_else(|| find_model(&settings.model), Ok)?;
+            let names = trainable_layers(&read)?;
+            settings.recipe.name_head(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            spec = Some(read);
+        }
         settings.check()?;
         Ok((settings, spec))
     }
@@ -251,6 +258,15 @@ fn set_recipe(defaults: &mut Table, key: &str, value: Value) {
 /// The settings that flags other than `--set`, `--config` and `--lr-schedule` give.
 pub fn flags(args: &TrainArgs) -> Table {
     written::flags(args)
+}
+
+/// The names of a model's layers with parameters, in their order.
+///
+/// # Errors
+/// Exit code 2 if the layers do not fit together.
+pub fn trainable_layers(spec: &Spec) -> Result<Vec<String>> {
+    let rows = spec.describe()?.into_iter().filter(|row| row.parameters > 0);
+    Ok(rows.map(|row| row.name).collect())
 }
 
 /// The built-in recipe of that name.

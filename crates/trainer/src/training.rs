@@ -17,7 +17,7 @@ use crate::importing;
 use crate::limits;
 use crate::model_file::{find_model, model_of};
 use crate::ranks::Ranks;
-use crate::settings::{Inherited, Settings, did_you_mean};
+use crate::settings::{Inherited, Settings, did_you_mean, trainable_layers};
 use data::DatasetOptions;
 use evaluate::Stop;
 use evaluate::observe::Observer;
@@ -104,6 +104,7 @@ pub fn resolve_all(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
         (None, _) => spec.map_or_else(|| find_model(&settings.model), Ok)?,
     };
     check_layer_names(&spec, &settings)?;
+    check_has_weights(&settings)?;
     fill_in(&mut settings, args, &spec);
     Ok((settings, spec))
 }
@@ -203,9 +204,8 @@ pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Resul
 /// Rejects layer names in the settings that the model does not have, unless the built-in recipe has
 /// them too: a recipe serves many models.
 fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
-    let rows = spec.describe()?;
-    let trainable = rows.iter().filter(|row| row.parameters > 0);
-    let layers: Vec<&str> = trainable.map(|row| row.name.as_str()).collect();
+    let layers = trainable_layers(spec)?;
+    let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
     let built_in = recipes::find(&settings.recipe.base).map(|recipe| recipe.layers);
     let built_in = built_in.unwrap_or_default();
     let idle = settings.recipe.idle_layers(&layers);
@@ -219,6 +219,18 @@ fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
             )))
         }
     }
+}
+
+/// Rejects a recipe for trained weights without any: random layers would stay as they are.
+fn check_has_weights(Settings { recipe, init, .. }: &Settings) -> Result<()> {
+    if init.is_some() || !recipes::needs_trained_weights(&recipe.base) {
+        return Ok(());
+    }
+    Err(Fault::usage(format!(
+        "the recipe `{}` trains from trained weights: name them with --init RUN, --init FILE or \
+         --init torchvision, or train from random weights with another --recipe",
+        recipe.base
+    )))
 }
 
 /// Checks that a resumed run asks for the initial weights that it began with. The file itself may

@@ -28,7 +28,7 @@ fn table(runs: &str, name: &str) -> Value {
 }
 
 /// Together they have every measure, both data sets, all views, several stages and both optimizers.
-const SAMPLE: [&str; 4] = ["fig1", "recipe", "ensemble", "pretrain"];
+const SAMPLE: [&str; 5] = ["fig1", "recipe", "recipes-cifar", "ensemble", "pretrain"];
 
 #[test]
 fn protocols_go_through() {
@@ -37,7 +37,7 @@ fn protocols_go_through() {
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
         .collect();
-    assert_eq!((names.len(), names[0], names[15]), (16, "cifar-80sec", "pretrain"));
+    assert_eq!((names.len(), names[0], names[17]), (18, "cifar-80sec", "pretrain"));
     assert!(SAMPLE.iter().all(|name| names.contains(name)), "{names:?}");
     let names = if is_long() { &names[..] } else { &SAMPLE };
     println!("{} protocols", names.len());
@@ -59,10 +59,26 @@ fn protocols_go_through() {
         let images = "48 training and 24 test images of 256 x 256 pixels, 10 classes";
         let twice = format!("\n* Images: {images}; then {images}\n");
         assert_eq!(text.contains(&twice), name == "pretrain", "{text}");
+        if name == "recipes-cifar" {
+            fine_tuned_networks_share_the_run_they_begin_with(&runs, &table);
+        }
         if name == "ensemble" {
             an_average_is_of_the_runs_as_they_are(&runs, &table);
         }
     }
+}
+
+/// Both begin with the other protocol's run, whose steps are not theirs.
+fn fine_tuned_networks_share_the_run_they_begin_with(runs: &str, table: &Value) {
+    let names: Vec<String> = fs::read_dir(runs)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().to_string())
+        .filter(|name| name.contains("seed-0"))
+        .collect();
+    assert!(names.contains(&"recipes-tiny-modern-seed-0".to_string()), "{names:?}");
+    assert_eq!(names.len(), 5, "four runs and the one that two share: {names:?}");
+    let steps = table["runs"].as_array().unwrap().iter().map(|run| run["steps"].as_u64().unwrap());
+    assert!(steps.clone().all(|steps| steps == 9), "{:?}", steps.collect::<Vec<_>>());
 }
 
 /// The average that was kept is that of other runs as soon as one is measured anew.

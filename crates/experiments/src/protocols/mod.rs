@@ -6,6 +6,7 @@ mod descendants;
 mod fig1;
 mod imagenet;
 mod miniature;
+mod recipes;
 mod thin;
 
 use crate::protocol::{Protocol, Scale};
@@ -35,6 +36,8 @@ pub fn all() -> Vec<Protocol> {
         fig1::fig1(),
         ablations::recipe(),
         descendants::descendants(),
+        recipes::cifar(),
+        recipes::tiny(),
         cifar::eighteen_percent(),
         ablations::overlap(),
         ablations::width(),

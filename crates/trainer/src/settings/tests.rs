@@ -200,3 +200,19 @@ fn a_schedule_that_is_named_has_settings_to_begin_with() {
         assert!(message.contains(expected), "{arguments:?}: {message}");
     }
 }
+
+#[test]
+fn the_head_is_the_last_layer_of_the_model() {
+    let rates = |arguments: &[&str]| {
+        let recipe = typed(arguments).unwrap().recipe;
+        ["conv1.weight", "fc10.weight"].map(|name| recipe.rule(name).rate)
+    };
+    let model = ["--model", "cifar-19pct"];
+    assert_eq!(rates(&[&model[..], &["--recipe", "finetune"]].concat()), [1.0, 10.0]);
+    assert_eq!(rates(&[&model[..], &["--recipe", "finetune-head"]].concat()), [0.0, 1.0]);
+    let own = ["--recipe", "finetune", "--set", "recipe.layers.head.rate=3"];
+    assert_eq!(rates(&[&model[..], &own].concat()), [1.0, 3.0]);
+    let named = ["--recipe", "finetune", "--set", "recipe.layers.fc10.rate=3"];
+    assert_eq!(rates(&[&model[..], &named].concat()), [1.0, 3.0]);
+    assert_eq!(rates(&[&model[..], &["--set", "recipe.layers.head.rate=3"]].concat()), [1.0, 3.0]);
+}
