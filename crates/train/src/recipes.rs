@@ -39,7 +39,7 @@ const ALL: [BuiltIn; 14] = [
     (
         "finetune",
         finetune,
-        "all layers of trained weights (--init), the last one at ten times the rate",
+        "all layers of trained weights (--init), the last one at five times the rate",
     ),
     ("finetune-head", finetune_head, "only the last layer of trained weights (--init)"),
 ];

@@ -53,6 +53,17 @@ fn a_run_holds_images_out_and_another_begins_where_it_ended() {
     }
     assert_ne!(tensor(&first, "fc2.weight"), tensor(&third, "fc2.weight"));
 
+    // A recipe that trains only the last layer, whose name it does not have.
+    let head = scratch.path("head");
+    let recipe = ["--recipe", "finetune-head", "--max-steps", "2"];
+    go(0, train(&head, &[&recipe[..], &["--init", &first]].concat()));
+    assert_eq!(tensor(&first, "conv1.weight"), tensor(&head, "conv1.weight"));
+    assert_ne!(tensor(&first, "fc2.weight"), tensor(&head, "fc2.weight"));
+    let config = fs::read_to_string(Path::new(&head).join("config.toml")).unwrap();
+    assert!(config.contains("[recipe.layers.fc2]"), "{config}");
+    let said = go(2, train(&scratch.path("none"), &recipe));
+    assert!(said.contains("the recipe `finetune-head` trains from trained weights: "), "{said}");
+
     // Of a run without weights the newest checkpoint, which is the same here.
     let fourth = scratch.path("fourth");
     fs::remove_file(Path::new(&first).join("weights.safetensors")).unwrap();

@@ -11,7 +11,7 @@ use crate::schedule::{Per, Schedule, Warmup};
 pub fn modern() -> Recipe {
     Recipe {
         base: "modern".into(),
-        batch: 128,
+        batch: 64,
         rate: 0.05,
         optimizer: Optimizer::SgdPytorch,
         nesterov: true,
@@ -24,13 +24,13 @@ pub fn modern() -> Recipe {
 }
 
 /// Trains all layers of trained weights. The last layer, which usually begins with random weights,
-/// has ten times the rate of the others.
+/// has five times the rate of the others.
 pub fn finetune() -> Recipe {
     Recipe {
         base: "finetune".into(),
         epochs: 10,
-        rate: 0.005,
-        layers: layers([("*", he()), (HEAD, Layer { rate: Some(10.0), ..Layer::default() })]),
+        rate: 0.01,
+        layers: layers([("*", he()), (HEAD, Layer { rate: Some(5.0), ..Layer::default() })]),
         ..modern()
     }
 }
@@ -66,7 +66,7 @@ mod tests {
         let mut tuned = finetune();
         tuned.name_head(&["conv1", "fc8"]);
         let rate = |name| tuned.rule(name).rate * tuned.rate;
-        assert_eq!([rate("conv1.weight"), rate("fc8.weight")], [0.005, 0.05]);
+        assert_eq!([rate("conv1.weight"), rate("fc8.weight")], [0.01, 0.05]);
 
         let mut head = finetune_head();
         head.name_head(&["conv1", "batch_norm1", "fc8"]);

@@ -208,7 +208,7 @@ fn the_head_is_the_last_layer_of_the_model() {
         ["conv1.weight", "fc10.weight"].map(|name| recipe.rule(name).rate)
     };
     let model = ["--model", "cifar-19pct"];
-    assert_eq!(rates(&[&model[..], &["--recipe", "finetune"]].concat()), [1.0, 10.0]);
+    assert_eq!(rates(&[&model[..], &["--recipe", "finetune"]].concat()), [1.0, 5.0]);
     assert_eq!(rates(&[&model[..], &["--recipe", "finetune-head"]].concat()), [0.0, 1.0]);
     let own = ["--recipe", "finetune", "--set", "recipe.layers.head.rate=3"];
     assert_eq!(rates(&[&model[..], &own].concat()), [1.0, 3.0]);
