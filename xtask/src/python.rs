@@ -21,7 +21,11 @@ const NEEDED: &[&str] = &[
 
 /// What they also use, with `--torch`. Most registries have PyTorch with CUDA, some gigabytes; one
 /// that has it without is configured in pip.
-const TORCH: &[&str] = &["torch==2.15.0", "torchvision==0.29.2", "lpips==0.1.4"];
+const TORCH: &[&str] = &["torch==2.15.0", "torchvision==0.29.2", "scipy==1.17.1", "tqdm==4.67.1"];
+
+/// The package of the perceptual distance. It works with any PyTorch, and goes without what it
+/// depends on into a folder of its own, for Debian's Python, too.
+const LPIPS: &str = "lpips==0.1.4";
 
 /// Makes `target/python`, unless it is there with these packages. Where packages cannot be
 /// installed, that is printed, and an error only with `ALEXNET_REQUIRE_PYTHON=1`.
@@ -36,7 +40,7 @@ pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
     let made = fs::read_to_string(&stamp).unwrap_or_default();
     let python = folder.join("bin/python");
     let is_made = packages.iter().all(|package| made.lines().any(|line| line == *package));
-    if is_made && has(&python, &modules(&packages)) {
+    if is_made && has(&python, &modules(&packages)) && folder.join("lpips").exists() {
         println!("{}: it has all packages", folder.display());
         return Ok(());
     }
@@ -59,17 +63,14 @@ pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
 fn make(folder: &Path, packages: &[&str]) -> Result<(), String> {
     let mut python = Command::new("python3");
     command(python.args(["-m", "venv"]).arg(folder))?;
-    let mut pip = Command::new(folder.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--quiet",
-        "--only-binary",
-        ":all:",
-    ]);
-    command(pip.args(packages))
+    let pip = || {
+        let mut pip = Command::new(folder.join("bin/python"));
+        let quiet = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet"];
+        pip.args(quiet).args(["--only-binary", ":all:"]);
+        pip
+    };
+    command(pip().args(packages))?;
+    command(pip().args(["--no-deps", "--upgrade", "--target"]).arg(folder.join("lpips")).arg(LPIPS))
 }
 
 /// The modules of packages, as they are imported: `numpy, onnx`.
@@ -94,10 +95,12 @@ pub fn missing() -> Vec<(&'static str, &'static str)> {
     let here = |what, modules| (what, modules, slice::from_ref(&own), "cargo xtask python");
     let torch = [&[own.clone()][..], &debians].concat();
     let remedy = "cargo xtask python --torch, or Debian's python3-torchvision";
+    let distance = "cargo xtask python --torch, or Debian's python3-scipy and python3-tqdm";
     let all = [
         here("onnxruntime", "numpy, onnx, onnxruntime"),
         here("openvino", "openvino"),
         ("torch", "torch, torchvision", &torch[..], remedy),
+        ("lpips", "torch, torchvision, scipy, tqdm", &torch[..], distance),
     ];
     let is_missing = |pythons: &[PathBuf], modules| !pythons.iter().any(|it| has(it, modules));
     all.into_iter()

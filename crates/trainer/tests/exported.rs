@@ -39,14 +39,18 @@ fn python() -> Option<PathBuf> {
 /// Python with PyTorch and torchvision; `None`, reported, if there is none. Debian's is that of
 /// `/usr/bin/python3`, which another `python3` may hide.
 fn torch_python() -> Option<PathBuf> {
-    let all = [testkit::python(), "python3".into(), "/usr/bin/python3".into()];
-    let found = all.into_iter().find(|python| has_modules(python, "torch, torchvision"));
+    let found = pythons_with_torch().next();
     if found.is_none() {
         let message = "no Python with PyTorch and torchvision (Debian's python3-torchvision, or \
                        `cargo xtask python --torch`)";
         python_is_missing("exported files in PyTorch", message);
     }
     found
+}
+
+fn pythons_with_torch() -> impl Iterator<Item = PathBuf> {
+    let all = [testkit::python(), "python3".into(), "/usr/bin/python3".into()];
+    all.into_iter().filter(|python| has_modules(python, "torch, torchvision"))
 }
 
 /// Random weights of a network, scaled so that activations keep their size.
@@ -335,14 +339,25 @@ fn mistakes_are_explained() {
 
 #[test]
 fn the_perceptual_distance_is_that_of_the_package_lpips() {
-    let Some(python) = python() else { return };
-    if !has_modules(&python, "lpips, torch") {
-        eprintln!("SKIPPED: the perceptual distance: no Python with torch and lpips");
-        return;
-    }
+    // The package is in a folder of the environment of `cargo xtask python`, without PyTorch.
+    let Some(package) = testkit::python().ancestors().nth(2).map(|folder| folder.join("lpips"))
+    else {
+        panic!("an environment has a folder")
+    };
+    let torch = pythons_with_torch().find(|python| has_modules(python, "torch, scipy, tqdm"));
+    let Some(python) = torch.filter(|_| package.exists()) else {
+        let message = "no PyTorch with scipy, tqdm and lpips (`cargo xtask python`, and Debian's \
+                       python3-torchvision, python3-scipy and python3-tqdm)";
+        return python_is_missing("the perceptual distance", message);
+    };
     let scratch = Scratch::new("lpips");
     let script = root().join("crates/trainer/tests/exported/lpips_cases.py");
-    let output = Command::new(&python).arg(script).arg(&scratch.0).output().unwrap();
+    let output = Command::new(&python)
+        .env("PYTHONPATH", package)
+        .arg(script)
+        .arg(&scratch.0)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let [whole, trunk, linear] = ["lpips.pth", "alexnet.pth", "alex.pth"].map(|n| scratch.path(n));
     for case in program::read_json(&scratch.0.join("cases.json")).as_array().unwrap() {

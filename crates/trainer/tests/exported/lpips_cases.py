@@ -1,6 +1,6 @@
 """Writes pairs of images, and their distances by the package `lpips`.
 
-    pip install torch torchvision lpips pillow
+    pip install torch torchvision lpips pillow numpy
     python lpips_cases.py FOLDER
 
 The trunk is random (`pnet_rand=True`), seeded; the linear weights are the package's.
