@@ -155,14 +155,14 @@ function presentStanding(standing) {
 
 // --- Feature maps -------------------------------------------------------------------------------
 
-const title = (layer) => `${grouped(layer.channels)} maps of ${layer.width} × ${layer.height}`;
+const sizeOf = (layer) => `${grouped(layer.channels)} maps of ${layer.width} × ${layer.height}`;
 
 function grid(layer) {
-  const drawn = picture(layer.picture, `${layer.layer}: ${title(layer)}`, Infinity);
+  const drawn = picture(layer.picture, `${layer.layer}: ${sizeOf(layer)}`, Infinity);
   const button = make("button", "", drawn);
   button.type = "button";
   button.addEventListener("click", () => enlarge(layer, drawn, null));
-  return make("figure", "", button, make("figcaption", "", make("strong", "", layer.layer), ` · ${title(layer)}`));
+  return make("figure", "", button, make("figcaption", "", make("strong", "", layer.layer), ` · ${sizeOf(layer)}`));
 }
 
 let large = null; // { layer, drawn, map }: `map` is null for all of them
@@ -179,7 +179,7 @@ function enlarge(layer, drawn, map) {
   const top = whole ? 0 : gap + Math.floor(map / columns) * (height + gap);
   canvas.getContext("2d").drawImage(drawn, left, top, w, h, 0, 0, w, h);
   at("large-title").textContent =
-    whole ? `${layer.layer}: ${title(layer)}` : `${layer.layer}, map ${map + 1} of ${layer.channels}`;
+    whole ? `${layer.layer}: ${sizeOf(layer)}` : `${layer.layer}, map ${map + 1} of ${layer.channels}`;
   at("large-note").textContent =
     whole ? "Click a map to see it alone." : `${width} × ${height}, strongest response ${rounded(layer.largest[map])}. ` +
       "White is the strongest of the whole layer.";
