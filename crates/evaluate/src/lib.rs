@@ -4,7 +4,8 @@
 //!   smoothing and class weights
 //! * [`Evaluate`]: a network that can be tested; [`evaluate()`], [`evaluate_each`]: the loop
 //! * [`Tally`], [`Score`]: losses and errors, as sums and as means
-//! * [`predictions`]: probabilities of every image, errors by class, averages of several networks
+//! * [`predictions`]: probabilities of every image, errors by class, precision, recall, ROC areas
+//!   and calibration, averages of several networks
 //! * [`observe`]: progress reports; [`Stop`]: requests to end early
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -19,7 +20,7 @@ mod targets;
 
 pub use evaluate::{BatchShape, Evaluate, Tested, evaluate, evaluate_each, next_batch};
 pub use frame::{Frame, FrameInput};
-pub use metrics::{Score, Tally};
+pub use metrics::{Score, Tally, has_top5};
 pub use observe::{Observer, Silent};
 pub use predictions::Predictions;
 pub use stop::Stop;

@@ -2,6 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Number of most probable classes of the top-5 error.
+const TOP: usize = 5;
+
+/// Whether the top-5 error says anything of so many classes: of five or fewer it is always 0, so it
+/// is neither computed nor shown.
+pub fn has_top5(classes: usize) -> bool {
+    classes > TOP
+}
+
 /// Sums over images. Classes with equal probability share the credit, as in the 2012 source, so
 /// that a network with constant output is right as often as chance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,7 +44,7 @@ impl Tally {
         Tally {
             loss: -own.max(f64::MIN_POSITIVE).ln(),
             top1_errors: 1.0 - credit(1),
-            top5_errors: 1.0 - credit(5),
+            top5_errors: 1.0 - credit(TOP),
             images: 1.0,
         }
     }
@@ -53,15 +62,24 @@ impl Tally {
         self.images += other.images;
     }
 
-    /// The means over all images; zeros if there are none.
+    /// The means over all images without the top-5 error; zeros if there are no images.
     pub fn score(&self) -> Score {
-        let mean = |sum: f64| if self.images > 0.0 { sum / self.images } else { 0.0 };
         Score {
-            loss: mean(self.loss),
-            top1_error: mean(self.top1_errors),
-            top5_error: mean(self.top5_errors),
+            loss: self.mean(self.loss),
+            top1_error: self.mean(self.top1_errors),
+            top5_error: None,
             images: self.images as u64,
         }
+    }
+
+    /// As [`score`](Self::score), with the top-5 error if [`has_top5`] of the number of classes.
+    pub fn score_of(&self, classes: usize) -> Score {
+        let top5_error = has_top5(classes).then(|| self.mean(self.top5_errors));
+        Score { top5_error, ..self.score() }
+    }
+
+    fn mean(&self, sum: f64) -> f64 {
+        if self.images > 0.0 { sum / self.images } else { 0.0 }
     }
 }
 
@@ -72,8 +90,9 @@ pub struct Score {
     pub loss: f64,
     /// Share of images whose label is not the most probable class.
     pub top1_error: f64,
-    /// Share of images whose label is not among the five most probable classes.
-    pub top5_error: f64,
+    /// Share of images whose label is not among the five most probable classes; `None` if there
+    /// are at most five classes, or it was not measured.
+    pub top5_error: Option<f64>,
     /// Number of images.
     pub images: u64,
 }
@@ -101,9 +120,11 @@ mod tests {
     fn every_image_has_the_same_weight_in_means() {
         let mut tally = Tally::from_kernel([4.0, 1.0, 0.0, 4.0]);
         tally.add(Tally::from_kernel([0.5, 1.0, 1.0, 1.0]));
-        let score = tally.score();
-        assert_eq!((score.loss, score.top1_error, score.top5_error), (0.9, 0.4, 0.2));
+        let score = tally.score_of(6);
+        assert_eq!((score.loss, score.top1_error, score.top5_error), (0.9, 0.4, Some(0.2)));
         assert_eq!(score.images, 5);
+        assert_eq!(tally.score_of(5), Score { top5_error: None, ..score });
+        assert_eq!(tally.score(), tally.score_of(5));
         assert_eq!(Tally::default().score(), Score::default());
     }
 }

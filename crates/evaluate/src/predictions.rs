@@ -1,7 +1,10 @@
 //! Probabilities of every image of a test set, and what is computed from them: errors by class,
-//! confusions, averages of several networks.
+//! confusions, quality measures, averages of several networks.
 
+mod quality;
 mod search;
+
+pub use quality::{BINS, Calibration, MAX_AUC_CLASSES, PrecisionRecall, Quality, ReliabilityBin};
 
 use crate::evaluate::Tested;
 use crate::metrics::{Score, Tally};
@@ -26,8 +29,9 @@ pub struct ClassScore {
     pub score: Score,
     /// Number of images, of any class, predicted as this class.
     pub predicted: u64,
-    /// The share of those that belong to this class; 0 if there are none.
-    pub precision: f64,
+    /// Of these, the share that belongs to this class; its share of images predicted as it; the
+    /// harmonic mean of both. 0 where there are none.
+    pub rates: PrecisionRecall,
 }
 
 impl Predictions {
@@ -67,6 +71,15 @@ impl Predictions {
         top(self.row(at), count)
     }
 
+    /// The most probable class of image number `at`; of equals the lower one.
+    pub fn predicted(&self, at: usize) -> u32 {
+        let row = self.row(at);
+        let best = (1..row.len()).fold(0, |best, class| {
+            if row[class].total_cmp(&row[best]).is_gt() { class } else { best }
+        });
+        best as u32
+    }
+
     /// The loss and errors of image number `at`.
     pub fn tally_of(&self, at: usize) -> Tally {
         let row: Vec<f64> = self.row(at).iter().map(|&p| f64::from(p)).collect();
@@ -82,14 +95,14 @@ impl Predictions {
     fn score_of(&self, which: impl Fn(usize) -> bool) -> Score {
         let mut total = Tally::default();
         (0..self.len()).filter(|&at| which(at)).for_each(|at| total.add(self.tally_of(at)));
-        total.score()
+        total.score_of(self.classes)
     }
 
     /// The confusion matrix, classes x classes: images of class `row` predicted as class `column`.
     pub fn confusion(&self) -> Vec<u32> {
         let mut counts = vec![0; self.classes * self.classes];
         for at in 0..self.len() {
-            let (truth, predicted) = (self.labels[at] as usize, self.top(at, 1)[0].0 as usize);
+            let (truth, predicted) = (self.labels[at] as usize, self.predicted(at) as usize);
             counts[truth * self.classes + predicted] += 1;
         }
         counts
@@ -99,12 +112,10 @@ impl Predictions {
     pub fn by_class(&self) -> Vec<ClassScore> {
         let mut tallies = vec![Tally::default(); self.classes];
         (0..self.len()).for_each(|at| tallies[self.labels[at] as usize].add(self.tally_of(at)));
-        let confusion = self.confusion();
-        let scores = tallies.iter().enumerate().map(|(class, tally)| {
-            let predicted: u32 = confusion.iter().skip(class).step_by(self.classes).sum();
-            let right = f64::from(confusion[class * self.classes + class]);
-            let precision = right / f64::from(predicted.max(1));
-            ClassScore { score: tally.score(), predicted: u64::from(predicted), precision }
+        let scores = tallies.iter().zip(self.counts()).map(|(tally, counts)| ClassScore {
+            score: tally.score_of(self.classes),
+            predicted: counts.predicted,
+            rates: counts.rates(),
         });
         scores.collect()
     }
@@ -112,7 +123,7 @@ impl Predictions {
     /// Misclassified images, those with the lowest probability of their class first.
     pub fn worst(&self, count: usize) -> Vec<usize> {
         let own = |at: usize| self.row(at)[self.labels[at] as usize];
-        let wrong = |&at: &usize| self.top(at, 1)[0].0 != self.labels[at];
+        let wrong = |&at: &usize| self.predicted(at) != self.labels[at];
         let mut wrong: Vec<usize> = (0..self.len()).filter(wrong).collect();
         wrong.sort_by(|&a, &b| own(a).total_cmp(&own(b)).then(a.cmp(&b)));
         wrong.truncate(count);
@@ -202,9 +213,11 @@ mod tests {
         ]);
         assert_eq!(all.confusion(), [1, 1, 0, 1, 0, 0, 0, 0, 1]);
         let classes = all.by_class();
-        assert_eq!((classes[0].score.top1_error, classes[0].precision), (0.5, 0.5));
+        assert_eq!((classes[0].score.top1_error, classes[0].rates.precision), (0.5, 0.5));
         assert_eq!((classes[1].score.top1_error, classes[1].predicted), (1.0, 1));
         assert_eq!(classes[2].score.images, 1);
+        let means = PrecisionRecall { precision: 0.5, recall: 0.5, f1: 0.5 };
+        assert_eq!((classes[0].rates, classes[1].rates), (means, PrecisionRecall::default()));
         assert_eq!(all.worst(9), [1, 2], "the least probability for the truth first");
         assert_eq!(all.top(2, 2).iter().map(|top| top.0).collect::<Vec<_>>(), [0, 1]);
         let expected = -(0.7f64.ln() + 0.1f64.ln() + 0.3f64.ln() + 0.7f64.ln()) / 4.0;

@@ -55,8 +55,9 @@ pub struct TestResult {
     pub views: String,
     /// Share of images.
     pub top1_error: f64,
-    /// Share of images.
-    pub top5_error: f64,
+    /// Share of images; `None` if there are at most five classes.
+    #[serde(default)]
+    pub top5_error: Option<f64>,
     /// Mean of -log p.
     pub loss: f64,
 }

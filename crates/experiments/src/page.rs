@@ -220,8 +220,8 @@ impl Results<'_> {
             };
         }
         if let Some(Score { top1_error, top5_error, .. }) = self.together {
-            let (top1, top5) = (percent(top1_error), percent(top5_error));
-            text += &format!("; averaged predictions of all seeds: {top1} top-1, {top5} top-5");
+            text += &format!("; averaged predictions of all seeds: {} top-1", percent(top1_error));
+            text += &top5_error.map_or_else(String::new, |e| format!(", {} top-5", percent(e)));
         }
         text
     }
@@ -284,7 +284,8 @@ impl Results<'_> {
             let tested = match (&run.diverged, run.last_test()) {
                 (Some(_), _) => "diverged".to_string(),
                 (None, Some(test)) => {
-                    format!("{} ({})", percent(test.top1_error), percent(test.top5_error))
+                    let top5 = test.top5_error.map(|error| format!(" ({})", percent(error)));
+                    percent(test.top1_error) + &top5.unwrap_or_default()
                 }
                 (None, None) => "–".to_string(),
             };

@@ -41,6 +41,14 @@ impl CsvRow {
         self
     }
 
+    /// Adds a number cell, empty for `None`.
+    pub fn optional<N: Display>(self, number: Option<N>) -> CsvRow {
+        match number {
+            Some(number) => self.number(number),
+            None => self.text(""),
+        }
+    }
+
     /// The row as a line with its line feed.
     pub fn line(mut self) -> String {
         self.0.pop();

@@ -37,8 +37,8 @@ pub struct ValidationPoint {
     pub loss: f64,
     /// Top-1 error, a share.
     pub top1_error: f64,
-    /// Top-5 error, a share.
-    pub top5_error: f64,
+    /// Top-5 error, a share; `None` if it was not logged, as of at most five classes.
+    pub top5_error: Option<f64>,
     /// Seconds since training began.
     pub seconds: f64,
 }
@@ -102,7 +102,7 @@ fn validation_point(number: &dyn Fn(&str) -> Option<f64>) -> Option<ValidationPo
         epoch: number("epoch").unwrap_or_default(),
         loss: number("loss")?,
         top1_error: number("top1_error")?,
-        top5_error: number("top5_error")?,
+        top5_error: number("top5_error"),
         seconds: number("seconds").unwrap_or_default(),
     })
 }
@@ -121,7 +121,7 @@ mod tests {
 {"kind":"train","step":4,"lo"#;
         let curves = Curves::parse(text);
         assert_eq!((curves.train.len(), curves.validation.len()), (2, 1));
-        assert_eq!(curves.validation[0].top5_error, 0.1);
+        assert_eq!(curves.validation[0].top5_error, Some(0.1));
         assert_eq!(curves.drops(), [RateDrop { step: 2.0, rate: 0.001 }]);
         assert!(Curves::parse("").is_empty());
         let point = |step: f64, rate| TrainPoint { step, rate, ..curves.train[0] };

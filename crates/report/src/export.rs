@@ -18,8 +18,9 @@ pub struct Picture {
 const COLUMNS: usize = 4;
 
 /// The first run's available figures: `kernels.png`, `predictions.png`, `mistakes.png`,
-/// `neighbours.png`, and `confusion.svg` or, with many classes, `confusion.png`; then the curves of
-/// all runs, `loss.svg` and `error.svg`. PNG files have at most 256 colours.
+/// `neighbours.png`, `reliability.svg`, and `confusion.svg` or, with many classes,
+/// `confusion.png`; then the curves of all runs, `loss.svg` and `error.svg`. PNG files have at most
+/// 256 colours.
 ///
 /// # Panics
 /// If there is no run.
@@ -41,6 +42,8 @@ pub fn pictures(runs: &[Run]) -> Vec<Picture> {
         add("neighbours.png", png(&draw_neighbours(&run.neighbours)));
     }
     if let Some(tested) = &run.tested {
+        let reliability = crate::reliability::to_svg_file(&tested.quality.calibration);
+        add("reliability.svg", reliability.into_bytes());
         let confusion = &tested.confusion;
         if confusion.is_small() {
             add("confusion.svg", confusion.to_svg_file().into_bytes())

@@ -1,6 +1,7 @@
 //! Reads a run's folder, except its weights.
 
 use crate::{Curves, Error, Run, network};
+use evaluate::has_top5;
 use layers::Spec;
 use std::path::Path;
 
@@ -31,10 +32,16 @@ impl Run {
         if spec.is_none() {
             missing.push("There is no readable model.toml.".to_string());
         }
+        let mut curves = Curves::parse(&metrics.unwrap_or_default());
+        let classes = spec.as_ref().and_then(|spec| spec.classes().ok());
+        if classes.is_some_and(|classes| !has_top5(classes)) {
+            // Earlier versions logged it of any number of classes.
+            curves.validation.iter_mut().for_each(|point| point.top5_error = None);
+        }
         Ok(Run {
             name: name_of(folder),
             status: status.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
-            curves: Curves::parse(&metrics.unwrap_or_default()),
+            curves,
             model: spec.and_then(|spec| network::model(&spec).ok()),
             config,
             environment,

@@ -11,7 +11,8 @@
 //! * [`tested`]: test results as files and tables; [`predicted`]: predictions for images as text,
 //!   JSON or CSV
 //! * [`DatasetSummary`]: the classes, sizes and colours of a data set
-//! * [`Confusion`]: the confusion matrix
+//! * [`Confusion`]: the confusion matrix; [`quality`]: precision, recall, calibration and the like;
+//!   [`reliability`]: the reliability diagram
 //! * [`sheet`]: contact sheets; [`picture`]: drawing and PNG files; [`palette`]: PNG files with a
 //!   palette
 //!
@@ -46,6 +47,8 @@ pub mod picture;
 pub mod plot;
 pub mod predicted;
 mod progress;
+pub mod quality;
+pub mod reliability;
 mod run;
 mod sections;
 pub mod sheet;

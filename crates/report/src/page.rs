@@ -44,14 +44,21 @@ impl Page {
         document(&self.title, &header, &main)
     }
 
+    /// Whether a run has the top-5 error of a validation.
+    fn has_top5(&self) -> bool {
+        let mut points = self.runs.iter().flat_map(|run| &run.curves.validation);
+        points.any(|point| point.top5_error.is_some())
+    }
+
     /// The runs side by side.
     fn contents(&self) -> String {
-        let mut html = String::from(
+        let has_top5 = self.has_top5();
+        let top5 = if has_top5 { "<th class=\"n\">top-5 error</th>" } else { "" };
+        let mut html = format!(
             "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Runs compared\">\
              <table><caption>Last validation of each run</caption><thead><tr><th>run</th>\
              <th>model</th><th>status</th><th class=\"n\">steps</th>\
-             <th class=\"n\">top-1 error</th>\
-             <th class=\"n\">top-5 error</th><th class=\"n\">loss</th></tr></thead><tbody>",
+             <th class=\"n\">top-1 error</th>{top5}<th class=\"n\">loss</th></tr></thead><tbody>",
         );
         for (number, run) in self.runs.iter().enumerate() {
             let kept = run.kept_weights().and_then(|kept| kept.validation);
@@ -66,7 +73,11 @@ impl Page {
                 escape(run.status["status"].as_str().unwrap_or("unknown")),
                 cell(run.status["step"].as_u64().map(|step| step.to_string())),
                 cell(last.map(|at| percent(at.top1_error))),
-                cell(last.map(|at| percent(at.top5_error))),
+                if has_top5 {
+                    cell(last.and_then(|at| at.top5_error).map(percent))
+                } else {
+                    String::new()
+                },
                 cell(last.map(|at| format!("{:.4}", at.loss))),
             );
         }
@@ -101,8 +112,9 @@ impl Page {
                 html += &format!("<li>{line}{}</li>", escape(&run.name));
             }
         }
-        let kinds = [("thin", "training"), ("", "validation"), ("dashed", "validation, top-5")];
-        for (class, text) in kinds {
+        let kinds =
+            [("thin", "training, smoothed"), ("", "validation"), ("dashed", "validation, top-5")];
+        for (class, text) in &kinds[..if self.has_top5() { 3 } else { 2 }] {
             let color = if self.runs.len() > 1 { "" } else { " s1" };
             html += &format!("<li>{}{text}</li>", swatch(&format!("{class}{color}")));
         }

@@ -24,8 +24,11 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
     for (color, run) in runs.iter().enumerate() {
         let validation = run.curves.validation.iter();
         if measure == Measure::Error {
-            let points = validation.clone().map(|at| (at.step, at.top5_error));
-            lines.push(series(points.collect(), color, Stroke::Dashed));
+            let points = validation.clone().filter_map(|at| Some((at.step, at.top5_error?)));
+            let points: Vec<_> = points.collect();
+            if !points.is_empty() {
+                lines.push(series(points, color, Stroke::Dashed));
+            }
         }
         let points = validation.map(|at| (at.step, value(at.loss, at.top1_error)));
         lines.push(series(points.collect(), color, Stroke::Plain));

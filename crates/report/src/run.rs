@@ -4,7 +4,7 @@ use crate::curves::Curves;
 use crate::figures::{Guess, Neighbours};
 use crate::{Confusion, Diagram};
 use augment::Image;
-use evaluate::predictions::Predictions;
+use evaluate::predictions::{PrecisionRecall, Predictions, Quality};
 use serde_json::Value;
 
 /// The available data of a run; what is missing is listed.
@@ -71,10 +71,12 @@ pub struct TestSummary {
     pub loss: f64,
     /// Top-1 error, a share.
     pub top1_error: f64,
-    /// Top-5 error, a share.
-    pub top5_error: f64,
+    /// Top-5 error, a share; `None` if there are at most five classes.
+    pub top5_error: Option<f64>,
     /// Results by class.
     pub classes: Vec<ClassRow>,
+    /// Precision, recall, calibration and the like.
+    pub quality: Quality,
     /// The confusion matrix.
     pub confusion: Confusion,
 }
@@ -88,10 +90,10 @@ pub struct ClassRow {
     pub images: u64,
     /// Top-1 error, a share.
     pub top1_error: f64,
-    /// Top-5 error, a share.
-    pub top5_error: f64,
-    /// The share of images predicted as this class that belong to it.
-    pub precision: f64,
+    /// Top-5 error, a share; `None` if there are at most five classes.
+    pub top5_error: Option<f64>,
+    /// Precision, recall and F1.
+    pub rates: PrecisionRecall,
 }
 
 impl TestSummary {
@@ -105,7 +107,7 @@ impl TestSummary {
             images: class.score.images,
             top1_error: class.score.top1_error,
             top5_error: class.score.top5_error,
-            precision: class.precision,
+            rates: class.rates,
         });
         TestSummary {
             on: format!("{} test images{all}, one centre view each", score.images),
@@ -113,6 +115,7 @@ impl TestSummary {
             top1_error: score.top1_error,
             top5_error: score.top5_error,
             classes: rows.collect(),
+            quality: predictions.quality(),
             confusion: Confusion::of(titles, predictions),
         }
     }

@@ -36,6 +36,7 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
         ("mistakes", "Worst mistakes", guesses(&run.mistakes, MISTAKES)),
         ("confusion", "Confusion", run.tested.as_ref().map(|tested| confusion(tested, number))),
         ("classes", "Errors by class", run.tested.as_ref().map(classes)),
+        ("quality", "Quality measures", run.tested.as_ref().map(|tested| quality(tested, number))),
         ("model", "The model", run.model.as_ref().map(|found| model(found, number))),
         ("settings", "Settings", Some(settings(run))),
     ];
@@ -62,7 +63,7 @@ pub fn tiles(run: &Run) -> String {
     let tested = run.tested.as_ref();
     let pick = |tested: Option<f64>, validated: Option<f64>| tested.or(validated);
     let top1 = pick(tested.map(|t| t.top1_error), last.map(|l| l.top1_error));
-    let top5 = pick(tested.map(|t| t.top5_error), last.map(|l| l.top5_error));
+    let top5 = pick(tested.and_then(|t| t.top5_error), last.and_then(|l| l.top5_error));
     let loss = pick(tested.map(|t| t.loss), last.map(|l| l.loss));
     tile("top-1 error", top1.map(percent));
     tile("top-5 error", top5.map(percent));
@@ -201,6 +202,10 @@ fn confusion(tested: &TestSummary, number: usize) -> String {
     html + "</tbody></table></div>\n"
 }
 
+fn quality(tested: &TestSummary, number: usize) -> String {
+    crate::quality::to_html(&tested.quality, &format!("reliability-{number}"))
+}
+
 fn classes(tested: &TestSummary) -> String {
     let mut rows: Vec<&ClassRow> = tested.classes.iter().collect();
     let mut html = String::new();
@@ -210,23 +215,30 @@ fn classes(tested: &TestSummary) -> String {
         let of = tested.classes.len();
         let _ = write!(html, "<p>The {MAX_CLASSES} of {of} classes with the largest error.</p>");
     }
-    html += "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Errors by class\">\
-             <table><thead><tr><th>class</th><th class=\"n\">images</th><th class=\"n\">top-1 \
-             error</th><th></th><th class=\"n\">top-5 error</th><th class=\"n\">precision</th></tr>\
-             </thead><tbody>";
+    let has_top5 = rows.iter().any(|row| row.top5_error.is_some());
+    let top5 = if has_top5 { "<th class=\"n\">top-5 error</th>" } else { "" };
+    let _ = write!(
+        html,
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Errors by class\">\
+         <table><thead><tr><th>class</th><th class=\"n\">images</th><th class=\"n\">top-1 \
+         error</th><th></th>{top5}<th class=\"n\">precision</th><th class=\"n\">F1</th></tr>\
+         </thead><tbody>"
+    );
     for row in rows {
+        let top5 = row.top5_error.map(|error| format!("<td class=\"n\">{}</td>", percent(error)));
         let _ = write!(
             html,
             "<tr><th>{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>\
              <span class=\"meter\" aria-hidden=\"true\">\
-             <i style=\"width:{:.1}%\"></i></span></td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td></tr>",
+             <i style=\"width:{:.1}%\"></i></span></td>{}\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             escape(&row.name),
             row.images,
             percent(row.top1_error),
             100.0 * row.top1_error,
-            percent(row.top5_error),
-            percent(row.precision),
+            top5.unwrap_or_default(),
+            percent(row.rates.precision),
+            percent(row.rates.f1),
         );
     }
     html + "</tbody></table></div>\n"

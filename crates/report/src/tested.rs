@@ -2,9 +2,10 @@
 //!
 //! Classes are those of the tested source, in the order of their labels.
 
-use crate::Confusion;
+use crate::{Confusion, quality};
 use data::Source;
-use evaluate::predictions::Predictions;
+use evaluate::has_top5;
+use evaluate::predictions::{MAX_AUC_CLASSES, PrecisionRecall, Predictions};
 use files::numbers::percent;
 use files::{CsvRow, Output, Result};
 use serde_json::{Value, json};
@@ -90,9 +91,12 @@ pub fn write_submission(
     file.finish()
 }
 
-/// The results of each class as JSON: a list in the order of the classes.
+/// The results of each class as JSON: a list in the order of the classes. `auc` is null where there
+/// is none.
 pub fn classes_json(classes: &[String], predictions: &Predictions) -> Value {
-    let rows = classes.iter().zip(predictions.by_class()).map(|(name, class)| {
+    let has_auc = classes.len() <= MAX_AUC_CLASSES;
+    let rows = classes.iter().zip(predictions.by_class()).enumerate();
+    let rows = rows.map(|(at, (name, class))| {
         json!({
             "class": name,
             "images": class.score.images,
@@ -100,30 +104,38 @@ pub fn classes_json(classes: &[String], predictions: &Predictions) -> Value {
             "top5_error": class.score.top5_error,
             "loss": class.score.loss,
             "predicted": class.predicted,
-            "precision": class.precision,
+            "precision": class.rates.precision,
+            "recall": class.rates.recall,
+            "f1": class.rates.f1,
+            "auc": has_auc.then(|| predictions.auc_of(at as u32)).flatten(),
         })
     });
     rows.collect()
 }
 
-/// The results of each class as CSV.
+/// The results of each class as CSV; cells of measures that a class does not have are empty.
 pub fn classes_csv(classes: &[String], predictions: &Predictions) -> String {
-    let mut text = "class,images,top1_error,top5_error,loss,predicted,precision\n".to_string();
-    for (name, class) in classes.iter().zip(predictions.by_class()) {
+    let has_auc = classes.len() <= MAX_AUC_CLASSES;
+    let names = ["class", "images", "top1_error", "top5_error", "loss", "predicted", "precision"];
+    let mut text = CsvRow::new().texts(names).texts(["recall", "f1", "auc"]).line();
+    for (at, (name, class)) in classes.iter().zip(predictions.by_class()).enumerate() {
         let s = class.score;
         let row = CsvRow::new().text(name).number(s.images);
-        let row = row.numbers([s.top1_error, s.top5_error, s.loss]);
-        text += &row.number(class.predicted).number(class.precision).line();
+        let row = row.number(s.top1_error).optional(s.top5_error).number(s.loss);
+        let PrecisionRecall { precision, recall, f1 } = class.rates;
+        let row = row.number(class.predicted).numbers([precision, recall, f1]);
+        let auc = has_auc.then(|| predictions.auc_of(at as u32)).flatten();
+        text += &row.optional(auc).line();
     }
     text
 }
 
-/// The results of each class and the confusion matrix as text; with more than twenty classes only
-/// the worst classes and the most confused pairs. Starts with an empty line.
+/// Quality measures, the results of each class and the confusion matrix as text; with more than
+/// twenty classes only the worst classes and the most confused pairs. Starts with an empty line.
 pub fn classes_text(classes: &[String], predictions: &Predictions) -> String {
     let is_whole = classes.len() <= MAX_CLASSES;
     let confusion = Confusion::of(classes, predictions);
-    let mut text = String::from("\n");
+    let mut text = quality::to_text(&predictions.quality()) + "\n";
     if !is_whole {
         text += &format!("the {WORST} of {} classes with the largest error:\n", classes.len());
     }
@@ -151,15 +163,16 @@ fn classes_table(classes: &[String], predictions: &Predictions, is_whole: bool) 
     }
     let letters = |&class: &usize| classes[class].chars().count();
     let widest = order.iter().map(letters).max().unwrap_or(0).max("class".len());
-    let (top1, top5) = ("top-1 error", "top-5 error");
-    let mut text = format!("{:widest$}  images  {top1}  {top5}    loss  precision\n", "class");
+    let top5 = if has_top5(classes.len()) { "  top-5 error" } else { "" };
+    let mut text =
+        format!("{:widest$}  images  top-1 error{top5}    loss  precision        F1\n", "class");
     for class in order {
         let (name, row) = (&classes[class], &scores[class]);
-        let (s, precision) = (row.score, percent(row.precision));
-        let (top1, top5) = (percent(s.top1_error), percent(s.top5_error));
-        let (images, loss) = (s.images, s.loss);
+        let (s, precision, f1) = (row.score, percent(row.rates.precision), percent(row.rates.f1));
+        let (images, top1, loss) = (s.images, percent(s.top1_error), s.loss);
+        let top5 = s.top5_error.map_or_else(String::new, |e| format!("  {:>11}", percent(e)));
         text += &format!(
-            "{name:widest$}  {images:>6}  {top1:>11}  {top5:>11}  {loss:>6.3}  {precision:>9}\n"
+            "{name:widest$}  {images:>6}  {top1:>11}{top5}  {loss:>6.3}  {precision:>9}  {f1:>8}\n"
         );
     }
     text
@@ -225,16 +238,21 @@ mod tests {
         let names = |count| (0..count).map(|class| format!("c{class}")).collect::<Vec<String>>();
         let few = predictions(3, [0, 1]);
         let text = classes_text(&names(3), &few);
-        assert!(text.starts_with("\nclass  images  top-1 error"), "{text}");
+        assert!(text.starts_with("\n               precision    recall        F1\n"), "{text}");
+        let head = "\n\nclass  images  top-1 error    loss  precision        F1\n";
+        assert!(text.contains(head), "{text}");
         assert!(text.contains("\nrows are true classes, columns predicted classes:\n"), "{text}");
-        assert_eq!(classes_csv(&names(3), &few).lines().count(), 4);
+        let csv = classes_csv(&names(3), &few);
+        assert_eq!(csv.lines().count(), 4);
+        assert!(csv.lines().nth(1).unwrap().starts_with("c0,1,0,,0.28"), "{csv}");
         assert_eq!(classes_json(&names(3), &few)[1]["top1_error"], 1.0);
         let text = classes_text(&names(21), &predictions(21, [0, 1]));
-        assert!(
-            text.starts_with("\nthe 10 of 21 classes with the largest error:\nclass "),
-            "{text}"
-        );
-        assert_eq!(text.lines().nth(3).unwrap().split_whitespace().next(), Some("c1"));
+        let (_, text) =
+            text.split_once("\nthe 10 of 21 classes with the largest error:\n").unwrap();
+        let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let top5 = ["class", "images", "top-1", "error", "top-5", "error"];
+        assert_eq!(lines.next().unwrap()[..6], top5, "{text}");
+        assert_eq!(lines.next().unwrap()[0], "c1");
         assert!(text.ends_with("\nmost confused:\n     1  c1, predicted as c20\n"), "{text}");
     }
 }

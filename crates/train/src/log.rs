@@ -201,7 +201,7 @@ mod tests {
     use std::fs;
 
     pub(super) fn records() -> Vec<Record> {
-        let score = Score { loss: 0.5, top1_error: 0.25, top5_error: 0.0, images: 8 };
+        let score = Score { loss: 0.5, top1_error: 0.25, top5_error: Some(0.0), images: 8 };
         let layer = LayerNumbers { name: "conv1".into(), weight_norm: 2.0, ..Default::default() };
         vec![
             Record::Train {

@@ -48,7 +48,7 @@ pub fn sweep(args: &SweepArgs) -> Result<u8> {
     let stop = Stop::new();
     let mut runner = Trials::new(planned, &trials, &out, args.output.progress, &stop);
     if !run_file::exists(&out.join(DEFINITION))? {
-        runner.check().map_err(|fault| fault.inside(&file))?;
+        runner.check(sweep.metric).map_err(|fault| fault.inside(&file))?;
     }
     let mut results = open(&out, &text, &sweep, trials.len())?;
     runner.check_precision()?;

@@ -15,7 +15,7 @@ use evaluate::evaluate_each;
 use evaluate::observe::Observer;
 use evaluate::predictions::Predictions;
 use inference::Views;
-use report::{percent, tested};
+use report::{percent, quality, tested};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +57,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "images_per_s": images_per_s,
             "seconds": seconds,
             "weights": trained.path.to_string_lossy(),
+            "metrics": quality::to_json(&predictions.quality()),
             "per_class": tested::classes_json(images.test.classes(), &predictions),
         })
     };
@@ -72,7 +73,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The table by class and the confusion matrix, and which files were written.
+/// Quality measures, the table by class and the confusion matrix, and which files were written.
 fn by_class(args: &EvalArgs, images: &Images, predictions: &Predictions) -> String {
     tested::classes_text(images.test.classes(), predictions) + &written::names(args)
 }
@@ -126,7 +127,7 @@ pub fn test(
         let mut keep = |image: evaluate::Tested| predictions.push(image);
         evaluate_each(&mut predictor, &mut loader, stop, observer, &mut keep)
     })?;
-    Ok(tally.map(|tally| (tally.score(), predictions)))
+    Ok(tally.map(|tally| (tally.score_of(predictions.classes), predictions)))
 }
 
 /// The exit code of a test that a signal ended.
@@ -136,11 +137,12 @@ fn stopped(stop: &Stop) -> u8 {
 
 /// A score in words.
 fn result(score: &Score) -> String {
+    let top5 = score.top5_error.map(|error| format!(", top-5 error {}", percent(error)));
     format!(
-        "loss {:.4}, top-1 error {}, top-5 error {} over {} images",
+        "loss {:.4}, top-1 error {}{} over {} images",
         score.loss,
         percent(score.top1_error),
-        percent(score.top5_error),
+        top5.unwrap_or_default(),
         score.images
     )
 }

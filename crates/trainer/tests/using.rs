@@ -28,9 +28,14 @@ fn eval_leaves_files_that_agree_with_what_it_says() {
             &path("c.json"),
             "--per-class",
             &path("k.csv"),
+            "--metrics",
+            &path("m.csv"),
+            "--reliability",
+            &path("r.svg"),
         ],
     );
     let told = last_line(&stdout);
+    assert_eq!(told["top5_error"], Value::Null, "of three classes it says nothing");
     let read = |name: &str| fs::read_to_string(scratch.0.join(name)).unwrap();
 
     // The error counted from the file of probabilities is the one that was told.
@@ -53,6 +58,11 @@ fn eval_leaves_files_that_agree_with_what_it_says() {
         assert_eq!(["blue", "green", "red"][labels[0] - 1], row[3]);
         assert_eq!(labels.iter().sum::<usize>(), 1 + 2 + 3);
     }
+    let metrics = read("m.csv");
+    let accuracy = metrics.lines().find_map(|line| line.strip_prefix("accuracy,")).unwrap();
+    assert!((accuracy.parse::<f64>().unwrap() - (1.0 - wrong)).abs() < 1e-9, "{metrics}");
+    assert_eq!(told["metrics"]["accuracy"].to_string().parse::<f64>(), accuracy.parse::<f64>());
+    assert!(read("r.svg").starts_with("<svg class=\"plot reliability\""));
     let confusion: Value = serde_json::from_str(&read("c.json")).unwrap();
     let diagonal: u64 = (0..3).map(|at| confusion["counts"][at][at].as_u64().unwrap()).sum();
     assert_eq!(diagonal as f64, (12.0 * (1.0 - wrong)).round());

@@ -7,7 +7,7 @@
 //! before the first trial.
 
 use super::{Predictions, same_images};
-use crate::metrics::Tally;
+use crate::metrics::{Tally, has_top5};
 
 /// How far a weight is moved.
 const STEP: f64 = 0.05;
@@ -27,6 +27,8 @@ struct Candidates {
 /// For every other image, the classes that some weights may rank above the true one.
 struct Reduced {
     networks: usize,
+    /// Number of all classes.
+    classes: usize,
     images: Vec<Candidates>,
     probabilities: Vec<f32>,
 }
@@ -38,9 +40,10 @@ impl Reduced {
     const LEAST: f32 = 1e-30;
 
     fn new(all: &[Predictions]) -> Reduced {
-        let mut table =
-            Reduced { networks: all.len(), images: Vec::new(), probabilities: Vec::new() };
-        let mut largest = vec![0.0f32; all[0].classes];
+        let (networks, classes) = (all.len(), all[0].classes);
+        let (images, probabilities) = (Vec::new(), Vec::new());
+        let mut table = Reduced { networks, classes, images, probabilities };
+        let mut largest = vec![0.0f32; classes];
         let mut left = Vec::new();
         for at in (0..all[0].len()).step_by(2) {
             let label = all[0].labels[at] as usize;
@@ -66,8 +69,8 @@ impl Reduced {
         table
     }
 
-    /// Top-5 error, top-1 error and loss, bit-identical to the score of [`Predictions::average`],
-    /// as sums have the same order.
+    /// Top-5 error (0 with at most five classes), top-1 error and loss, bit-identical to the score
+    /// of [`Predictions::average`], as sums have the same order.
     fn judge(&self, weights: &[f64], room: &mut Vec<f64>) -> [f64; 3] {
         let total: f64 = weights.iter().sum();
         let mut tally = Tally::default();
@@ -82,8 +85,8 @@ impl Reduced {
             room.iter_mut().for_each(|sum| *sum = f64::from(*sum as f32));
             tally.add(Tally::of_probabilities(room, image.label));
         }
-        let score = tally.score();
-        [score.top5_error, score.top1_error, score.loss]
+        let score = tally.score_of(self.classes);
+        [score.top5_error.unwrap_or(0.0), score.top1_error, score.loss]
     }
 }
 
@@ -93,7 +96,8 @@ impl Predictions {
     /// as the score improves, as in the 2012 source's `avg-valid.py`.
     ///
     /// Only images at even indices are used, so that those at odd indices can test the result.
-    /// After each trial `watch` receives the number of trials and the lowest top-5 error so far.
+    /// After each trial `watch` receives the number of trials and the lowest top-5 error so far,
+    /// or the lowest top-1 error if there are at most five classes.
     ///
     /// # Errors
     /// As [`average`](Self::average).
@@ -104,9 +108,10 @@ impl Predictions {
         same_images(all)?;
         let (table, mut room) = (Reduced::new(all), Vec::new());
         let (mut trials, mut least) = (0, f64::INFINITY);
+        let watched = usize::from(!has_top5(table.classes));
         Ok(search(all.len(), &mut |weights| {
             let score = table.judge(weights, &mut room);
-            (trials, least) = (trials + 1, least.min(score[0]));
+            (trials, least) = (trials + 1, least.min(score[watched]));
             watch(trials, least);
             score
         }))
@@ -182,7 +187,7 @@ mod tests {
     /// A trial without reduction: averages all classes, scores every other image.
     fn judge_unreduced(all: &[Predictions], weights: &[f64]) -> [f64; 3] {
         let score = Predictions::average(all, weights).unwrap().score_of(|at| at % 2 == 0);
-        [score.top5_error, score.top1_error, score.loss]
+        [score.top5_error.unwrap_or(0.0), score.top1_error, score.loss]
     }
 
     #[test]

@@ -86,12 +86,12 @@ impl Metric {
         }
     }
 
-    /// Its value.
-    pub fn of(self, score: &Score) -> f64 {
+    /// Its value; `None` if the score does not have it.
+    pub fn of(self, score: &Score) -> Option<f64> {
         match self {
-            Metric::Error => score.top1_error,
+            Metric::Error => Some(score.top1_error),
             Metric::Top5Error => score.top5_error,
-            Metric::Loss => score.loss,
+            Metric::Loss => Some(score.loss),
         }
     }
 

@@ -74,7 +74,7 @@ impl RungResult {
     /// cannot be compared, and JSON has no form for it.
     pub(super) fn checked(self) -> RungResult {
         let Some(Score { loss, top1_error, top5_error, .. }) = self.score else { return self };
-        if [loss, top1_error, top5_error].iter().all(|value| value.is_finite()) {
+        if [loss, top1_error, top5_error.unwrap_or(0.0)].iter().all(|value| value.is_finite()) {
             return self;
         }
         let reason = Some(format!("the loss of the last validation is {loss}"));
@@ -90,8 +90,7 @@ impl TrialResult {
 
     /// The value of the metric in the last rung, if it has one.
     pub fn value(&self, metric: Metric) -> Option<f64> {
-        let value = metric.of(self.last()?.score.as_ref()?);
-        value.is_finite().then_some(value)
+        metric.of(self.last()?.score.as_ref()?).filter(|value| value.is_finite())
     }
 }
 
@@ -145,7 +144,7 @@ impl Results {
             .iter()
             .filter_map(|result| {
                 let before = result.rungs.get(rung.checked_sub(1)?)?;
-                let value = metric.of(before.score.as_ref()?);
+                let value = metric.of(before.score.as_ref()?)?;
                 value.is_finite().then_some((value, result.trial))
             })
             .collect();
@@ -172,7 +171,10 @@ impl Results {
                 let end = if end.name().is_empty() { "finished" } else { end.name() };
                 let row = named.clone().number(epochs).number(steps).number(seconds).text(end);
                 let row = match score {
-                    Some(score) => row.numbers([score.loss, score.top1_error, score.top5_error]),
+                    Some(score) => {
+                        let row = row.numbers([score.loss, score.top1_error]);
+                        row.optional(score.top5_error)
+                    }
                     None => row.texts([""; 3]),
                 };
                 text += &row.line();
@@ -256,12 +258,14 @@ impl<'a> Table<'a> {
 }
 
 fn results_of(rung: &RungResult) -> [String; 5] {
-    let number = |show: fn(&Score) -> String| rung.score.as_ref().map_or("-".to_string(), show);
+    let number = |show: fn(&Score) -> Option<String>| {
+        rung.score.as_ref().and_then(show).unwrap_or_else(|| "-".to_string())
+    };
     [
         rung.epochs.to_string(),
-        number(|score| percent(score.top1_error)),
-        number(|score| percent(score.top5_error)),
-        number(|score| format!("{:.4}", score.loss)),
+        number(|score| Some(percent(score.top1_error))),
+        number(|score| score.top5_error.map(percent)),
+        number(|score| Some(format!("{:.4}", score.loss))),
         duration(rung.seconds),
     ]
 }

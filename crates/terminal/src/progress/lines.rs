@@ -69,14 +69,14 @@ pub(super) fn mebibytes(done: u64, total: u64) -> String {
 
 /// The line about a validation, also shown above a progress bar.
 pub(super) fn validated(r: &ValidationReport) -> String {
+    let top5 = r.score.top5_error.map(|error| format!("  top-5 error {}", percent(error)));
     format!(
-        "epoch {}/{}  validation: loss {:.4}  top-1 error {}  top-5 error {}  \
-         (training loss {:.4}, {})",
+        "epoch {}/{}  validation: loss {:.4}  top-1 error {}{}  (training loss {:.4}, {})",
         r.epoch,
         r.epochs,
         r.score.loss,
         percent(r.score.top1_error),
-        percent(r.score.top5_error),
+        top5.unwrap_or_default(),
         r.train_loss,
         duration(r.seconds),
     )

@@ -77,7 +77,7 @@ fn run_metadata() -> RunMetadata {
 
 fn snapshot(step: u64) -> Snapshot {
     let block = |scale: f32| (0..32).map(|i| scale * (i as f32 + step as f32)).collect();
-    let score = Score { loss: 0.1 + 0.2, top1_error: 1.0 / 3.0, top5_error: 0.0, images: 9 };
+    let score = Score { loss: 0.1 + 0.2, top1_error: 1.0 / 3.0, top5_error: Some(0.0), images: 9 };
     let progress = Progress {
         step,
         epoch: 2,

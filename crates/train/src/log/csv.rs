@@ -13,10 +13,13 @@ pub(super) fn line(record: &Record) -> Option<String> {
                 "train,{step},{epoch},{loss},{top1_error},,{rate},{images_per_s},{data_wait},,\n"
             )
         }
-        Record::Validation { step, epoch, score, seconds } => format!(
-            "validation,{step},{epoch},{},{},{},,,,{},{seconds}\n",
-            score.loss, score.top1_error, score.top5_error, score.images
-        ),
+        Record::Validation { step, epoch, score, seconds } => {
+            let top5 = score.top5_error.map_or_else(String::new, |error| error.to_string());
+            format!(
+                "validation,{step},{epoch},{},{},{top5},,,,{},{seconds}\n",
+                score.loss, score.top1_error, score.images
+            )
+        }
         Record::Layers { .. } | Record::Warning { .. } => return None,
     })
 }

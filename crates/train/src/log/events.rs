@@ -37,7 +37,9 @@ pub(super) fn event(seconds: f64, record: &Record) -> Option<Vec<u8>> {
         Record::Validation { step, score, .. } => {
             scalar("validation/loss", score.loss);
             scalar("validation/top1_error", score.top1_error);
-            scalar("validation/top5_error", score.top5_error);
+            if let Some(error) = score.top5_error {
+                scalar("validation/top5_error", error);
+            }
             step
         }
         Record::Layers { step, layers, .. } => {

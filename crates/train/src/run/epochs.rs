@@ -146,7 +146,7 @@ impl<'a> Training<'a> {
         let Some(tally) = tally else { return Ok(false) };
         self.validation_seconds = began.elapsed().as_secs_f64();
 
-        let (score, progress) = (tally.score(), &mut self.progress);
+        let (score, progress) = (tally.score_of(self.shape.classes), &mut self.progress);
         if is_due {
             let schedule = &self.job.recipe.schedule;
             progress.schedule = schedule.remember(progress.schedule, score.top1_error);

@@ -64,7 +64,7 @@ impl Outcome {
         let mut outcome = json!({
             "loss": self.validation.map(|score| score.loss),
             "top1_error": self.validation.map(|score| score.top1_error),
-            "top5_error": self.validation.map(|score| score.top5_error),
+            "top5_error": self.validation.and_then(|score| score.top5_error),
             "train_loss": self.train.loss,
             "train_top1_error": self.train.top1_error,
             "images_per_s": self.images_per_s,
@@ -90,10 +90,12 @@ impl Outcome {
         });
         let mut text = format!("{how}: {steps} steps in {time}, {rate:.0} images/s{sent}\n");
         if let Some(Score { loss, top1_error, top5_error, .. }) = self.validation {
-            let (top1, top5) = (percent(top1_error), percent(top5_error));
-            text += &format!(
-                "last validation: loss {loss:.4}, top-1 error {top1}, top-5 error {top5}\n"
-            );
+            text +=
+                &format!("last validation: loss {loss:.4}, top-1 error {}", percent(top1_error));
+            if let Some(error) = top5_error {
+                text += &format!(", top-5 error {}", percent(error));
+            }
+            text += "\n";
         }
         text += &self.best_weights.map_or_else(String::new, |best| format!("{best}\n"));
         let weights = run.join(Weights::FILE);

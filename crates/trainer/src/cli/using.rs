@@ -12,6 +12,7 @@ Examples:
   alexnet eval --run runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
   alexnet eval --weights weights.safetensors --data imagenet --views ten --json
   alexnet eval --run RUN --predictions predictions.csv --confusion confusion.png
+  alexnet eval --run RUN --metrics metrics.csv --reliability reliability.svg
   alexnet eval --ensemble RUN1 RUN2 RUN3 --search-weights
   alexnet eval --run RUN --data imagenet --views ten --submission classification.txt";
 
@@ -131,9 +132,17 @@ pub struct EvalArgs {
     /// Write the confusion matrix: .csv, .json, .svg or .png
     #[arg(long, value_name = "FILE")]
     pub confusion: Option<PathBuf>,
-    /// Write errors by class: .csv or .json
+    /// Write errors, precision, recall, F1 and ROC AUC (of at most 100 classes) by class: .csv or
+    /// .json
     #[arg(long, value_name = "FILE")]
     pub per_class: Option<PathBuf>,
+    /// Write precision, recall, F1 (macro and weighted means), balanced accuracy, ROC AUC and
+    /// calibration error: .csv or .json
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// Write the reliability diagram, accuracy by confidence: .svg, .csv or .json
+    #[arg(long, value_name = "FILE")]
+    pub reliability: Option<PathBuf>,
     /// Batch size
     #[arg(long, value_name = "N", default_value = "128",
         value_parser = crate::limits::batch)]

@@ -9,8 +9,8 @@ use crate::settings::Settings;
 use crate::training::{open_images, run_in};
 use data::StalledRead;
 use evaluate::observe::{Observer, StepReport};
-use evaluate::{Score, Stop};
-use experiments::sweep::{Results, RungResult, Trial, TrialEnd, TrialRunner};
+use evaluate::{Score, Stop, has_top5};
+use experiments::sweep::{Metric, Results, RungResult, Trial, TrialEnd, TrialRunner};
 use layers::Spec;
 use report::Curves;
 use std::ops::ControlFlow;
@@ -47,13 +47,21 @@ impl<'a> Trials<'a> {
         Trials { planned, trials, out, reading: Reading::new(progress), stop, images: None }
     }
 
-    /// Checks what the images decide: the names of classes that have a weight.
+    /// Checks what the classes decide: the metric; and the names of classes that have a weight.
     ///
     /// # Errors
     /// Exit codes 2 with the trial and the name at fault, 3 if images cannot be read.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(super) fn check(&mut self, metric: Metric) -> Result<()> {
         for trial in self.trials {
             let (settings, spec) = self.planned.resolve(trial)?;
+            let classes = spec.classes()?;
+            if metric == Metric::Top5Error && !has_top5(classes) {
+                return Err(Fault::usage(format!(
+                    "metric = \"{}\": of {classes} classes it is always 0: use \"{}\"",
+                    metric.name(),
+                    Metric::Error.name()
+                )));
+            }
             if let Some(ClassWeights::Table(_)) = settings.recipe.class_weights {
                 let train = &self.images(&settings, &spec)?.train;
                 let checked = settings.recipe.loss(&**train).map_err(Fault::from);

@@ -5,9 +5,9 @@ use crate::cli::EvalArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
-use evaluate::Score;
 use evaluate::predictions::Predictions;
-use report::{percent, tested};
+use evaluate::{Score, has_top5};
+use report::{percent, quality, tested};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use terminal::progress;
@@ -47,11 +47,12 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     }
     let images = opened.expect("at least one network");
     let differ = |message: String| Fault::new(3, message);
+    let watched = if has_top5(first.classes().len()) { "top-5 error" } else { "top-1 error" };
     let mut last = Instant::now();
     let mut watch = |trials, least| {
         if last.elapsed() > Duration::from_secs(3) {
             let least = percent(least);
-            observer.note(&format!("search for weights: {trials} trials, top-5 error {least}"));
+            observer.note(&format!("search for weights: {trials} trials, {watched} {least}"));
             last = Instant::now();
         }
     };
@@ -78,6 +79,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "images": score.images,
             "not_searched": rest,
             "networks": networks().map(network).collect::<Vec<_>>(),
+            "metrics": quality::to_json(&average.quality()),
             "per_class": tested::classes_json(images.test.classes(), &average),
         })
     };

@@ -6,12 +6,13 @@ use crate::images::Images;
 use crate::output;
 use data::shards::Manifest;
 use evaluate::predictions::Predictions;
-use report::{Confusion, tested};
+use report::{Confusion, quality, reliability, tested};
 use std::path::{Path, PathBuf};
 
 const PREDICTIONS: [&str; 2] = ["csv", "jsonl"];
 const CONFUSION: [&str; 4] = ["csv", "json", "svg", "png"];
 const PER_CLASS: [&str; 2] = ["csv", "json"];
+const RELIABILITY: [&str; 3] = ["csv", "json", "svg"];
 
 /// Whether the files asked for can have the forms that their names ask for.
 ///
@@ -24,7 +25,9 @@ pub fn check(args: &EvalArgs) -> Result<()> {
     };
     check(&args.predictions, &PREDICTIONS)?;
     check(&args.confusion, &CONFUSION)?;
-    check(&args.per_class, &PER_CLASS)
+    check(&args.per_class, &PER_CLASS)?;
+    check(&args.metrics, &PER_CLASS)?;
+    check(&args.reliability, &RELIABILITY)
 }
 
 /// Writes what was asked for.
@@ -61,12 +64,29 @@ pub fn write_files(args: &EvalArgs, images: &Images, predictions: &Predictions) 
         };
         output::write(path, text.as_bytes())?;
     }
+    let quality = predictions.quality();
+    if let Some(path) = &args.metrics {
+        let text = match output::ending(path, &PER_CLASS)? {
+            "json" => format!("{:#}\n", quality::to_json(&quality)),
+            _ => quality::to_csv(&quality),
+        };
+        output::write(path, text.as_bytes())?;
+    }
+    if let Some(path) = &args.reliability {
+        let text = match output::ending(path, &RELIABILITY)? {
+            "json" => format!("{:#}\n", quality::bins_json(&quality.calibration)),
+            "svg" => reliability::to_svg_file(&quality.calibration),
+            _ => quality::bins_csv(&quality.calibration),
+        };
+        output::write(path, text.as_bytes())?;
+    }
     Ok(())
 }
 
 /// A line for each file that was written.
 pub fn names(args: &EvalArgs) -> String {
-    let written = [&args.predictions, &args.submission, &args.confusion, &args.per_class];
+    let EvalArgs { predictions, submission, confusion, per_class, metrics, reliability, .. } = args;
+    let written = [predictions, submission, confusion, per_class, metrics, reliability];
     let line = |path: &PathBuf| format!("written: {}\n", path.display());
     written.into_iter().flatten().map(line).collect()
 }
