@@ -92,6 +92,11 @@ pub struct ValidationReport {
     pub score: Score,
     /// Mean training loss of the steps since the last validation.
     pub train_loss: f64,
+    /// Top-1 error on the training images of these steps, each with the weights of its own step.
+    pub train_top1_error: f64,
+    /// Whether it is the best so far: the one whose weights are kept with early stopping, else the
+    /// first with the lowest top-1 error.
+    pub is_best: bool,
     /// Seconds since training began.
     pub seconds: f64,
 }

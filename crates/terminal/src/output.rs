@@ -6,6 +6,8 @@
 //! Control characters are made visible ([`escape`](files::escape)), as names of files and classes
 //! may contain them.
 //!
+//! [`draw`] shows a line at the bottom of a terminal, which is redrawn below messages.
+//!
 //! [`note`] and [`progress`] are for messages during a run. They never fail, so that a closed pipe,
 //! a lost terminal or a full disk does not end a run: the first failure of each stream is kept for
 //! the run's log ([`take_trouble`]).
@@ -34,10 +36,43 @@ pub fn println(text: impl Display) -> Result<()> {
     print(format_args!("{text}\n"))
 }
 
-/// Writes a line to standard error.
+/// Writes a line to standard error, above a line that [`draw`] shows; on a terminal wrapped between
+/// words.
 pub fn note(text: impl Display) {
-    let written = write(&mut io::stderr().lock(), &format!("{text}\n"));
+    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = format!("{}\n", escape(&text.to_string()));
+    let text = if is_terminal() { wrapped(&text, columns()) } else { text };
+    let text = if drawn.is_empty() { text } else { format!("{ERASE}{text}{drawn}") };
+    let written = write_raw(&mut io::stderr().lock(), &text);
     remember(&STDERR, written);
+}
+
+/// Shows a line at the bottom of the terminal of standard error in place of the previous one;
+/// nothing if standard error is no terminal. It must be shorter than [`columns`], or it is not
+/// erased completely.
+pub fn draw(line: &str) {
+    if !is_terminal() {
+        return;
+    }
+    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *drawn = escape(line).to_string();
+    let written = write_raw(&mut io::stderr().lock(), &format!("{ERASE}{drawn}"));
+    remember(&STDERR, written);
+}
+
+/// Erases the line that [`draw`] shows.
+pub fn erase() {
+    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !std::mem::take(&mut *drawn).is_empty() {
+        let written = write_raw(&mut io::stderr().lock(), ERASE);
+        remember(&STDERR, written);
+    }
+}
+
+/// The width of the terminal of standard error in columns; 80 if it is not known.
+pub fn columns() -> usize {
+    let size = console::Term::stderr().size_checked();
+    size.map_or(80, |(_, columns)| usize::from(columns)).max(1)
 }
 
 /// Writes a line of progress for programs to standard output.
@@ -61,6 +96,31 @@ pub fn take_trouble() -> Option<String> {
     let mut troubles = TROUBLES.lock().unwrap_or_else(PoisonError::into_inner);
     Some(std::mem::take(&mut *troubles).join("; "))
 }
+
+/// The text with lines of at most `columns` characters, broken after spaces; longer words stay
+/// whole.
+fn wrapped(text: &str, columns: usize) -> String {
+    let mut wrapped = String::with_capacity(text.len() + 16);
+    for line in text.split_inclusive('\n') {
+        let mut used = 0;
+        for word in line.split_inclusive(' ') {
+            let length = word.trim_end().chars().count();
+            if used > 0 && used + length > columns {
+                wrapped.truncate(wrapped.trim_end_matches(' ').len());
+                wrapped.push('\n');
+                used = 0;
+            }
+            wrapped.push_str(word);
+            used += word.chars().count();
+        }
+    }
+    wrapped
+}
+
+/// The line that is shown at the bottom of the terminal; empty for none.
+static DRAWN: Mutex<String> = Mutex::new(String::new());
+/// Moves to the beginning of the line and erases it.
+const ERASE: &str = "\r\u{1b}[K";
 
 /// An output stream whose first failure is reported.
 struct Stream {
@@ -105,9 +165,13 @@ fn delivered(written: io::Result<()>) -> Result<()> {
 /// Delay before a write to a non-blocking stream is retried.
 const BUSY: Duration = Duration::from_millis(5);
 
-/// Writes all of a text. All output goes through here, except progress bars.
+/// Writes all of a text, with control characters made visible.
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
-    let text = escape(text);
+    write_raw(stream, &escape(text))
+}
+
+/// Writes all of a text as it is. All output goes through here.
+fn write_raw(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match stream.write(rest) {
@@ -177,6 +241,15 @@ mod tests {
         let mut full = grudging(6, ErrorKind::StorageFull);
         assert_eq!(write(&mut full, "123456789").unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(full.taken, b"123456");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_between_words() {
+        assert_eq!(wrapped("as it is\n", 8), "as it is\n");
+        assert_eq!(wrapped("one two three\nfour\n", 8), "one two\nthree\nfour\n");
+        assert_eq!(wrapped("a  table\n   row  1\n", 9), "a  table\n   row  1\n");
+        assert_eq!(wrapped("word incomprehensibilities\n", 9), "word\nincomprehensibilities\n");
+        assert_eq!(wrapped("", 9), "");
     }
 
     #[test]

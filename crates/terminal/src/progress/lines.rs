@@ -67,8 +67,8 @@ pub(super) fn mebibytes(done: u64, total: u64) -> String {
     format!("{}/{} MiB", done >> 20, total.div_ceil(1 << 20))
 }
 
-/// The line about a validation, also shown above a progress bar.
-pub(super) fn validated(r: &ValidationReport) -> String {
+/// The line about a validation.
+fn validated(r: &ValidationReport) -> String {
     let top5 = r.score.top5_error.map(|error| format!("  top-5 error {}", percent(error)));
     format!(
         "epoch {}/{}  validation: loss {:.4}  top-1 error {}{}  (training loss {:.4}, {})",
@@ -83,7 +83,7 @@ pub(super) fn validated(r: &ValidationReport) -> String {
 }
 
 /// The end of a step's line: error, learning rate, images per second, waiting time, time left.
-pub(super) fn speed(r: &StepReport) -> String {
+fn speed(r: &StepReport) -> String {
     format!(
         "error {}  rate {}  {:.0} images/s  data {:.0} %  {} left",
         percent(r.top1_error),

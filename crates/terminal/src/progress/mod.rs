@@ -3,6 +3,7 @@
 mod bar;
 mod json;
 mod lines;
+mod table;
 
 use crate::output;
 use data::{ReadTimeouts, Source, StalledRead, Statistics};

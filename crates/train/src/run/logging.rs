@@ -111,6 +111,15 @@ impl Training<'_> {
         })
     }
 
+    /// Whether the last validation is the best so far.
+    fn is_best(&self) -> bool {
+        let Progress { step, best, early_stopping, .. } = &self.progress;
+        match self.job.recipe.early_stopping {
+            Some(_) => early_stopping.best.is_some_and(|best| best.step == *step),
+            None => best.is_some_and(|(at, _)| at == *step),
+        }
+    }
+
     /// Records and reports a validation.
     pub(super) fn record_validation(
         &mut self,
@@ -123,8 +132,17 @@ impl Training<'_> {
         self.status.early_stopping = self.best_weights();
         self.folder.record(&Record::Validation { step, epoch, score, seconds })?;
         self.folder.status(self.status)?;
-        let train_loss = steps_since.score().loss;
-        let report = ValidationReport { step, epoch, epochs, score, train_loss, seconds };
-        Ok(self.observer.validation(&report))
+        let Score { loss: train_loss, top1_error: train_top1_error, .. } = steps_since.score();
+        let is_best = self.is_best();
+        Ok(self.observer.validation(&ValidationReport {
+            step,
+            epoch,
+            epochs,
+            score,
+            train_loss,
+            train_top1_error,
+            is_best,
+            seconds,
+        }))
     }
 }
