@@ -1,5 +1,6 @@
 //! Opens the requested device, or the best one available.
 
+use std::path::Path;
 use std::slice;
 use tensor::{Choice, Device, Error, Precision, Result};
 
@@ -15,7 +16,7 @@ pub struct Placement {
 }
 
 /// Opens the device and plans on it: under `auto` on the first GPU if it can run the plan, else on
-/// the CPU; `log` receives the reason.
+/// the CPU; `log` receives the reason, unless the machine has no GPU.
 ///
 /// # Errors
 /// The reason why the requested device cannot run the plan.
@@ -43,10 +44,20 @@ pub fn open<P, E: From<Error>>(
         }
         Err(error) => return Err(error.into()),
     }
-    if let Some(why_not) = why_not {
+    if let Some(why_not) = why_not.filter(|why_not| !is_absent(why_not)) {
         log(&format!("computing on the CPU: {why_not}"));
     }
     Ok((device, planned))
+}
+
+/// Whether a GPU cannot be used because this machine has none, which is no reason for a message.
+fn is_absent(why_not: &Error) -> bool {
+    let Error::DeviceUnavailable { reason, .. } = why_not else { return false };
+    let has_driver = || Path::new("/proc/driver/nvidia/version").exists();
+    match reason.as_str() {
+        "there is no NVIDIA GPU" => true,
+        _ => reason.ends_with("(there is no libcuda)") && !has_driver(),
+    }
 }
 
 /// Sets the precision of devices that share the work: the requested one, or the most exact of the

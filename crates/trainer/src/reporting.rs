@@ -6,7 +6,7 @@ use crate::fault::{Fault, Result};
 use crate::importing;
 use crate::neighbours::{pictures, search};
 use crate::predicting::named_top;
-use crate::trained::{Trained, has_network};
+use crate::trained::{Trained, has_network, newest_run};
 use crate::{output, testing};
 use data::{Source, Subset, spread_over_classes};
 use evaluate::Stop;
@@ -36,8 +36,11 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.progress);
     let mut runs = Vec::new();
-    let paths = args.runs.iter().map(|path| importing::resolve(path));
-    let paths = paths.collect::<Result<Vec<PathBuf>>>()?;
+    let named = args.runs.iter().map(|path| importing::resolve(path));
+    let mut paths = named.collect::<Result<Vec<PathBuf>>>()?;
+    if paths.is_empty() {
+        paths.push(newest_run()?);
+    }
     if let (Some(flag), true) = (args.import.typed(), paths.iter().all(|path| path.is_dir())) {
         return Err(Fault::usage(format!("{flag}: name a weights file of another program")));
     }

@@ -58,9 +58,7 @@ impl Trained {
         let run = match (run, weights) {
             (Some(run), _) => run.to_path_buf(),
             (None, Some(weights)) => return Trained::file(weights, import),
-            (None, None) => newest(Path::new("runs"))?.ok_or_else(|| {
-                Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
-            })?,
+            (None, None) => newest_run()?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
         let model = Model::open(&run, &mut |text| console::note(text))?;
@@ -253,6 +251,16 @@ pub fn placement(args: &MachineArgs) -> Result<Placement> {
     let device: Choice = args.device.as_deref().unwrap_or("auto").parse()?;
     let (threads, precision) = (args.threads.unwrap_or(0), args.precision.as_deref());
     Ok(Placement { device, threads, precision: machine::precision(precision)? })
+}
+
+/// The newest run in `runs/` that has a network.
+///
+/// # Errors
+/// Exit codes 2 if there is none, 4 if a folder cannot be read.
+pub fn newest_run() -> Result<PathBuf> {
+    newest(Path::new("runs"))?.ok_or_else(|| {
+        Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
+    })
 }
 
 /// The run with a network whose name, which begins with a time, is the last.

@@ -27,7 +27,7 @@ fn slips_of_the_finger_are_answered_and_cost_code_2() {
         (&["train", "--precision", "fp16"], "use f32, tf32 or bf16"),
         (&["train", "--config", "/no/such.toml"], "/no/such.toml: cannot read"),
         (&["train", "--model", "/no/such.toml"], "/no/such.toml: cannot read the model"),
-        (&["eval"], "--run <DIR>"),
+        (&["eval"], "there is no run in runs/ with weights or a checkpoint: name a run"),
         (&["describe", "--model", "resnet"], "there is no model `resnet`"),
     ] {
         let (stdout, stderr) = expect(2, arguments);

@@ -75,6 +75,12 @@ fn a_driver_or_gpu_that_cannot_be_used_is_one_sentence_and_code_6() {
     ] {
         refused(&scratch, &folder, &[said], reason);
     }
+    // A machine without a GPU needs no explanation.
+    let path = scratch.path("none");
+    let few =
+        ["train", "--run", &path, "--fake-data", "8", "--batch-size", "4", "--max-steps", "1"];
+    let (code, _, stderr) = run(&folder, &[("CUDA_ON_CPU", "devices=0")], &few);
+    assert!(code == 0 && !stderr.contains("computing on"), "{code}: {stderr}");
     let old = [("CUDA_ON_CPU", "driver_version=12040")];
     falls_back(&scratch, &folder, &old, " cannot be used: the NVIDIA driver is made for CUDA 12.4");
     let small = [("CUDA_ON_CPU", "memory_bytes=1048576")];

@@ -9,6 +9,7 @@ use terminal::progress::Progress;
 
 pub(super) const EVAL_EXAMPLES: &str = "\
 Examples:
+  alexnet eval                                  the newest run in runs/
   alexnet eval --run runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
   alexnet eval --weights weights.safetensors --data imagenet --views ten --json
   alexnet eval --run RUN --predictions predictions.csv --confusion confusion.png
@@ -54,6 +55,7 @@ Examples:
 
 pub(super) const REPORT_EXAMPLES: &str = "\
 Examples:
+  alexnet report                                the newest run in runs/
   alexnet report runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
   alexnet report RUN1 RUN2 -o compared.html     several runs side by side
   alexnet report RUN --pictures docs            also write the figures as separate files";
@@ -85,12 +87,12 @@ the server with exit code 130.";
 /// `alexnet eval`.
 #[derive(Debug, Args)]
 #[command(
-    group = clap::ArgGroup::new("what").required(true).args(["run", "weights", "ensemble"]),
+    group = clap::ArgGroup::new("what").args(["run", "weights", "ensemble"]),
     group = clap::ArgGroup::new("seen").args(["views", "ten_crop", "multiview"]),
 )]
 pub struct EvalArgs {
     /// A run's folder: its weights, or without weights its newest checkpoint; and its data unless
-    /// --data is given
+    /// --data is given [default: the newest in runs/ that has weights or a checkpoint]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// A weights file of this program, PyTorch, safetensors, Caffe, ONNX or NumPy; `torchvision` is the
@@ -337,8 +339,9 @@ pub struct ServeArgs {
 /// `alexnet report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Folders of runs, or weights files, for which --data says which images
-    #[arg(value_name = "RUN|FILE", required = true)]
+    /// Folders of runs, or weights files, for which --data says which images [default: the newest
+    /// in runs/ that has weights or a checkpoint]
+    #[arg(value_name = "RUN|FILE")]
     pub runs: Vec<PathBuf>,
     /// Options for weights files of other programs.
     #[command(flatten)]
