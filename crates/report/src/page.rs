@@ -1,15 +1,12 @@
 //! One or more runs as a self-contained HTML file: inline style, SVG and images, no scripts.
 
+use crate::document::document;
 use crate::markup::escape;
 use crate::plot::color_class;
 use crate::progress::{Measure, plot_of};
 use crate::run::Run;
 use crate::sections;
 use files::numbers::percent;
-
-/// Colours, dark and light, and the style of headings, boxes, bars and rows, shared with the
-/// server's page.
-pub const STYLE: &str = concat!(include_str!("colors.css"), include_str!("page.css"));
 
 /// A page of one or more runs.
 #[derive(Clone, Debug, Default)]
@@ -124,21 +121,4 @@ impl Page {
         }
         html + "</section>\n"
     }
-}
-
-/// A self-contained page with a heading; `header` and `main` are HTML.
-pub(crate) fn document(title: &str, header: &str, main: &str) -> String {
-    let title = escape(title);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n\
-         {header}</header>\n<main>\n{main}</main>\n<footer>Made by alexnet. This file is \
-         self-contained: it loads nothing from elsewhere.</footer>\n</body>\n</html>\n",
-        include_str!("plot.css"),
-        include_str!("matrix.css"),
-        include_str!("diagram.css"),
-    )
 }

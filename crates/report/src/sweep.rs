@@ -1,8 +1,8 @@
 //! A page about many runs with different settings.
 
 use crate::curves::Curves;
+use crate::document::document;
 use crate::markup::escape;
-use crate::page::document;
 use crate::plot::{Plot, Series, Stroke, XAxis};
 use std::fmt::Write;
 
