@@ -38,6 +38,24 @@ pub enum Error {
         layer: String,
     },
 
+    /// A layer has units instead of feature maps.
+    #[error(
+        "`{layer}` has no feature maps: name a convolution, or a layer before the first linear one"
+    )]
+    NoMaps {
+        /// The layer.
+        layer: String,
+    },
+
+    /// A network of which no gradient is known at test time.
+    #[error("`{layer}`: no explanation by gradients: {reason}")]
+    NoExplanation {
+        /// The row at fault.
+        layer: String,
+        /// Why.
+        reason: String,
+    },
+
     /// A file of features cannot have this format.
     #[error("{path}: {reason}", path = path.display())]
     Format {

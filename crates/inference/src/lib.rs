@@ -4,6 +4,7 @@
 //! * [`Model`]: trained weights and their file; [`Views`]: one or several crops of an image
 //! * [`Predictor`]: a network on a device, for batches; [`InferencePlan`]: its memory plan
 //! * [`features`], [`neighbours`]: outputs of layers for a whole data set; similar images
+//! * [`explain`]: Grad-CAM, guided backpropagation, occlusion
 //! * [`lpips`]: the perceptual distance of two images
 //! * [`device`]: opens the requested device, or the best one available
 //!
@@ -44,6 +45,7 @@ pub mod device;
 mod error;
 #[doc(hidden)]
 pub mod example;
+pub mod explain;
 pub mod features;
 pub mod lpips;
 mod model;

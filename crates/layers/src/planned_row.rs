@@ -35,6 +35,12 @@ impl PlannedRow {
         self.slots.y
     }
 
+    /// The slot of the gradient of its output, valid just before its backward pass; `None` if it
+    /// has none.
+    pub fn d_output(&self) -> Option<Slot> {
+        Some(self.slots.gradients.as_ref()?.dy)
+    }
+
     /// Whether it has a backward pass; rows before the first row with parameters have none.
     pub fn has_backward(&self) -> bool {
         self.slots.gradients.is_some()

@@ -4,6 +4,8 @@
 //!   folder; [`export`]: its figures as files
 //! * [`Curves`]: a run's measurements; [`plot`]: line plots as SVG
 //! * [`kernels`]: the first layer's weights, the paper's Figure 3
+//! * [`explain`]: explanations of predictions, laid over an image; [`activating`]: images to which
+//!   kernels respond most
 //! * [`maps`]: feature maps of an image, side by side
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
 //! * [`network`]: a network's table, from its specification; [`Diagram`]: drawn as in Figure 2
@@ -27,12 +29,14 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod activating;
 mod confusion;
 mod curves;
 mod dataset;
 mod diagram;
 mod document;
 mod error;
+pub mod explain;
 pub mod export;
 pub mod figures;
 mod folder;

@@ -1,6 +1,7 @@
 //! The data of a run for its page.
 
 use crate::curves::Curves;
+use crate::explain::Explained;
 use crate::figures::{Guess, Neighbours};
 use crate::{Confusion, Diagram};
 use augment::Image;
@@ -32,6 +33,8 @@ pub struct Run {
     pub mistakes: Vec<Guess>,
     /// Test images with the nearest training images.
     pub neighbours: Vec<Neighbours>,
+    /// Test images with explanations of their predictions.
+    pub explained: Vec<Explained>,
     /// Messages about data that cannot be shown.
     pub missing: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! The sections of the page about one run.
 
+use crate::explain::{self, Explained};
 use crate::figures::{Guess, Neighbours};
 use crate::markup::escape;
 use crate::picture::{data_uri, thumbnail};
@@ -32,6 +33,7 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
     let parts = [
         ("kernels", "First-layer kernels", run.kernels.as_ref().map(kernels)),
         ("predictions", "Predictions", guesses(&run.guesses, PREDICTIONS)),
+        ("explanations", "Explanations", explanations(&run.explained)),
         ("neighbours", "Nearest training images", neighbours(&run.neighbours)),
         ("mistakes", "Worst mistakes", guesses(&run.mistakes, MISTAKES)),
         ("confusion", "Confusion", run.tested.as_ref().map(|tested| confusion(tested, number))),
@@ -128,6 +130,13 @@ fn card(guess: &Guess) -> String {
         picture(&guess.image, &format!("{label}, predicted as {predicted}")),
         escape(label),
     )
+}
+
+fn explanations(images: &[Explained]) -> Option<String> {
+    const CAPTION: &str = "<p>Grad-CAM: the parts of the image that speak for the predicted \
+        class in the last convolution. Saliency: the gradient of the class score by guided \
+        backpropagation; grey is zero.</p>\n";
+    (!images.is_empty()).then(|| CAPTION.to_string() + &explain::rows(images))
 }
 
 fn picture(image: &Image, alt: &str) -> String {

@@ -1,5 +1,6 @@
 //! The page is well-formed, complete and self-contained.
 
+use alexnet_report::explain::Explained;
 use alexnet_report::figures::{Guess, Neighbour, Neighbours};
 use alexnet_report::{
     ClassRow, Confusion, Curves, Diagram, Model, ModelRow, Page, Run, TestSummary,
@@ -42,6 +43,12 @@ fn full(name: &str) -> Run {
         guesses: vec![guess.clone()],
         mistakes: vec![guess],
         neighbours: vec![Neighbours { image: image(2), label: cat, nearest: vec![near; 6] }],
+        explained: vec![Explained {
+            name: "<a>.jpg".into(),
+            class: ("bird".into(), 0.75),
+            truth: Some("<cat>".into()),
+            pictures: vec![("Image".into(), image(5)), ("Grad-CAM".into(), image(6))],
+        }],
         missing: Vec::new(),
     }
 }
@@ -102,7 +109,7 @@ fn a_full_page_is_well_formed_and_has_every_section() {
     }
     assert!(ids.contains(&"curves"));
     let images = names.iter().filter(|name| **name == "img").count();
-    assert_eq!(images, 2 * (1 + 1 + 1 + 7));
+    assert_eq!(images, 2 * (1 + 1 + 1 + 7 + 2));
     assert_eq!(html.matches(" alt=\"").count(), images);
     assert_eq!(
         html.matches("rate 0.001").count(),

@@ -5,6 +5,7 @@ mod datasets;
 mod distance;
 mod elsewhere;
 mod exif;
+mod explaining;
 mod exporting;
 mod finding;
 mod labelling;
@@ -23,6 +24,7 @@ pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsA
 pub use distance::DistanceArgs;
 pub use elsewhere::with_hint;
 pub use exif::ExifArg;
+pub use explaining::ExplainArgs;
 pub use exporting::{ExportArgs, ExportFormatArg};
 pub use finding::FindLrArgs;
 pub use labelling::{LabellingArgs, check as check_labelling};
@@ -92,6 +94,9 @@ pub enum Command {
     /// Find the training images with the most similar features
     #[command(after_help = using::NEIGHBOURS_EXAMPLES)]
     Neighbours(NeighboursArgs),
+    /// Show what a prediction depends on, or what a kernel responds to
+    #[command(after_help = explaining::HELP)]
+    Explain(ExplainArgs),
     /// Measure the perceptual distance (LPIPS) of two images
     #[command(after_help = distance::EXAMPLES)]
     Distance(DistanceArgs),

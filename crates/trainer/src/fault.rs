@@ -164,6 +164,7 @@ impl From<inference::Error> for Fault {
             E::Layer(error) => Fault::usage(format!("--layer: {error}")),
             error @ E::Sizes { .. } => Fault::new(3, error),
             error @ (E::NoHiddenLayer { .. } | E::Format { .. }) => Fault::usage(error),
+            error @ (E::NoMaps { .. } | E::NoExplanation { .. }) => Fault::usage(error),
             error => Fault::failure(error),
         }
     }

@@ -7,6 +7,7 @@
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: commands
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   commands that use a trained network ([`trained`])
+//! * [`explain`](crate::explaining): what a prediction depends on
 //! * [`serve`](crate::serving): the HTTP server
 //! * [`export`](crate::exporting): a network for other programs; [`distance`]: of two images
 //! * [`reproduce`]: runs the paper's experiments; [`sweep`]: many runs in search of the best
@@ -26,6 +27,7 @@ mod describe;
 mod devices;
 mod distance;
 mod doctor;
+mod explaining;
 mod exporting;
 mod fault;
 mod features;
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predicting::predict(args),
         Command::Features(args) => features::features(args),
         Command::Neighbours(args) => neighbours::neighbours(args),
+        Command::Explain(args) => explaining::explain(args),
         Command::Distance(args) => distance::distance(args).map(|()| 0),
         Command::Report(args) => reporting::report(args),
         Command::Serve(args) => serving::serve(args),

@@ -67,7 +67,7 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
 ///
 /// # Errors
 /// Exit code 3 if none can be read.
-fn named(files: &[PathBuf], trained: &Trained) -> Result<(Arc<UnlabelledImages>, bool)> {
+pub fn named(files: &[PathBuf], trained: &Trained) -> Result<(Arc<UnlabelledImages>, bool)> {
     let (pictures, bad) =
         UnlabelledImages::read(files, trained.centre_square(), trained.exif(), trained.classes());
     if pictures.is_empty() {

@@ -2,16 +2,18 @@
 
 use crate::cli::{ReportArgs, ViewsArg};
 use crate::console;
+use crate::explaining::{by_gradients, read_square};
 use crate::fault::{Fault, Result};
 use crate::importing;
 use crate::neighbours::{pictures, search};
 use crate::predicting::named_top;
-use crate::trained::{Trained, has_network, newest_run};
+use crate::trained::{Trained, has_network, newest_run, placement};
 use crate::{output, testing};
 use data::{Source, Subset, spread_over_classes};
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use inference::neighbours::{Selection, among};
+use report::explain::Explained;
 use report::export::Picture;
 use report::figures::Guess;
 use report::{Page, Run, TestSummary};
@@ -25,6 +27,7 @@ const GUESSES: usize = 8;
 const QUERIES: usize = 5;
 const NEAREST: usize = 6;
 const MISTAKES: usize = 12;
+const EXPLAINED: usize = 4;
 const TOP: usize = 5;
 
 /// Runs the command.
@@ -121,21 +124,49 @@ fn use_network(
         Ok(Guess { image: trained.read_centre(&*few, sample)?, name: few.name(sample), truth, top })
     };
     let place = |sample: usize| predictions.samples.binary_search(&(sample as u32)).ok();
-    let chosen = spread_over_classes(&*few, GUESSES).into_iter().filter_map(place);
-    run.guesses = chosen.map(&guess).collect::<Result<_>>()?;
+    let chosen: Vec<usize> =
+        spread_over_classes(&*few, GUESSES).into_iter().filter_map(place).collect();
+    run.guesses = chosen.iter().copied().map(&guess).collect::<Result<_>>()?;
+    let explained: Vec<usize> =
+        chosen.iter().take(EXPLAINED).map(|&at| predictions.samples[at] as usize).collect();
     run.mistakes = predictions.worst(MISTAKES).into_iter().map(&guess).collect::<Result<_>>()?;
     let is_part = few.len() < images.test.len();
     run.tested = Some(TestSummary::of(&titles, &predictions, is_part));
 
     let mut silent = |_: &str| {}; // the test has already reported the device
     let search = search(&trained, args.batch_size, None, &args.machine, &mut silent)?;
-    let queries = Selection { indices: spread_over_classes(&*few, QUERIES), source: few };
+    let queries = Selection { indices: spread_over_classes(&*few, QUERIES), source: few.clone() };
     let pool = among(&images.train, Some(args.among));
     observer.note(&format!("{}: looking for neighbours among {} images", run.name, pool.len()));
     if let Some(found) = search.run(queries.clone(), &pool, NEAREST, stop, observer)? {
         run.neighbours = pictures(&trained, &queries, &*pool, &found, true)?;
     }
+    run.explained = explain(args, &trained, &*few, &explained)?;
     Ok(())
+}
+
+/// Explanations of the predictions for some images.
+fn explain(
+    args: &ReportArgs,
+    trained: &Trained,
+    source: &dyn Source,
+    samples: &[usize],
+) -> Result<Vec<Explained>> {
+    let titles = trained.titles();
+    let mut explainer = trained.explainer(placement(&args.machine)?, &mut |_| ())?;
+    let layer = explainer.last_convolution().map(str::to_string);
+    let mut explained = Vec::new();
+    for &sample in samples {
+        let square = read_square(trained, source, sample)?;
+        let found = by_gradients(&mut explainer, trained, &square, None, layer.as_deref())?;
+        explained.push(Explained {
+            name: source.name(sample),
+            class: (titles[found.class].clone(), found.probability),
+            truth: Some(titles[source.label(sample) as usize].clone()),
+            pictures: found.pictures,
+        });
+    }
+    Ok(explained)
 }
 
 /// Writes the first run's figures.
