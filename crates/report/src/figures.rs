@@ -45,9 +45,10 @@ const GAP: usize = 8;
 /// Pixels per dot of a letter.
 const LETTERS: usize = 2;
 const LINE: usize = font::HEIGHT * LETTERS + 2;
-/// Bar colours of the image's class and of other classes, as in Figure 4.
-const RIGHT: [u8; 3] = [226, 128, 118];
-const OTHER: [u8; 3] = [158, 190, 226];
+/// Bar colours of the image's class, with its outline, and of other classes.
+const RIGHT: [u8; 3] = [158, 190, 226];
+const OUTLINE: [u8; 3] = [31, 95, 168];
+const OTHER: [u8; 3] = [220, 220, 214];
 const FAINT: [u8; 3] = [110; 3];
 
 /// Figure 4, left: each image with its class under it and bars for the most probable classes.
@@ -69,8 +70,13 @@ pub fn draw_guesses(guesses: &[Guess], columns: usize) -> Image {
         picture::write(&mut sheet, (top, left), label, width, LETTERS, INK);
         for (class, probability) in &guess.top {
             top += LINE;
-            let color = if guess.truth.as_ref() == Some(class) { RIGHT } else { OTHER };
+            let is_right = guess.truth.as_ref() == Some(class);
+            let color = if is_right { RIGHT } else { OTHER };
             let length = (probability.clamp(0.0, 1.0) * width as f32).round() as usize;
+            if is_right {
+                picture::fill(&mut sheet, (top - 2, left - 1), (LINE - 1, width + 2), OUTLINE);
+                picture::fill(&mut sheet, (top - 1, left), (LINE - 3, width), PAPER);
+            }
             picture::fill(&mut sheet, (top - 1, left), (LINE - 3, length.max(1)), color);
             picture::write(&mut sheet, (top, left + 3), class, width - 3, LETTERS, INK);
         }
@@ -114,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_of_the_true_class_is_red_and_proportional_to_its_probability() {
+    fn the_bar_of_the_true_class_is_outlined_and_proportional_to_its_probability() {
         let guess = Guess {
             image: Image::filled(64, 64, [1, 2, 3]),
             name: "x".into(),
@@ -124,9 +130,11 @@ mod tests {
         let sheet = draw_guesses(&[guess.clone(), guess], 4);
         assert_eq!(sheet.pixel(GAP + 5, 2 * GAP + 5), [1, 2, 3]);
         let count = |color| sheet.pixels.chunks(3).filter(|pixel| *pixel == color).count();
-        let (blue, red) = (count(OTHER), count(RIGHT));
+        let (grey, blue) = (count(OTHER), count(RIGHT));
         // Letters cover some of each.
-        assert!(red > 500 && blue > 2 * red && blue < 4 * red, "{blue} and {red}");
+        assert!(blue > 500 && grey > 2 * blue && grey < 4 * blue, "{grey} and {blue}");
+        let outline = 2 * (2 * (WIDTH + 64 + 2) + 2 * (LINE - 3));
+        assert_eq!(count(OUTLINE), outline);
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl Run {
             status: status.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
             curves,
             model: spec.and_then(|spec| network::model(&spec).ok()),
+            classes,
             config,
             environment,
             missing,
@@ -55,8 +56,8 @@ impl Run {
     /// The data of a weights file that lies in no run's folder: its network only.
     pub fn of_network(file: &Path, spec: &Spec) -> Run {
         let missing = "This is a weights file, which has no measurements and settings.".to_string();
-        let model = network::model(spec).ok();
-        Run { name: name_of(file), model, missing: vec![missing], ..Run::default() }
+        let (model, classes) = (network::model(spec).ok(), spec.classes().ok());
+        Run { name: name_of(file), model, classes, missing: vec![missing], ..Run::default() }
     }
 }
 

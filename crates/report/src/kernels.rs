@@ -24,7 +24,8 @@ const GAP: usize = 3;
 /// Kernels are enlarged to about this side.
 const SIDE: usize = 44;
 const MAX_COLUMNS: usize = 16;
-const GROUND: [u8; 3] = [255; 3];
+/// The colour between kernels.
+pub const GROUND: [u8; 3] = [255; 3];
 
 /// Draws the kernels in three rows per tower, or more if a row would have more than sixteen. Black
 /// and white are the minimum and maximum of all weights, so that strengths are comparable, as in

@@ -59,6 +59,7 @@ mod sections;
 pub mod sheet;
 mod sweep;
 pub mod tested;
+mod verdict;
 
 pub use confusion::Confusion;
 pub use curves::{Curves, RateDrop, TrainPoint, ValidationPoint};

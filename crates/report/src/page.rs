@@ -29,15 +29,21 @@ impl Page {
 
     /// The page as HTML.
     pub fn to_html(&self) -> String {
-        let header = if self.runs.len() > 1 {
-            self.contents()
-        } else {
-            self.runs.iter().map(sections::tiles).collect::<String>()
-        };
+        let several = self.runs.len() > 1;
         let mut main = self.curves();
+        let mut titles = vec![("curves".to_string(), "Progress")];
         for (number, run) in self.runs.iter().enumerate() {
-            main += &sections::run(run, number, self.runs.len() > 1);
+            let (html, of_run) = sections::run(run, number, several);
+            main += &html;
+            titles.extend(of_run);
         }
+        let header = match &self.runs[..] {
+            [run] => {
+                let head = sections::introduction(run) + &sections::tiles(run);
+                head + &sections::contents(&titles)
+            }
+            _ => self.contents(),
+        };
         document(&self.title, &header, &main)
     }
 

@@ -61,11 +61,20 @@ pub fn thumbnail(image: &Image, side: usize) -> Image {
 
 /// The image as a PNG file.
 pub fn to_png(image: &Image) -> Vec<u8> {
+    to_keyed_png(image, None)
+}
+
+/// The image as a PNG file in which pixels of the colour `transparent` are transparent.
+pub fn to_keyed_png(image: &Image, transparent: Option<[u8; 3]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, image.width as u32, image.height as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
+    if let Some(color) = transparent {
+        // Samples of 16 bits, also in images of 8 bits.
+        encoder.set_trns(color.map(|value| [0, value]).concat());
+    }
     let mut writer = encoder.write_header().expect("sizes below 2^31");
     writer.write_image_data(&image.pixels).expect("the number of bytes matches the size");
     writer.finish().expect("writing to a Vec does not fail");

@@ -57,6 +57,8 @@ pub struct Series {
 pub enum Stroke {
     /// Thin and faint, for noisy measurements.
     Faint,
+    /// Thin, for their smoothed means.
+    Thin,
     /// With dots.
     #[default]
     Plain,
@@ -263,6 +265,7 @@ impl Frame {
         let color = color_class(line.color);
         let class = match line.stroke {
             Stroke::Faint => "faint",
+            Stroke::Thin => "thin",
             Stroke::Plain => "plain",
             Stroke::Dashed => "dashed",
             Stroke::Dots => "dots",
@@ -274,7 +277,8 @@ impl Frame {
                 places.join(" ")
             );
         }
-        let has_dots = line.stroke != Stroke::Faint && places.len() <= 60;
+        let is_measured = matches!(line.stroke, Stroke::Plain | Stroke::Dashed);
+        let has_dots = is_measured && places.len() <= 60;
         if has_dots || line.stroke == Stroke::Dots {
             for (step, value) in &points {
                 let (x, y) = (self.x(*step), self.y(*value));

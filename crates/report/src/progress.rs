@@ -19,7 +19,10 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
     let mut lines = Vec::new();
     for (color, run) in runs.iter().enumerate() {
         let points = run.curves.train.iter().map(|at| (at.step, value(at.loss, at.top1_error)));
-        lines.push(series(points.collect(), color, Stroke::Faint));
+        let points: Vec<(f64, f64)> = points.collect();
+        let smooth = smoothed(&points);
+        lines.push(series(points, color, Stroke::Faint));
+        lines.push(series(smooth, color, Stroke::Thin));
     }
     for (color, run) in runs.iter().enumerate() {
         let validation = run.curves.validation.iter();
@@ -51,6 +54,27 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
     }
 }
 
+/// The smoothing's time constant, as a share of all steps.
+const SMOOTHING: f64 = 0.02;
+
+/// Means weighted by `exp(-distance / (SMOOTHING x steps))` over the steps so far. A point is the
+/// mean since the one before and counts as many times as there are steps between: the result does
+/// not depend on how often values are logged.
+fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let last = points.last().map_or(0.0, |point| point.0);
+    let constant = (SMOOTHING * last).max(1e-9);
+    let (mut sum, mut weight, mut before) = (0.0, 0.0, 0.0);
+    let mean = |&(step, value): &(f64, f64)| {
+        let steps = (step - before).max(0.0);
+        let keep = (-steps / constant).exp();
+        sum = sum * keep + (1.0 - keep) * value;
+        weight = weight * keep + (1.0 - keep);
+        before = step;
+        (step, if weight > 0.0 { sum / weight } else { value })
+    };
+    points.iter().map(mean).collect()
+}
+
 /// A text description of a run's curve, for accessibility.
 fn describe(run: &Run, measure: Measure) -> String {
     let (Some(first), Some(last)) = (run.curves.validation.first(), run.curves.validation.last())
@@ -78,4 +102,26 @@ fn describe(run: &Run, measure: Measure) -> String {
 /// The plot as a standalone SVG file.
 pub fn curves_svg(runs: &[Run], measure: Measure) -> String {
     to_svg_file(&plot_of(runs, measure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smoothing_keeps_constants_and_does_not_depend_on_the_interval_of_logging() {
+        let every = |step: usize| -> Vec<(f64, f64)> {
+            (1..=1000 / step).map(|at| ((at * step) as f64, 3.0)).collect()
+        };
+        assert!(smoothed(&every(1)).iter().all(|point| (point.1 - 3.0).abs() < 1e-12));
+        // A step from 0 to 1 in the middle: the same value long after, for any interval.
+        let change = |step: usize| {
+            let mut points = every(step);
+            points.iter_mut().for_each(|point| point.1 = f64::from(point.0 > 500.0));
+            smoothed(&points).into_iter().find(|point| point.0 == 540.0).unwrap().1
+        };
+        let (fine, coarse) = (change(1), change(10));
+        assert!((fine - coarse).abs() < 1e-9 && fine > 0.8 && fine < 0.9, "{fine} {coarse}");
+        assert_eq!(smoothed(&[]), []);
+    }
 }

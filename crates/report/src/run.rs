@@ -19,6 +19,8 @@ pub struct Run {
     pub curves: Curves,
     /// Its network.
     pub model: Option<Model>,
+    /// The number of its network's classes.
+    pub classes: Option<usize>,
     /// Its `config.toml`.
     pub config: Option<String>,
     /// Its `env.json`.

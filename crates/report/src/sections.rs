@@ -2,9 +2,11 @@
 
 use crate::explain::{self, Explained};
 use crate::figures::{Guess, Neighbours};
+use crate::kernels::GROUND;
 use crate::markup::escape;
-use crate::picture::{data_uri, thumbnail};
+use crate::picture::{data_uri, png_uri, thumbnail, to_keyed_png};
 use crate::run::{ClassRow, Model, Run, TestSummary};
+use crate::verdict::{facts, verdict};
 use augment::Image;
 use files::numbers::{grouped, percent};
 use std::fmt::Write;
@@ -14,11 +16,12 @@ const THUMBNAIL: usize = 128;
 /// Tables of more classes show only the worst.
 const MAX_CLASSES: usize = 40;
 
-/// All sections of a run.
-pub fn run(run: &Run, number: usize, several: bool) -> String {
+/// All sections of a run, and their ids and titles.
+pub fn run(run: &Run, number: usize, several: bool) -> (String, Vec<(String, &'static str)>) {
     let mut html = format!("<section id=\"run-{number}\">\n");
     if several {
         html += &format!("<h2>{}</h2>\n", escape(&run.name));
+        html += &introduction(run);
         html += &tiles(run);
     }
     if let Some(error) = run.status["error"].as_str() {
@@ -42,16 +45,38 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
         ("model", "The model", run.model.as_ref().map(|found| model(found, number))),
         ("settings", "Settings", Some(settings(run))),
     ];
+    let mut titles = Vec::new();
     for (id, title, body) in parts {
         if let Some(body) = body {
-            let heading = if several { "h3" } else { "h2" };
+            let (id, heading) = (format!("{id}-{number}"), if several { "h3" } else { "h2" });
             let _ = write!(
                 html,
-                "<section id=\"{id}-{number}\">\n<{heading}>{title}</{heading}>\n{body}</section>\n"
+                "<section id=\"{id}\">\n<{heading}>{title}</{heading}>\n{body}</section>\n"
             );
+            titles.push((id, title));
         }
     }
-    html + "</section>\n"
+    (html + "</section>\n", titles)
+}
+
+/// What a run was about, and how good its network is.
+pub fn introduction(run: &Run) -> String {
+    let facts: Vec<String> = facts(run).iter().map(|fact| escape(fact)).collect();
+    let mut html = String::new();
+    if !facts.is_empty() {
+        let _ = writeln!(html, "<p class=\"soft\">{}</p>", facts.join(" · "));
+    }
+    if let Some(verdict) = verdict(run) {
+        let _ = writeln!(html, "<p class=\"verdict\">{}</p>", escape(&verdict));
+    }
+    html
+}
+
+/// Links to sections.
+pub fn contents(titles: &[(String, &'static str)]) -> String {
+    let link = |(id, title): &(String, &str)| format!("<li><a href=\"#{id}\">{title}</a></li>");
+    let links: String = titles.iter().map(link).collect();
+    format!("<nav aria-label=\"Contents\"><ul>{links}</ul></nav>\n")
 }
 
 /// The main results in a few numbers.
@@ -97,12 +122,12 @@ fn kernels((image, caption): &(Image, String)) -> String {
         escape(caption),
         image.width,
         image.height,
-        data_uri(image),
+        png_uri(&to_keyed_png(image, Some(GROUND))),
     )
 }
 
 const PREDICTIONS: &str = "Test images and their most probable classes, as in Figure 4 of the \
-    paper (left). The true class has the red bar.";
+    paper (left). The bar of the true class is blue and outlined.";
 const MISTAKES: &str = "The test images with the lowest probability of their true class.";
 
 fn guesses(guesses: &[Guess], caption: &str) -> Option<String> {
@@ -279,7 +304,8 @@ fn model(model: &Model, number: usize) -> String {
     }
     let _ = write!(
         html,
-        "<tr><th>total</th><td></td><td></td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+        "<tr class=\"total\"><th>total</th><td></td><td></td><td class=\"n\">{}</td>\
+         <td class=\"n\">{}</td></tr>",
         grouped(model.rows.iter().map(|row| row.parameters).sum()),
         grouped(model.rows.iter().map(|row| row.macs).sum()),
     );

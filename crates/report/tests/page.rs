@@ -36,6 +36,7 @@ fn full(name: &str) -> Run {
             diagram: Diagram { name: "net".into(), input: [8, 8, 3], ..Diagram::default() },
             rows: vec![ModelRow { name: "conv1".into(), parameters: 1234, ..ModelRow::default() }],
         }),
+        classes: Some(2),
         config: Some("seed = 0 # </pre><script>alert(1)</script>".into()),
         environment: Some("{}".into()),
         tested: Some(TestSummary { classes: vec![row], confusion, ..TestSummary::default() }),

@@ -113,7 +113,7 @@ function present(said, milliseconds) {
     return bar;
   }));
   if (image.truth !== null) {
-    at("took").textContent += " The image's own class, if it is among them, has the red bar.";
+    at("took").textContent += " The bar of the image's own class, if it is among them, is blue and outlined.";
   }
   presentNeighbours(said.neighbours);
   at("grids").replaceChildren(...said.maps.map(grid));
@@ -255,10 +255,10 @@ addEventListener("drop", (event) => {
 addEventListener("paste", (event) => take(event.clipboardData.files));
 at("test").addEventListener("click", () => takeTest(Math.floor(Math.random() * about.test_images)));
 
-/** Shows one of the run's test images; the page's address then leads to it again. */
-async function takeTest(number) {
+/** Shows one of the run's test images; the page's address then leads to it again, if it is named. */
+async function takeTest(number, named = true) {
   try {
-    history.replaceState(null, "", `#test-image-${number}`);
+    if (named) history.replaceState(null, "", `#test-image-${number}`);
     const test = await ask(`/test-images/${number}`);
     const [, code] = test.picture.split(",");
     const bytes = Uint8Array.from(atob(code), (letter) => letter.charCodeAt(0));
@@ -286,6 +286,7 @@ async function watch() {
       began = true;
       const named = location.hash.match(/^#test-image-(\d+)$/);
       if (named) takeTest(Number(named[1]));
+      else if (image === null && asking === null) takeTest(0, false);
     }
     await follow(about.neighbours);
     const state = about.neighbours.state;
