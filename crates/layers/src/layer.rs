@@ -50,7 +50,8 @@ pub struct LayerSlots {
     pub packed: Option<Slot>,
     /// Scratch memory of the forward pass; undefined afterwards.
     pub scratch: Slot,
-    /// As in [`Network::clock`](crate::Network::clock).
+    /// The [`Clock`](crate::Clock) as 32-bit words: seed (low, high), step, images, and the bits of
+    /// their share of the batch, an f32.
     pub clock: Slot,
     /// Slots of the backward pass; absent in a forward-only network and below the first row with
     /// parameters.
@@ -133,6 +134,11 @@ pub trait Layer: Debug + Send + Sync {
     /// Whether `backward` reads `y`.
     fn reads_output(&self) -> bool {
         true
+    }
+
+    /// Whether `forward` or `backward` reads the clock in [`Phase::Train`].
+    fn reads_clock(&self) -> bool {
+        false
     }
 
     /// Whether `backward` can write `dx` over `x`. `dx` is then `x` if the row below does not read

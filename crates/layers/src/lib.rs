@@ -9,7 +9,7 @@
 //!   network's description
 //! * [`fuse`]: rewrites rows into fewer, faster ones
 //! * [`Network`]: the rows planned on a device, forward only; [`TrainableNetwork`]: forward and
-//!   backward; [`Phase`]: training, testing or inference
+//!   backward; [`Phase`]: training, testing or inference; [`Clock`]: what changes from step to step
 //! * [`Parameters`]: weights and biases in one block
 //! * [`towers`]: splits a network into towers, one per device
 //! * [`hybrid`]: data parallel below the first linear layer, model parallel from there on
@@ -28,7 +28,7 @@
 //! let mut device = Device::cpu(2);
 //! let network = Network::plan(&spec, 4, &mut planner, device.target())?;
 //! device.reserve(planner.total())?;
-//! device.upload(network.input, &[1.0f32; 4 * 12 * 12 * 3])?;
+//! network.set_input(&mut device, [4, 12, 12, 3], &[1.0; 4 * 12 * 12 * 3])?;
 //! network.forward(&mut device, Phase::Test)?;
 //! assert_eq!(device.download::<f32>(network.output)?, [0.0; 4 * 10]); // no weights yet
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod clock;
 pub mod fuse;
 pub mod hybrid;
 pub mod init;
@@ -49,6 +50,7 @@ mod rows;
 mod spec;
 pub mod towers;
 
+pub use clock::Clock;
 pub use layer::{Gradients, Layer, LayerSlots, Phase, Transfer};
 pub use nearest::nearest;
 pub use network::{Network, TrainableNetwork};
