@@ -47,11 +47,12 @@ mod parameters;
 mod planned_row;
 mod planning;
 mod rows;
+mod slots;
 mod spec;
 pub mod towers;
 
 pub use clock::Clock;
-pub use layer::{Gradients, Layer, LayerSlots, Phase, Transfer};
+pub use layer::{Layer, Transfer};
 pub use nearest::nearest;
 pub use network::{Network, TrainableNetwork};
 pub use parameters::{Parameter, Parameters, Role, layer_of};
@@ -61,4 +62,5 @@ pub use rows::{
     Conv, Dropout, Exchange, LeakyRelu, Linear, Local, NoOptions, Pad, Pool, Row, Tanh, Tower,
 };
 pub use rows::{Window, window};
+pub use slots::{Gradients, LayerSlots, Phase};
 pub use spec::{RowInfo, Spec, SpecError};

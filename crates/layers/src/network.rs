@@ -2,10 +2,10 @@
 
 use crate::clock::{Clock, ClockSlot};
 use crate::fuse::{NamedRows, fuse_except};
-use crate::layer::Phase;
 use crate::parameters::{Parameter, Parameters};
 use crate::planned_row::PlannedRow;
 use crate::planning::{self, NamedLayer, Outputs};
+use crate::slots::Phase;
 use crate::spec::{Spec, SpecError};
 use std::ops::Deref;
 use tensor::{DType, Device, Error, Planner, Result, Shape, Slot, Target};

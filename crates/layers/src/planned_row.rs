@@ -2,7 +2,8 @@
 
 use crate::clock::Readiness;
 use crate::fuse::RowNames;
-use crate::layer::{Layer, LayerSlots, Phase, Transfer, exchange};
+use crate::layer::{Layer, Transfer, exchange};
+use crate::slots::{LayerSlots, Phase};
 use tensor::{Device, Result, Slot};
 
 /// A planned row: a layer, its slots, and the slots that nothing reads after its passes.

@@ -2,9 +2,10 @@
 
 use crate::clock::ClockSlot;
 use crate::fuse::{NamedRows, RowNames};
-use crate::layer::{Gradients, Layer, LayerSlots};
+use crate::layer::Layer;
 use crate::parameters::Parameters;
 use crate::planned_row::PlannedRow;
+use crate::slots::{Gradients, LayerSlots};
 use crate::spec::SpecError;
 use tensor::{DType, Planner, Shape, Slot, Target};
 

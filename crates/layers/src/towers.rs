@@ -14,9 +14,10 @@
 
 mod weights;
 
-use crate::layer::{Phase, Transfer};
+use crate::layer::Transfer;
 use crate::network::{Network, TrainableNetwork};
 use crate::rows::{Conv, Dropout, Exchange, Linear, Lrn, Row, Tower};
+use crate::slots::Phase;
 use crate::spec::{Spec, SpecError};
 use tensor::Device;
 pub use weights::{NamedValues, WeightsError};

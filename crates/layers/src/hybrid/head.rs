@@ -2,8 +2,8 @@
 
 use super::{Shares, UnitwiseRow, UnplannedStage};
 use crate::clock::Readiness;
-use crate::layer::{Gradients, LayerSlots, Phase};
 use crate::network::TrainableNetwork;
+use crate::slots::{Gradients, LayerSlots, Phase};
 use kernels::columns::{self, ColumnRange, Geometry};
 use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use kernels::{activation, linear};
