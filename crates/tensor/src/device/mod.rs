@@ -4,7 +4,7 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, FreeMemory, Lent, Pool, Vectors, amx, free_memory};
-pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
+pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Operand, Recording};
 pub use cuda::{cublaslt, cudnn, nccl, tune};
 
 use crate::{Element, Error, Precision, Result, Slot};

@@ -20,7 +20,7 @@ mod staging;
 pub mod tune;
 
 pub use graph::Recording;
-pub use launch::{Address, Argument, Grid, Image};
+pub use launch::{Address, Argument, Grid, Image, Operand};
 pub use profile::Lap;
 
 use crate::planner::PlannerInUse;
