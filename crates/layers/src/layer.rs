@@ -4,6 +4,7 @@ mod activation;
 mod batch_norm;
 mod by_tower;
 mod conv;
+pub(crate) mod custom;
 pub(crate) mod dropout;
 pub(crate) mod exchange;
 mod layer_norm;
@@ -128,6 +129,7 @@ pub(crate) fn build(row: &Row, name: &str, input: Shape) -> Planned<Box<dyn Laye
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
         Row::LrnPool(both) => Box::new(lrn_pool::plan(both, maps(input)?)?),
         Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
+        Row::Custom(row) => Box::new(custom::plan(row.layer(), name, input)?),
         Row::Exchange(exchange) => Box::new(exchange::plan(*exchange, input)),
     })
 }
@@ -147,7 +149,8 @@ pub(crate) fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<P
 
 /// A parameter of the layer called `name`.
 fn parameter(name: &str, role: Role, shape: Shape, fan_in: usize) -> Parameter {
-    Parameter { name: format!("{name}.{}", role.suffix()), role, shape, fan_in, start: 0 }
+    let name = format!("{name}.{}", role.suffix());
+    Parameter { name, role, shape, fan_in, initial: None, start: 0 }
 }
 
 /// The input as a matrix: pixels of all images by channels, or images by units without feature

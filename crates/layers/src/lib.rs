@@ -8,6 +8,7 @@
 //! * [`Spec`], [`Row`] and the rows' structs ([`Conv`], [`Linear`], [`Lrn`], [`Pool`], ...): the
 //!   network's description
 //! * [`fuse`]: rewrites rows into fewer, faster ones
+//! * [`custom`]: layers that a program adds; [`check_gradients`]: their backward passes
 //! * [`Network`]: the rows planned on a device, forward only; [`TrainableNetwork`]: forward and
 //!   backward; [`Phase`]: training, testing or inference; [`Clock`]: what changes from step to step
 //! * [`Parameters`]: weights and biases in one block
@@ -36,7 +37,9 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod check_gradients;
 mod clock;
+pub mod custom;
 pub mod fuse;
 pub mod hybrid;
 pub mod init;
@@ -51,7 +54,9 @@ mod slots;
 mod spec;
 pub mod towers;
 
+pub use check_gradients::{GradientError, check_gradients};
 pub use clock::Clock;
+pub use custom::{Custom, CustomLayer};
 pub use layer::{Layer, Transfer};
 pub use nearest::nearest;
 pub use network::{Network, TrainableNetwork};

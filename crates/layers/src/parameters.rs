@@ -1,6 +1,7 @@
 //! Weights, biases and other parameters, in one block.
 
 use crate::clock::Readiness;
+use crate::init::Initializer;
 use kernels::denormal;
 use tensor::{DType, Device, Error, Planner, Result, Shape, Slot};
 
@@ -63,6 +64,8 @@ pub struct Parameter {
     pub shape: Shape,
     /// Number of inputs summed into one output of its layer.
     pub fan_in: usize,
+    /// Its initial values, if its layer and not the recipe decides.
+    pub initial: Option<Initializer>,
     /// Offset in each block, in floats.
     pub start: usize,
 }

@@ -221,6 +221,11 @@ impl Splitter<'_> {
                               network without them, or one device";
                 return Err(self.refuse(name, reason.to_string()));
             }
+            Row::Custom(_) => {
+                let reason = "custom layers cannot be divided into towers; use data parallelism, or \
+                              one device";
+                return Err(self.refuse(name, reason.to_string()));
+            }
             Row::LrnPool(_) | Row::Exchange(_) => {
                 let reason = "it is not a row of a written specification: split a network before \
                               its rows are fused, and only once";

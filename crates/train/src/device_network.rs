@@ -96,7 +96,8 @@ impl DeviceNetwork {
     fn draw(&mut self, recipe: &Recipe, share: &dyn Fn(&Parameter) -> Share) -> Result<()> {
         let parameters = &self.plan.network.parameters;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
-            let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
+            let of_recipe = || recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
+            let init = entry.initial.unwrap_or_else(of_recipe);
             let (whole, own) = share(entry);
             let mut values = vec![0.0; whole.len()];
             init.fill(self.seed, ordinal, entry.fan_in, &mut values);
