@@ -207,3 +207,19 @@ fn an_nchw_array_of_the_right_length() {
     let parts = ["3 values for fc1.weight", "2 x 90"];
     refused(network.parameters.upload(&mut device, 0, &[1.0; 3]), &parts);
 }
+
+/// What a program moves to threads of its own, and the errors that come back.
+#[test]
+fn steps_plans_and_errors_may_cross_threads() {
+    fn moves<T: Send>() {}
+    fn shares<T: Send + Sync + 'static>() {}
+    moves::<SingleDevice>();
+    moves::<Device>();
+    shares::<SingleDevicePlan>();
+    shares::<TrainableNetwork>();
+    shares::<layers::Spec>();
+    shares::<Planner>();
+    shares::<tensor::Error>();
+    shares::<layers::SpecError>();
+    shares::<Error>();
+}
