@@ -2,7 +2,7 @@
 
 use crate::{StepMode, noise};
 use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Network, Phase, Spec, SpecError, TrainableNetwork};
+use layers::{Clock, Network, Phase, Spec, SpecError, TrainableNetwork};
 use tensor::{DType, Device, Planner, Recording, Shape, Slot, Target};
 use train::recipe::Recipe;
 
@@ -195,7 +195,7 @@ impl SplitStep {
         device.upload(mean, &[127.5f32; 3])?;
         let class_of_each: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
         device.upload(labels, &class_of_each)?;
-        device.upload(network.clock, &[1u32, 0, 1])?;
+        network.set_clock(device, Clock::new(1, 1, images as u32))?;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let mut values = vec![0.0; entry.len()];
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);

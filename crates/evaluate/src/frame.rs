@@ -8,7 +8,7 @@ use kernels::preprocess::{CHANNELS, TINTS};
 use kernels::{preprocess, softmax_loss};
 use layers::Spec;
 use std::ops::Range;
-use tensor::{DType, Device, Planner, Shape, Slot};
+use tensor::{DType, Device, Error, Planner, Shape, Slot};
 use weights::{Mean, Scale};
 
 /// The slots before and after a network, for a fixed number of images.
@@ -191,17 +191,20 @@ impl Frame {
         }
     }
 
-    /// Uploads rows of a batch. The previous step's backward pass, which reads none of these slots,
-    /// may still be running.
+    /// Uploads as many rows of a batch as are planned. The previous step's backward pass, which
+    /// reads none of these slots, may still be running.
     ///
     /// # Errors
-    /// If the device fails.
+    /// [`Error::Misuse`] if the batch does not have these rows, or they are more or fewer than
+    /// [`images`](Self::images); if the device fails.
     pub fn load(
         &mut self,
         device: &mut Device,
         batch: &Batch,
         rows: Range<usize>,
     ) -> tensor::Result<()> {
+        self.check_rows(batch, &rows)?;
+        let bytes = self.image_bytes();
         let own = &batch.tints[rows.clone()];
         let tints = &mut self.scaled_tints[..TINTS * own.len()];
         for (scaled, [gain, shift @ ..]) in tints.chunks_exact_mut(TINTS).zip(own) {
@@ -211,11 +214,44 @@ impl Frame {
                 shifts[channel] = shift[channel] * scale;
             }
         }
-        let bytes = batch.pixels.len() / batch.labels.len().max(1);
         device.upload_ahead(self.pixels, &batch.pixels[rows.start * bytes..rows.end * bytes])?;
         device.upload_ahead(self.views, batch.views[rows.clone()].as_flattened())?;
         device.upload_ahead(self.labels, &batch.labels[rows])?;
         device.upload_ahead(self.tints, tints)
+    }
+
+    fn image_bytes(&self) -> usize {
+        self.pixels.len() / self.images().max(1)
+    }
+
+    /// Checks that the rows are in the batch, each with all that belongs to it.
+    fn check_rows(&self, batch: &Batch, rows: &Range<usize>) -> tensor::Result<()> {
+        let (count, refused) = (batch.labels.len(), |reason| Err(Error::Misuse(reason)));
+        if rows.len() != self.images() || rows.end > count {
+            return refused(format!(
+                "rows {} to {} of a batch of {count}, where {} are planned: fill the batch with rows \
+                 that are labelled data::IGNORED",
+                rows.start,
+                rows.end,
+                self.images()
+            ));
+        }
+        let Batch { pixels, views, tints, mix, other_labels, .. } = batch;
+        let bytes = self.image_bytes();
+        if pixels.len() != count * bytes || views.len() != count || tints.len() != count {
+            return refused(format!(
+                "a batch with {count} labels, {} views, {} tints and {} bytes of pixels: each image \
+                 has one of each and {bytes} bytes",
+                views.len(),
+                tints.len(),
+                pixels.len()
+            ));
+        }
+        if mix.is_some() && other_labels.len() != count {
+            let others = other_labels.len();
+            return refused(format!("a mixed batch with {count} labels and {others} other labels"));
+        }
+        Ok(())
     }
 
     /// Computes the network's input `x` from pixels.

@@ -22,6 +22,8 @@ use tensor::{Device, Result, Slot};
 /// # Panics
 /// If the slot has another length than `values`.
 pub fn upload(device: &mut Device, slot: Slot, values: &[f32]) -> Result<()> {
+    let count = values.len();
+    assert_eq!(count, slot.len(), "{count} values for a slot of {}", slot.shape());
     let any_denormal = vectorized!(
         values.iter().fold(false, |any, x| any | (flushed(*x).to_bits() != x.to_bits()))
     );

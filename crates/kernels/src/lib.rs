@@ -41,6 +41,7 @@
 //! assert!((middle - 0.5).abs() < 1e-6);
 //! # Ok::<(), tensor::Error>(())
 //! ```
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod activation;

@@ -4,6 +4,7 @@ mod activation;
 mod batch_norm;
 mod by_tower;
 mod conv;
+pub(crate) mod custom;
 pub(crate) mod dropout;
 pub(crate) mod exchange;
 mod layer_norm;
@@ -16,94 +17,14 @@ mod prelu;
 
 use crate::parameters::{Parameter, Role};
 use crate::rows::{Exchange, Row, Tanh};
+use crate::slots::{Gradients, LayerSlots, Phase};
 pub use exchange::Transfer;
 use kernels::activation::Activation;
-use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot, Target};
 
 /// A planned layer or its sizes; an `Err` states why the row does not fit its input.
 pub(crate) type Planned<T> = std::result::Result<T, String>;
-
-/// What a pass is for. Dropout and batch normalisation depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Units are dropped; a backward pass follows.
-    Train,
-    /// Nothing is random.
-    Test,
-    /// As `Test`, with the weights that the last [`Network::prepare`](crate::Network::prepare)
-    /// packed: they must not have changed since.
-    Infer,
-}
-
-/// The slots of a layer. The network lays them out; the layer only reads and writes them.
-#[derive(Clone, Debug)]
-pub struct LayerSlots {
-    /// Input.
-    pub x: Slot,
-    /// Output.
-    pub y: Slot,
-    /// Parameter values, in the order of [`Layer::parameters`].
-    pub parameters: Vec<Slot>,
-    /// Packed weights; only in a forward-only network.
-    pub packed: Option<Slot>,
-    /// Scratch memory of the forward pass; undefined afterwards.
-    pub scratch: Slot,
-    /// As in [`Network::clock`](crate::Network::clock).
-    pub clock: Slot,
-    /// Slots of the backward pass; absent in a forward-only network and below the first row with
-    /// parameters.
-    pub gradients: Option<Gradients>,
-}
-
-/// The slots of a layer's backward pass.
-#[derive(Clone, Debug)]
-pub struct Gradients {
-    /// The gradient of the output; the layer may overwrite it.
-    pub dy: Slot,
-    /// The gradient of the input; absent where no row below has parameters. It is `x` itself where
-    /// the layer [writes over its input](Layer::writes_over_input).
-    pub dx: Option<Slot>,
-    /// The gradients of the parameters, in the order of [`Layer::parameters`].
-    pub parameters: Vec<Slot>,
-    /// Scratch memory of the backward pass; undefined afterwards.
-    pub scratch: Slot,
-}
-
-impl LayerSlots {
-    /// Seed (two words) and step, from which dropout masks are drawn.
-    pub(crate) fn seed_and_step(&self) -> Slot {
-        self.clock.part(0, Shape::from([3]))
-    }
-
-    /// The number of valid images, and the bits of their share of the batch.
-    pub(crate) fn batch(&self) -> Slot {
-        self.clock.part(3, Shape::from([2]))
-    }
-
-    /// The operands of a layer with a weight and a bias.
-    fn operands(&self) -> Forward {
-        let ([w, b], &LayerSlots { x, y, scratch, .. }) = (two(&self.parameters), self);
-        Forward { x, w, b, y, scratch }
-    }
-}
-
-impl Gradients {
-    /// The operands of the backward passes of a layer with a weight and a bias: for the gradients
-    /// of the parameters, and of the input if needed.
-    fn operands(&self, slots: &LayerSlots) -> (BackwardWeights, Option<BackwardInput>) {
-        let Forward { x, w, .. } = slots.operands();
-        let ([dw, db], &Gradients { dy, dx, scratch, .. }) = (two(&self.parameters), self);
-        let input = dx.map(|dx| BackwardInput { dy, w, dx, scratch });
-        (BackwardWeights { x, dy, dw, db, scratch }, input)
-    }
-}
-
-/// The slots of a layer with two parameters.
-fn two(parameters: &[Slot]) -> [Slot; 2] {
-    parameters.try_into().expect("two parameters")
-}
 
 /// A row of a network for a fixed number of images.
 ///
@@ -133,6 +54,11 @@ pub trait Layer: Debug + Send + Sync {
     /// Whether `backward` reads `y`.
     fn reads_output(&self) -> bool {
         true
+    }
+
+    /// Whether `forward` or `backward` reads the clock in [`Phase::Train`].
+    fn reads_clock(&self) -> bool {
+        false
     }
 
     /// Whether `backward` can write `dx` over `x`. `dx` is then `x` if the row below does not read
@@ -203,6 +129,7 @@ pub(crate) fn build(row: &Row, name: &str, input: Shape) -> Planned<Box<dyn Laye
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
         Row::LrnPool(both) => Box::new(lrn_pool::plan(both, maps(input)?)?),
         Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
+        Row::Custom(row) => Box::new(custom::plan(row.layer(), name, input)?),
         Row::Exchange(exchange) => Box::new(exchange::plan(*exchange, input)),
     })
 }
@@ -222,7 +149,8 @@ pub(crate) fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<P
 
 /// A parameter of the layer called `name`.
 fn parameter(name: &str, role: Role, shape: Shape, fan_in: usize) -> Parameter {
-    Parameter { name: format!("{name}.{}", role.suffix()), role, shape, fan_in, start: 0 }
+    let name = format!("{name}.{}", role.suffix());
+    Parameter { name, role, shape, fan_in, initial: None, start: 0 }
 }
 
 /// The input as a matrix: pixels of all images by channels, or images by units without feature

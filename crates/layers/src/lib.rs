@@ -8,8 +8,9 @@
 //! * [`Spec`], [`Row`] and the rows' structs ([`Conv`], [`Linear`], [`Lrn`], [`Pool`], ...): the
 //!   network's description
 //! * [`fuse`]: rewrites rows into fewer, faster ones
+//! * [`custom`]: layers that a program adds; [`check_gradients`]: their backward passes
 //! * [`Network`]: the rows planned on a device, forward only; [`TrainableNetwork`]: forward and
-//!   backward; [`Phase`]: training, testing or inference
+//!   backward; [`Phase`]: training, testing or inference; [`Clock`]: what changes from step to step
 //! * [`Parameters`]: weights and biases in one block
 //! * [`towers`]: splits a network into towers, one per device
 //! * [`hybrid`]: data parallel below the first linear layer, model parallel from there on
@@ -28,14 +29,18 @@
 //! let mut device = Device::cpu(2);
 //! let network = Network::plan(&spec, 4, &mut planner, device.target())?;
 //! device.reserve(planner.total())?;
-//! device.upload(network.input, &[1.0f32; 4 * 12 * 12 * 3])?;
+//! network.set_input(&mut device, [4, 12, 12, 3], &[1.0; 4 * 12 * 12 * 3])?;
 //! network.forward(&mut device, Phase::Test)?;
 //! assert_eq!(device.download::<f32>(network.output)?, [0.0; 4 * 10]); // no weights yet
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod check_gradients;
+mod clock;
+pub mod custom;
 pub mod fuse;
 pub mod hybrid;
 pub mod init;
@@ -46,10 +51,14 @@ mod parameters;
 mod planned_row;
 mod planning;
 mod rows;
+mod slots;
 mod spec;
 pub mod towers;
 
-pub use layer::{Gradients, Layer, LayerSlots, Phase, Transfer};
+pub use check_gradients::{GradientError, check_gradients};
+pub use clock::Clock;
+pub use custom::{Custom, CustomLayer};
+pub use layer::{Layer, Transfer};
 pub use nearest::nearest;
 pub use network::{Network, TrainableNetwork};
 pub use parameters::{Parameter, Parameters, Role, layer_of};
@@ -59,4 +68,5 @@ pub use rows::{
     Conv, Dropout, Exchange, LeakyRelu, Linear, Local, NoOptions, Pad, Pool, Row, Tanh, Tower,
 };
 pub use rows::{Window, window};
+pub use slots::{Gradients, LayerSlots, Phase};
 pub use spec::{RowInfo, Spec, SpecError};

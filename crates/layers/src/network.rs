@@ -1,13 +1,14 @@
 //! A specification planned on a device.
 
+use crate::clock::{Clock, ClockSlot};
 use crate::fuse::{NamedRows, fuse_except};
-use crate::layer::Phase;
 use crate::parameters::{Parameter, Parameters};
 use crate::planned_row::PlannedRow;
-use crate::planning::{self, CLOCK, NamedLayer, Outputs};
+use crate::planning::{self, NamedLayer, Outputs};
+use crate::slots::Phase;
 use crate::spec::{Spec, SpecError};
 use std::ops::Deref;
-use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
+use tensor::{DType, Device, Error, Planner, Result, Shape, Slot, Target};
 
 /// A network planned for a fixed number of images: the forward pass.
 #[derive(Debug)]
@@ -19,10 +20,7 @@ pub struct Network {
     pub output: Slot,
     /// Weights and biases.
     pub parameters: Parameters,
-    /// What changes from step to step, as 32-bit words: `[seed low, seed high, step]` for dropout;
-    /// for batch normalisation the number of valid images (the first ones) and the bits of their
-    /// share of the batch, an f32.
-    pub clock: Slot,
+    clock: ClockSlot,
 }
 
 /// A network planned for training: both passes, with the gradients and velocities of all
@@ -83,11 +81,10 @@ impl Network {
         planner: &mut Planner,
         target: Target,
     ) -> Network {
-        let clock = planner.claim(DType::U32, Shape::from([CLOCK]));
+        let clock = ClockSlot::plan(planner);
         let [height, width, channels] = spec.input;
         let input = planner.claim(DType::F32, Shape::from([images, height, width, channels]));
-        let ends = [input, clock];
-        let rows = planning::forward(layers, ends, &parameters, outputs, planner, target);
+        let rows = planning::forward(layers, input, clock, &parameters, outputs, planner, target);
         let output = rows.last().map_or(input, PlannedRow::output);
         Network { rows, input, output, parameters, clock }
     }
@@ -98,16 +95,49 @@ impl Network {
     /// # Errors
     /// If the device fails.
     pub fn prepare(&self, device: &mut Device) -> Result<()> {
-        self.rows.iter().try_for_each(|row| match row.slots.packed {
-            Some(packed) => row.layer.pack_weights(device, &row.slots, packed),
-            None => Ok(()),
-        })
+        for row in &self.rows {
+            if let Some(packed) = row.slots.packed {
+                row.layer.pack_weights(device, &row.slots, packed)?;
+            }
+        }
+        self.parameters.readiness().set_packed(true);
+        Ok(())
+    }
+
+    /// Uploads what changes from step to step, for passes in [`Phase::Train`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_clock(&self, device: &mut Device, clock: Clock) -> Result<()> {
+        self.clock.upload(device, clock)?;
+        self.parameters.readiness().set_clock();
+        Ok(())
+    }
+
+    /// Replaces the [share](Clock::share) of a clock that is set; it may be known only after the
+    /// forward pass.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_share(&self, device: &mut Device, share: f32) -> Result<()> {
+        self.clock.upload_share(device, share)
+    }
+
+    /// Uploads the input: preprocessed images of this shape, `[images, height, width, channels]`.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] if it is not the shape of the network's input, for example because channels
+    /// come before pixels; if the device fails.
+    pub fn set_input(&self, device: &mut Device, shape: [usize; 4], values: &[f32]) -> Result<()> {
+        check_input(self.input.shape(), shape, values.len())?;
+        device.upload(self.input, values)
     }
 
     /// From `input` to `output`.
     ///
     /// # Errors
-    /// If the device fails.
+    /// [`Error::Misuse`] in [`Phase::Train`] without a [clock](Self::set_clock) that a row reads, or
+    /// in [`Phase::Infer`] without [`prepare`](Self::prepare); if the device fails.
     ///
     /// # Panics
     /// If this is a tower: use [`towers::forward`](crate::towers::forward).
@@ -207,4 +237,26 @@ impl Deref for TrainableNetwork {
 
 fn entries(layers: &[NamedLayer]) -> Vec<Parameter> {
     layers.iter().flat_map(|(_, layer)| layer.parameters()).collect()
+}
+
+/// Checks an array of images against a network's input.
+fn check_input(planned: Shape, given: [usize; 4], values: usize) -> Result<()> {
+    let shape = given.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ");
+    let refused = |reason: String| Err(Error::Misuse(reason));
+    let [images, first, second, third] = given;
+    if planned.dims() != given {
+        let hint = if planned.dims() == [images, second, third, first] {
+            ": the array has channels before pixels (NCHW), so transpose it to NHWC"
+        } else {
+            ""
+        };
+        return refused(format!(
+            "an array of {shape}, where the network's input is {planned} (images, height, width, \
+             channels){hint}"
+        ));
+    }
+    if values != planned.len() {
+        return refused(format!("{values} values for an array of {shape}"));
+    }
+    Ok(())
 }

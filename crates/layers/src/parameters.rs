@@ -1,7 +1,9 @@
 //! Weights, biases and other parameters, in one block.
 
+use crate::clock::Readiness;
+use crate::init::Initializer;
 use kernels::denormal;
-use tensor::{DType, Device, Planner, Result, Shape, Slot};
+use tensor::{DType, Device, Error, Planner, Result, Shape, Slot};
 
 /// What a parameter does. Recipes give roles different rates and decays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Parameter {
     pub shape: Shape,
     /// Number of inputs summed into one output of its layer.
     pub fan_in: usize,
+    /// Its initial values, if its layer and not the recipe decides.
+    pub initial: Option<Initializer>,
     /// Offset in each block, in floats.
     pub start: usize,
 }
@@ -100,8 +104,10 @@ pub(crate) fn trainable(entries: &[Parameter]) -> usize {
 pub struct Parameters {
     /// In the order of the rows, weight before bias.
     pub entries: Vec<Parameter>,
-    /// Their values.
+    /// Their values. A direct upload to this slot does not mark packed weights as outdated, as
+    /// [`upload`](Self::upload) does.
     pub values: Slot,
+    readiness: Readiness,
 }
 
 impl Parameters {
@@ -114,7 +120,8 @@ impl Parameters {
             entry.start = end;
             end += entry.len().next_multiple_of(Self::ALIGN);
         }
-        Parameters { entries, values: planner.claim(DType::F32, Shape::from([end])) }
+        let values = planner.claim(DType::F32, Shape::from([end]));
+        Parameters { entries, values, readiness: Readiness::default() }
     }
 
     /// The value of parameter `idx`.
@@ -122,17 +129,29 @@ impl Parameters {
         self.view(self.values, idx)
     }
 
-    /// Uploads the values of parameter `idx`; denormal values become zero.
+    /// Uploads the values of parameter `idx`; denormal values become zero. Weights must be
+    /// [packed](crate::Network::prepare) again before inference.
     ///
     /// # Errors
-    /// If the device fails.
+    /// [`Error::Misuse`] if the parameter has another number of values; if the device fails.
     pub fn upload(&self, device: &mut Device, idx: usize, values: &[f32]) -> Result<()> {
+        let entry = &self.entries[idx];
+        if values.len() != entry.len() {
+            let (name, given) = (&entry.name, values.len());
+            let reason = format!("{given} values for {name}, which has {}", entry.shape);
+            return Err(Error::Misuse(reason));
+        }
+        self.readiness.set_packed(false);
         denormal::upload(device, self.value(idx), values)
     }
 
     /// Parameter `idx` in a block with the layout of the values.
     pub fn view(&self, block: Slot, idx: usize) -> Slot {
         block.part(self.entries[idx].start, self.entries[idx].shape)
+    }
+
+    pub(crate) fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// Number of trainable values of the network.

@@ -1,7 +1,9 @@
 //! A row of a planned network: its layer, its slots, and its forward and backward passes.
 
+use crate::clock::Readiness;
 use crate::fuse::RowNames;
-use crate::layer::{Layer, LayerSlots, Phase, Transfer, exchange};
+use crate::layer::{Layer, Transfer, exchange};
+use crate::slots::{LayerSlots, Phase};
 use tensor::{Device, Result, Slot};
 
 /// A planned row: a layer, its slots, and the slots that nothing reads after its passes.
@@ -10,6 +12,7 @@ pub struct PlannedRow {
     pub(crate) names: RowNames,
     pub(crate) layer: Box<dyn Layer>,
     pub(crate) slots: LayerSlots,
+    pub(crate) readiness: Readiness,
     pub(crate) dead_after_forward: Vec<Slot>,
     pub(crate) dead_after_backward: Vec<Slot>,
 }
@@ -54,7 +57,7 @@ impl PlannedRow {
     /// Runs this row's step of [`Network::forward`](crate::Network::forward).
     ///
     /// # Errors
-    /// If the device fails.
+    /// As there.
     ///
     /// # Panics
     /// If it is an exchange row.
@@ -87,7 +90,18 @@ impl PlannedRow {
         );
     }
 
+    /// Checks that what the layer reads in this phase has been uploaded.
+    fn check_ready(&self, device: &Device, phase: Phase) -> Result<()> {
+        match phase {
+            _ if device.is_rehearsing() => Ok(()),
+            Phase::Train if self.layer.reads_clock() => self.readiness.check_clock(self.name()),
+            Phase::Infer if self.slots.packed.is_some() => self.readiness.check_packed(self.name()),
+            _ => Ok(()),
+        }
+    }
+
     fn run_forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
+        self.check_ready(device, phase)?;
         self.layer.forward(device, &self.slots, phase)?;
         poison(device, &self.dead_after_forward)
     }

@@ -1,14 +1,13 @@
 //! Plans a specification's rows: claims and releases every slot.
 
+use crate::clock::ClockSlot;
 use crate::fuse::{NamedRows, RowNames};
-use crate::layer::{Gradients, Layer, LayerSlots};
+use crate::layer::Layer;
 use crate::parameters::Parameters;
 use crate::planned_row::PlannedRow;
+use crate::slots::{Gradients, LayerSlots};
 use crate::spec::SpecError;
 use tensor::{DType, Planner, Shape, Slot, Target};
-
-/// Length of a [`Network::clock`](crate::Network::clock) in 32-bit words.
-pub(crate) const CLOCK: usize = 5;
 
 /// A layer with the names of the rows that it computes.
 pub(crate) type NamedLayer = (RowNames, Box<dyn Layer>);
@@ -42,7 +41,8 @@ pub(crate) fn build(rows: &NamedRows, images: usize) -> Result<Vec<NamedLayer>, 
 /// it once the next row has read it.
 pub(crate) fn forward(
     layers: Vec<NamedLayer>,
-    [input, clock]: [Slot; 2],
+    input: Slot,
+    clock: ClockSlot,
     parameters: &Parameters,
     outputs: Outputs,
     planner: &mut Planner,
@@ -69,12 +69,15 @@ pub(crate) fn forward(
             planner.release(x);
             dead_after_forward.push(x);
         }
-        let parameters = own.map(|idx| parameters.value(idx)).collect();
-        let slots = LayerSlots { x, y, parameters, packed, scratch, clock, gradients: None };
+        let values = own.map(|idx| parameters.value(idx)).collect();
+        let clock = clock.slot();
+        let slots =
+            LayerSlots { x, y, parameters: values, packed, scratch, clock, gradients: None };
         rows.push(PlannedRow {
             names,
             layer,
             slots,
+            readiness: parameters.readiness().clone(),
             dead_after_forward,
             dead_after_backward: Vec::new(),
         });

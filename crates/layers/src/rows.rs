@@ -5,6 +5,7 @@
 
 mod norms;
 
+use crate::custom::Custom;
 use kernels::{dropout, pool};
 pub use norms::{BatchNorm, LayerNorm, Lrn};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub enum Row {
     Linear(Linear),
     /// Dropout.
     Dropout(Dropout),
+    /// A layer that the program defines.
+    Custom(Custom),
     /// An exchange between towers; inserted by [`towers::split`](crate::towers::split), not part of
     /// written specifications.
     #[serde(skip)]

@@ -3,6 +3,7 @@
 mod bounds;
 mod summary;
 
+use crate::custom::{Custom, CustomLayer};
 use crate::layer::{self, Layer};
 use crate::parameters;
 use crate::rows::{
@@ -202,7 +203,16 @@ impl Spec {
         self.row(Row::Dropout(Dropout { drop, inverted: true, tower: Tower::default() }))
     }
 
-    /// Parses a specification in TOML.
+    /// A layer that the program defines.
+    ///
+    /// # Panics
+    /// As [`Custom::new`].
+    pub fn custom(self, layer: impl CustomLayer + Serialize + 'static) -> Spec {
+        self.row(Row::Custom(Custom::new(layer)))
+    }
+
+    /// Parses a specification in TOML. Kinds of custom layers must be
+    /// [registered](crate::custom::register).
     ///
     /// # Errors
     /// [`SpecError::Toml`] with line and column.
@@ -337,6 +347,7 @@ impl Spec {
         input: Shape,
     ) -> Result<Box<dyn Layer>, SpecError> {
         let built = bounds::check_row(row, input).and_then(|()| layer::build(row, name, input));
+        let built = built.and_then(|layer| bounds::check_layer(&*layer).map(|()| layer));
         built.map_err(|reason| SpecError::Row {
             network: self.name.clone(),
             row: name.to_string(),
@@ -368,6 +379,7 @@ impl Spec {
                 Row::LayerNorm(_) => format!("layer_norm{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
+                Row::Custom(custom) => format!("{}{number}", custom.kind()),
                 Row::Exchange(_) => format!("exchange{number}"),
             };
             let learned = matches!(row, Row::Conv(_) | Row::Local(_) | Row::Linear(_));

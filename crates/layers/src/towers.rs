@@ -14,9 +14,10 @@
 
 mod weights;
 
-use crate::layer::{Phase, Transfer};
+use crate::layer::Transfer;
 use crate::network::{Network, TrainableNetwork};
 use crate::rows::{Conv, Dropout, Exchange, Linear, Lrn, Row, Tower};
+use crate::slots::Phase;
 use crate::spec::{Spec, SpecError};
 use tensor::Device;
 pub use weights::{NamedValues, WeightsError};
@@ -218,6 +219,11 @@ impl Splitter<'_> {
             Row::Local(_) => {
                 let reason = "locally connected layers cannot be divided into towers; use a \
                               network without them, or one device";
+                return Err(self.refuse(name, reason.to_string()));
+            }
+            Row::Custom(_) => {
+                let reason = "custom layers cannot be divided into towers; use data parallelism, or \
+                              one device";
                 return Err(self.refuse(name, reason.to_string()));
             }
             Row::LrnPool(_) | Row::Exchange(_) => {

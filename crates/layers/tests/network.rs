@@ -2,7 +2,7 @@
 //! specifications.
 
 use alexnet_layers::{
-    BatchNorm, Lrn, Network, Phase, Role, Row, Spec, SpecError, TrainableNetwork, window,
+    BatchNorm, Clock, Lrn, Network, Phase, Role, Row, Spec, SpecError, TrainableNetwork, window,
 };
 use random::{Purpose, Stream};
 use std::collections::BTreeMap;
@@ -37,8 +37,8 @@ fn every_row() -> Spec {
 }
 
 /// The clock at a step, with `images` valid images that are the whole batch.
-fn clock(step: u32, images: usize) -> [u32; 5] {
-    [1, 0, step, images as u32, 1f32.to_bits()]
+fn clock(step: u32, images: usize) -> Clock {
+    Clock::new(1, step, images as u32)
 }
 
 struct Built<N> {
@@ -75,7 +75,7 @@ fn filled(network: &Network, planner: &Planner, threads: usize) -> Device {
         device.upload(network.parameters.value(idx), &values).unwrap();
     }
     device.upload(network.input, &normals(network.input.len(), 1.0)).unwrap();
-    device.upload(network.clock, &clock(3, network.input.shape().dims()[0])).unwrap();
+    network.set_clock(&mut device, clock(3, network.input.shape().dims()[0])).unwrap();
     device
 }
 
@@ -464,7 +464,7 @@ fn gpu_gradients_are_close_to_the_cpus() {
                 let normals: Vec<f32> = (0..slot.len()).map(|_| std * draws.normal()).collect();
                 device.upload(slot, &normals).unwrap();
             }
-            device.upload(network.clock, &clock(3, 3)).unwrap();
+            network.set_clock(device, clock(3, 3)).unwrap();
             network.forward(device, Phase::Train).unwrap();
             let output = device.download::<f32>(network.output).unwrap();
             let upstream: Vec<f32> = (0..d_output.len()).map(|_| draws.normal()).collect();
@@ -509,7 +509,7 @@ fn a_recorded_gpu_pass_computes_what_the_cpu_does() {
         let weights: Vec<f32> = (0..values.len()).map(|_| 0.3 * draws.normal()).collect();
         device.upload(network.input, &images).unwrap();
         device.upload(values, &weights).unwrap();
-        device.upload(network.clock, &clock(step, 3)).unwrap();
+        network.set_clock(device, clock(step, 3)).unwrap();
     };
     for phase in [Phase::Train, Phase::Test] {
         let mut cpu = Device::cpu(1);

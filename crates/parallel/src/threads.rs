@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use train::executor::{Executor, StepRequest, StepResult};
+use train::optimizer::UpdateRule;
 use train::recipe::Recipe;
 use train::schedule::Setting;
 use train::start::Start;
@@ -41,6 +42,7 @@ pub struct Threads {
     shares_batch: bool,
     /// The blocks of the optimizer's state in a snapshot.
     state_blocks: usize,
+    rule: UpdateRule,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Threads {
         let images = ranks[0].images() * if shares_batch { ranks.len() } else { 1 };
         let classes = ranks[0].net().plan.frame.classes();
         let state_blocks = ranks[0].net().state().count();
+        let rule = *ranks[0].net().plan.optimizer.rule();
         let (reply, replies) = sync_channel(2 * ranks.len());
         let batch = Arc::new(RwLock::new(Batch::default()));
         let entries = Arc::new(parameters);
@@ -100,6 +103,7 @@ impl Threads {
             classes,
             shares_batch,
             state_blocks,
+            rule,
         };
         let start = start.clone();
         started.each(move |worker| crate::rank::start(&mut *worker.rank, &start, &whole))?;
@@ -113,6 +117,19 @@ impl Threads {
     ) -> Result<()> {
         let function: Function = Arc::new(function);
         self.send(|| Command::Call(Arc::clone(&function))).map(drop)
+    }
+
+    /// Checks a batch before it is sent: a device that refuses its part would leave the others
+    /// waiting.
+    fn check_rows(&self, batch: &Batch) -> train::Result<()> {
+        let (rows, planned) = (batch.labels.len(), self.images);
+        if rows == planned {
+            return Ok(());
+        }
+        Err(train::Error::Device(tensor::Error::Misuse(format!(
+            "a batch of {rows} rows, where {planned} are planned: fill it with rows that are labelled \
+             data::IGNORED"
+        ))))
     }
 
     fn send_with(&mut self, batch: &mut Batch, command: impl Fn() -> Command) -> Result<Tally> {
@@ -180,6 +197,7 @@ impl Evaluate for Threads {
     }
 
     fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
+        self.check_rows(batch)?;
         Ok(self.send_with(batch, || Command::Test)?)
     }
 
@@ -210,6 +228,7 @@ impl Executor for Threads {
 
     /// Allocates nothing, as rates may change before every step.
     fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> train::Result<()> {
+        self.rule.check(recipe)?;
         let Ok(mut rates) = self.rates.try_write() else {
             return Err(lost(0, Fate::Left).into()); // a device that hangs still reads them
         };
@@ -223,6 +242,7 @@ impl Executor for Threads {
     /// Norms over several devices are sums of the devices' sums, so they differ from those of one
     /// device by rounding.
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> train::Result<StepResult> {
+        self.check_rows(batch)?;
         let StepRequest { step, control, stats } = request;
         let Some(stats) = stats else {
             let tally = self.send_with(batch, || Command::Train(step))?;

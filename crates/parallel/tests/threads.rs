@@ -1,15 +1,19 @@
 //! Runs on several devices of one process are bit-identical to those on one: losses, checkpoints,
 //! weights.
 
+extern crate layers as alexnet_layers; // for the layers that `layers` shares
 extern crate train as alexnet_train; // for the fixtures that `train` shares
 
 mod fixtures;
+#[path = "../../layers/tests/custom/mod.rs"]
+mod own;
 
 use alexnet_parallel::{DevicePlan, Engine, plan};
 use evaluate::Stop;
 use evaluate::observe::Silent;
 use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job, varied};
-use layers::{BatchNorm, NoOptions, Row, towers};
+use layers::{BatchNorm, Custom, NoOptions, Row, custom, towers};
+use own::{ChannelScale, Swish};
 use std::path::Path;
 use std::time::Duration;
 use tensor::{Device, Target};
@@ -204,6 +208,25 @@ fn statistics_and_slopes_are_distributed_like_weights() {
         assert_eq!(go(&job, &run.0, ways[1], 16).resumed_at, 7);
         assert!(bits(&run.0) == bits(&whole.0), "{shards} shards");
     }
+}
+
+/// Layers of a program's own, one of them with a parameter: on micro-shards and replicas.
+#[test]
+fn custom_layers_are_bit_identical_on_any_number_of_replicas() {
+    custom::register::<Swish>("swish");
+    custom::register::<ChannelScale>("channel_scale");
+    let mut job = Job { max_steps: Some(12), ..job(4) };
+    let is_relu = |row: &Row| matches!(row, Row::Relu(_));
+    let first = job.spec.rows.iter().position(is_relu).unwrap();
+    job.spec.rows[first] = Row::Custom(Custom::new(Swish { beta: 1.5 }));
+    job.spec.rows.insert(first, Row::Custom(Custom::new(ChannelScale {})));
+    let (whole, run) = (Scratch::new("custom-whole"), Scratch::new("custom"));
+    go(&job, &whole.0, On::OneDevice, 12);
+    go(&job, &run.0, On::Replicas(4), 7);
+    assert_eq!(go(&job, &run.0, On::Replicas(2), 12).resumed_at, 7);
+    assert!(bits(&run.0) == bits(&whole.0));
+    let towers = towers::split(&job.spec, 2).unwrap_err().to_string();
+    assert!(towers.contains("custom layers cannot be divided into towers"), "{towers}");
 }
 
 /// Adam's second moments, clipped gradients, averaged weights, and rates that change before every

@@ -86,6 +86,10 @@ pub enum Error {
         operation: String,
     },
 
+    /// A call that does not fit the plan, or comes before what it needs.
+    #[error("{0}")]
+    Misuse(String),
+
     /// A timeout while waiting for another rank's GPU.
     #[error("another rank's GPU has not answered for {seconds} s: all ranks stop")]
     Unanswered {

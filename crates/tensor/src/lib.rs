@@ -9,7 +9,7 @@
 //! * [`Planner`]: the memory layout
 //! * [`Device`]: the CPU or a CUDA GPU; [`Cpu`] lends slots as slices and runs chunks on its
 //!   threads
-//! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
+//! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`], also on checked [`Operand`]s; a [`Recording`] is a step, replayed
 //! * [`nccl`]: communication between GPUs, where NCCL is installed
 //! * [`cublaslt`]: matrix products by cuBLASLt, where it is installed and enabled;
 //!   [`cudnn`]: convolutions by cuDNN
@@ -47,8 +47,8 @@ mod slot;
 mod traffic;
 
 pub use device::{
-    Address, Argument, Choice, Cpu, Cuda, Device, FreeMemory, Grid, Image, Lap, Lent, Pool,
-    Recording, Target, Vectors, amx, free_memory,
+    Address, Argument, Choice, Cpu, Cuda, Device, FreeMemory, Grid, Image, Lap, Lent, Operand,
+    Pool, Recording, Target, Vectors, amx, free_memory,
 };
 pub use device::{cublaslt, cudnn, nccl, tune};
 pub use dtype::{DType, Element};

@@ -2,6 +2,7 @@
 
 use crate::{DType, Shape, Slot};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Lays out slots in one range of memory by their lifetimes.
 ///
@@ -9,11 +10,18 @@ use std::collections::BTreeMap;
 /// [`release`](Self::release) slots that are not read again. A claim takes the smallest hole that
 /// fits, or grows the range. Nothing is allocated here; the device must reserve
 /// [`total`](Self::total) bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Planner {
+    id: PlannerId,
     /// Free holes below the high-water mark: start -> length, never adjacent.
     holes: BTreeMap<usize, usize>,
     total: usize,
+}
+
+impl Default for Planner {
+    fn default() -> Planner {
+        Planner { id: PlannerId::next(), holes: BTreeMap::new(), total: 0 }
+    }
 }
 
 impl Planner {
@@ -34,7 +42,7 @@ impl Planner {
         let bytes = bytes.and_then(|bytes| bytes.checked_next_multiple_of(Self::ALIGN));
         let bytes = bytes.unwrap_or_else(|| panic!("a slot of {shape} takes too many bytes"));
         if bytes == 0 {
-            return Slot::new(0, dtype, shape); // nowhere in particular, so inside no other slot
+            return Slot::new(0, dtype, shape, self.id); // nowhere in particular, so inside no other slot
         }
         let best = self.holes.iter().filter(|hole| *hole.1 >= bytes).min_by_key(|hole| *hole.1);
         let offset = match best.map(|(&start, &length)| (start, length)) {
@@ -45,7 +53,7 @@ impl Planner {
             }
             None => self.grow(bytes),
         };
-        Slot::new(offset, dtype, shape)
+        Slot::new(offset, dtype, shape, self.id)
     }
 
     /// Takes `bytes` at the end, swallowing a hole that touches it.
@@ -101,6 +109,38 @@ impl Planner {
     /// The bytes that hold every slot claimed so far.
     pub fn total(&self) -> usize {
         self.total
+    }
+}
+
+/// Which planner laid a slot out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PlannerId(u32);
+
+impl PlannerId {
+    fn next() -> PlannerId {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        PlannerId(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
+/// The planner whose slots are in a device's memory: that of the first slot in use.
+#[derive(Debug, Default)]
+pub(crate) struct PlannerInUse(AtomicU32);
+
+impl PlannerInUse {
+    /// Panics if slots of another planner are in use.
+    pub fn check(&self, slot: &Slot) {
+        let PlannerId(id) = slot.planner();
+        let known = self.0.load(Relaxed);
+        if known == id || slot.is_empty() {
+            return;
+        }
+        let first = self.0.compare_exchange(0, id, Relaxed, Relaxed);
+        assert!(
+            first.is_ok() || first == Err(id),
+            "{slot:?} is a slot of another planner: all slots of a device's memory must be claimed \
+             from the planner whose total was reserved"
+        );
     }
 }
 

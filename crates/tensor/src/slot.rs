@@ -1,21 +1,28 @@
 //! A range of a device's memory.
 
+use crate::planner::PlannerId;
 use crate::{DType, Planner, Shape};
 use std::ops::Range;
 
 /// The offset of a tensor in its device's memory, its shape and its element type. A slot is a plain
-/// description: it neither owns the memory nor counts references to it.
+/// description: it neither owns the memory nor counts references to it. It remembers which planner
+/// laid it out: a device refuses slots of several planners, whose ranges may overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
     offset: usize,
     shape: Shape,
     dtype: DType,
+    planner: PlannerId,
 }
 
 impl Slot {
-    pub(crate) fn new(offset: usize, dtype: DType, shape: Shape) -> Slot {
+    pub(crate) fn new(offset: usize, dtype: DType, shape: Shape, planner: PlannerId) -> Slot {
         debug_assert_eq!(offset % dtype.size(), 0);
-        Slot { offset, shape, dtype }
+        Slot { offset, shape, dtype, planner }
+    }
+
+    pub(crate) fn planner(&self) -> PlannerId {
+        self.planner
     }
 
     /// Its shape.
@@ -66,7 +73,7 @@ impl Slot {
         let end = start.checked_add(shape.len());
         let fits = end.is_some_and(|end| end <= self.len());
         assert!(fits, "{} elements from {start} on exceed a slot of {}", shape.len(), self.len());
-        Slot { offset: self.offset + start * self.dtype.size(), shape, dtype: self.dtype }
+        Slot { offset: self.offset + start * self.dtype.size(), shape, ..*self }
     }
 
     /// The number of bytes that a planner reserves for it: a multiple of [`Planner::ALIGN`].

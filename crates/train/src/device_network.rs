@@ -1,20 +1,18 @@
 //! A planned network on its device; shared by all executors.
 
-#[cfg(doc)]
-use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::init::Pretrained;
 use crate::optimizer::Clip;
 use crate::plan::SingleDevicePlan;
 use crate::recipe::Recipe;
-use crate::schedule::Setting;
+use crate::schedule::{ScheduleState, Setting};
 use crate::start::{InitialState, Start};
 use crate::stats::LayerStats;
-use crate::{Result, finite};
+use crate::{Error, Result, finite};
 use data::{Batch, IGNORED};
 use evaluate::Tally;
 use kernels::denormal::upload;
-use layers::{Parameter, Role};
+use layers::{Clock, Parameter, Role};
 use std::ops::Range;
 use tensor::{Device, Recording, Shape, Slot};
 
@@ -51,11 +49,12 @@ impl DeviceNetwork {
         Ok(DeviceNetwork { plan, device, rates: Vec::new(), norms, seed: 0 })
     }
 
-    /// Loads the initial state.
+    /// Loads the initial state. Learning rates are those of the recipe's first epoch; after a
+    /// checkpoint they must be [set](Self::set_rates) before the first step.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] or [`Error::Weights`] if the parameters are another network's;
-    /// [`Error::Device`].
+    /// [`Error::Recipe`] if the recipe's optimizer is not the plan's; [`Error::Device`].
     pub fn start(&mut self, start: &Start, share: &dyn Fn(&Parameter) -> Share) -> Result<()> {
         let entries = self.plan.network.parameters.entries.clone();
         self.start_part(start, &entries, share)
@@ -73,6 +72,7 @@ impl DeviceNetwork {
         share: &dyn Fn(&Parameter) -> Share,
     ) -> Result<()> {
         self.seed = start.seed;
+        self.rates.clear();
         self.set_input(&start.mean.values, start.scale)?;
         self.plan.frame.set_loss(start.loss.clone());
         if let Some(clip) = self.plan.optimizer.clip() {
@@ -80,6 +80,7 @@ impl DeviceNetwork {
         }
         match &start.state {
             InitialState::Fresh { recipe, inherit } => {
+                self.set_rates(recipe, &recipe.setting_of_epoch(&ScheduleState::default(), 1))?;
                 self.draw(recipe, share)?;
                 if let Some(init) = inherit {
                     init.check_velocities(recipe.optimizer)?;
@@ -95,7 +96,8 @@ impl DeviceNetwork {
     fn draw(&mut self, recipe: &Recipe, share: &dyn Fn(&Parameter) -> Share) -> Result<()> {
         let parameters = &self.plan.network.parameters;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
-            let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
+            let of_recipe = || recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
+            let init = entry.initial.unwrap_or_else(of_recipe);
             let (whole, own) = share(entry);
             let mut values = vec![0.0; whole.len()];
             init.fill(self.seed, ordinal, entry.fan_in, &mut values);
@@ -188,9 +190,10 @@ impl DeviceNetwork {
     /// Sets learning rates and weight decays of the steps that follow.
     ///
     /// # Errors
-    /// [`Error::Device`].
+    /// [`Error::Recipe`] if the recipe's optimizer is not the plan's; [`Error::Device`].
     pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()> {
         let DeviceNetwork { plan, device, rates, .. } = self;
+        plan.optimizer.rule().check(recipe)?;
         let entries = plan.network.parameters.entries.iter();
         rates.clear();
         rates.extend(entries.map(|entry| recipe.table_row(&entry.name, setting)));
@@ -251,9 +254,8 @@ impl DeviceNetwork {
     /// [`Error::Device`].
     pub fn set_clock(&mut self, moment: u64, labels: &[u32]) -> Result<()> {
         let images = labels.iter().filter(|&&label| label != IGNORED).count();
-        let [low, high] = self.seed_words();
-        let clock = [low, high, moment as u32, images as u32, 1f32.to_bits()];
-        Ok(self.device.upload(self.plan.network.clock, &clock)?)
+        let clock = Clock::new(self.seed, moment as u32, images as u32);
+        Ok(self.plan.network.set_clock(&mut self.device, clock)?)
     }
 
     /// The low and high halves of the seed.
@@ -273,9 +275,15 @@ impl DeviceNetwork {
     /// Prepares the update of step number `step`, counted from one.
     ///
     /// # Errors
-    /// [`Error::Device`].
+    /// [`Error::Recipe`] if learning rates are not set; [`Error::Device`].
     pub fn begin_update(&mut self, step: u64) -> Result<()> {
         let DeviceNetwork { plan, device, rates, .. } = self;
+        if rates.len() != plan.network.parameters.entries.len() {
+            return Err(Error::Recipe(format!(
+                "step {step}: learning rates are not set: call set_rates before the first step after \
+                 a checkpoint"
+            )));
+        }
         plan.optimizer.begin_step(device, &plan.network.parameters.entries, rates, step)
     }
 

@@ -48,6 +48,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod checkpoint;

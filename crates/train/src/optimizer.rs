@@ -19,6 +19,7 @@ use tensor::{DType, Device, Planner, Shape, Slot};
 /// The optimizer of a network, with its memory.
 #[derive(Debug)]
 pub struct Optimizer {
+    rule: UpdateRule,
     /// Rate, momentum and decay of each parameter.
     table: Slot,
     /// The part of each parameter that is updated on this device.
@@ -63,7 +64,12 @@ impl Optimizer {
         };
         let clip = Clip::plan(rule, network, &segments, sharing, planner);
         let average = Average::plan(rule, network, planner);
-        Optimizer { table, segments, method, clip, average }
+        Optimizer { rule: *rule, table, segments, method, clip, average }
+    }
+
+    /// The settings that its memory and passes are planned for.
+    pub fn rule(&self) -> &UpdateRule {
+        &self.rule
     }
 
     /// Sets the rate, the momentum and the decay of every parameter.

@@ -46,6 +46,9 @@ fn allocates_nothing(plan: SingleDevicePlan) {
     let (images, stored) = (IMAGES, STORED);
     let mut recipe = alexnet_train::recipes::find("paper-64").unwrap();
     recipe.schedule = Schedule::Cosine { end: 0.0, per: Per::Step };
+    let rule = *plan.optimizer.rule();
+    (recipe.optimizer, recipe.nesterov) = (rule.optimizer, rule.nesterov);
+    (recipe.clip_norm, recipe.clip_value, recipe.ema) = (rule.clip_norm, rule.clip_value, rule.ema);
     recipe.layers.insert("conv*".to_string(), Layer { train_from: Some(1), ..Layer::default() });
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; stored * stored * 3]);
     let mut step = plan.open(Device::cpu(3), &start).unwrap();

@@ -7,7 +7,7 @@ use alexnet_train::device_network::whole;
 use alexnet_train::executor::Executor;
 use alexnet_train::optimizer::{Ema, UpdateRule};
 use alexnet_train::plan::SingleDevicePlan;
-use alexnet_train::recipe::{Initializer, Input, Layer, Mean, Recipe};
+use alexnet_train::recipe::{Initializer, Input, Layer, Mean, Optimizer, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::schedule::ScheduleState;
 use alexnet_train::stats::LayerStats;
@@ -172,7 +172,8 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
 /// The ratio that a look tells is that of what the weights did.
 #[test]
 fn an_update_by_adam_is_seen_as_it_was() {
-    let (recipe, target) = (recipe(1e-3), Target::Cpu { threads: 1 });
+    let recipe = Recipe { optimizer: Optimizer::Adam, ..recipe(1e-3) };
+    let target = Target::Cpu { threads: 1 };
     let input = (Mean::Image, [STORED; 2]);
     let plan =
         SingleDevicePlan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
@@ -205,7 +206,8 @@ fn an_update_by_adam_is_seen_as_it_was() {
 /// its rate.
 #[test]
 fn adam_corrects_its_moments_if_only_a_normalisation_is_trained() {
-    let (mut recipe, target) = (recipe(1e-3), Target::Cpu { threads: 1 });
+    let mut recipe = Recipe { optimizer: Optimizer::Adam, ..recipe(1e-3) };
+    let target = Target::Cpu { threads: 1 };
     let rate = |rate| Layer { rate: Some(rate), ..Layer::default() };
     for (name, rate) in [("*", rate(0.0)), ("batch_norm*", rate(1.0))] {
         let weights = recipe.layers.get("*").and_then(|layer| layer.weights);

@@ -22,12 +22,15 @@ pub use manifest::stale;
 
 const HELP: &str = "\
 cargo xtask kernels [--check] [OP...]
+cargo xtask kernels --at DIR
 
   Compiles crates/kernels/src/OP/OP.cu, all of them or those named, and rewrites the manifest.
   Uses nvcc 13.0.88 from CUDA_HOME or PATH; otherwise installs it below target/ (needs python3 and
   g++, downloads 104 MB, needs no GPU).
   --check   compiles all, compares with the committed files, and fails on spilled registers and on
             tensor-core kernels without tensor-core instructions
+  --at DIR  compiles each DIR/*.cu to a .fatbin beside it: the kernels of a program's own layers,
+            which include \"kernel.cuh\"
 ";
 
 /// Runs the command.
@@ -36,6 +39,14 @@ pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
     if arguments.iter().any(|argument| ["--help", "-h", "help"].contains(argument)) {
         print!("{HELP}");
         return Ok(());
+    }
+    if let Some(at) = rest.iter().position(|argument| argument == "--at") {
+        let folder = rest.get(at + 1).map(PathBuf::from);
+        let built = match folder.filter(|_| rest.len() == 2) {
+            Some(folder) => build_at(&folder),
+            None => Err("--at takes one folder and no other arguments: --at DIR".to_string()),
+        };
+        return built.map_err(|message| cargo::failed("kernels", message));
     }
     let check = arguments.contains(&"--check");
     let named: Vec<&str> =
@@ -78,6 +89,27 @@ fn build(check: bool, named: &[&str]) -> Result<(), String> {
         problems.extend(stale(&kernels))
     } else {
         manifest::write(&kernels)?
+    }
+    if problems.is_empty() { Ok(()) } else { Err(format!("\n  {}", problems.join("\n  "))) }
+}
+
+/// Compiles the kernels in a folder that belongs to another program or crate.
+fn build_at(folder: &Path) -> Result<(), String> {
+    let unreadable = |error| format!("{}: {error}", folder.display());
+    let entries = fs::read_dir(folder).map_err(unreadable)?;
+    let is_cuda = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "cu");
+    let mut sources: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(is_cuda).collect();
+    if sources.is_empty() {
+        return Err(format!("{}: no .cu file is in this folder", folder.display()));
+    }
+    sources.sort();
+    let (toolkit, headers) = (Toolkit::find()?, cargo::root().join("crates/kernels/cuh"));
+    println!("{}", report::HEADER);
+    let mut problems = Vec::new();
+    for source in sources {
+        let log = toolkit.compile(&source, &headers, &source.with_extension("fatbin"))?;
+        problems.extend(report::print(&report::usages(&log)));
     }
     if problems.is_empty() { Ok(()) } else { Err(format!("\n  {}", problems.join("\n  "))) }
 }

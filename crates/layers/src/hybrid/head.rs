@@ -1,8 +1,9 @@
 //! A device's share of the linear layers.
 
 use super::{Shares, UnitwiseRow, UnplannedStage};
-use crate::layer::{Gradients, LayerSlots, Phase};
+use crate::clock::Readiness;
 use crate::network::TrainableNetwork;
+use crate::slots::{Gradients, LayerSlots, Phase};
 use kernels::columns::{self, ColumnRange, Geometry};
 use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use kernels::{activation, linear};
@@ -24,6 +25,7 @@ pub struct Head {
     pub d_scores: Slot,
     /// Seed and step of each pass.
     clocks: Slot,
+    readiness: Readiness,
     /// Partial sums of a stage's input gradient, one slot per level of the tree.
     partials: Vec<Slot>,
     /// The columns of one block of an output gradient.
@@ -95,6 +97,7 @@ impl Head {
             block: floats(Shape::from([images * block])),
             scratch,
             clocks,
+            readiness: Readiness::default(),
             shares,
             stages,
         }
@@ -151,7 +154,9 @@ impl Head {
     /// # Errors
     /// If the device fails.
     pub fn set_clock(&self, device: &mut Device, pass: usize, clock: [u32; 3]) -> Result<()> {
-        device.upload(self.clocks.part(3 * pass, Shape::from([3])), &clock)
+        device.upload(self.clocks.part(3 * pass, Shape::from([3])), &clock)?;
+        self.readiness.set_clock();
+        Ok(())
     }
 
     fn shard(&self, (pass, round): (usize, usize)) -> usize {
@@ -166,7 +171,8 @@ impl Head {
     /// From a stage's [`input`](Self::input) to its [`output`](Self::output).
     ///
     /// # Errors
-    /// If the device fails.
+    /// [`Error::Misuse`](tensor::Error::Misuse) in [`Phase::Train`] without a
+    /// [clock](Self::set_clock) that a row reads; if the device fails.
     pub fn forward(
         &self,
         device: &mut Device,
@@ -181,7 +187,11 @@ impl Head {
         let shard = self.shard(of);
         let mut rows = stage.unitwise.iter();
         rows.try_for_each(|planned| {
-            planned.row.layer.forward(device, &planned.of_shards[shard].slots, phase)
+            let UnitwiseRow { layer, name, .. } = &planned.row;
+            if phase == Phase::Train && layer.reads_clock() && !device.is_rehearsing() {
+                self.readiness.check_clock(name)?;
+            }
+            layer.forward(device, &planned.of_shards[shard].slots, phase)
         })
     }
 

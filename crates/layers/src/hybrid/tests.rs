@@ -1,6 +1,6 @@
 use super::*;
-use crate::Phase;
 use crate::rows::window;
+use crate::{Clock, Phase};
 use tensor::{Device, Slot};
 
 const IMAGES: usize = 3;
@@ -100,9 +100,9 @@ fn a_head_with_all_units_equals_the_network() {
         fill(&mut device, whole.input, 1.0, 7 * round);
         fill(&mut device, network.input, 1.0, 7 * round);
         let clock = [1, 2, round as u32];
-        for slot in [whole.clock, network.clock] {
-            device.upload(slot, &clock).unwrap();
-        }
+        let step = Clock { share: 0.0, ..Clock::new(1 + (2 << 32), round as u32, 0) };
+        whole.set_clock(&mut device, step).unwrap();
+        network.set_clock(&mut device, step).unwrap();
         head.set_clock(&mut device, 0, clock).unwrap();
 
         whole.forward(&mut device, Phase::Train).unwrap();

@@ -80,6 +80,10 @@ impl Layer for BatchNorm {
         batch_norm::backward(device, &self.geometry, &work, gradients.scratch)
     }
 
+    fn reads_clock(&self) -> bool {
+        true
+    }
+
     fn reads_output(&self) -> bool {
         false
     }

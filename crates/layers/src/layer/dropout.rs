@@ -67,6 +67,10 @@ impl Layer for Dropout {
         dropout::backward(device, &self.geometry, slots.seed_and_step(), dy, dx)
     }
 
+    fn reads_clock(&self) -> bool {
+        true
+    }
+
     fn reads_output(&self) -> bool {
         false
     }

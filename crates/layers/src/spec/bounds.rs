@@ -3,6 +3,7 @@
 //! Within these bounds no shape, parameter count, scratch size or number of multiply-accumulates
 //! overflows 64 bits. Whether a device has enough memory is checked when the plan is reserved.
 
+use crate::layer::Layer;
 use crate::rows::{Conv, Linear, Lrn, Pad, Pool, Row, Tanh};
 use tensor::Shape;
 
@@ -74,8 +75,18 @@ pub(super) fn check_row(row: &Row, input: Shape) -> Result<(), String> {
         Row::Tanh(Tanh { outer, inner }) if !(outer.is_finite() && inner.is_finite()) => {
             Err(format!("outer {outer} and inner {inner} must be finite"))
         }
+        Row::Custom(custom) => check_name(custom.kind()),
         _ => Ok(()), // its output has its input's shape
     }
+}
+
+/// Checks the bounds of what a layer declares: for a custom one, nothing else does.
+pub(super) fn check_layer(layer: &dyn Layer) -> Result<(), String> {
+    check_elements("its output has", layer.output().dims())?;
+    let parameters = layer.parameters();
+    parameters.iter().try_for_each(|entry| {
+        check_elements(&format!("its {} has", entry.role.suffix()), entry.shape.dims())
+    })
 }
 
 /// The bounds of a convolution; with `is_local`, of a locally connected layer with its sizes.

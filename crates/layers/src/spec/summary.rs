@@ -34,6 +34,7 @@ pub(super) fn summary(row: &Row) -> String {
             let kind = if pool.average { "average" } else { "max" };
             format!("{kind} of {} x {}, stride {}", pool.window, pool.window, pool.stride)
         }
+        Row::Custom(custom) => custom.layer().summary(),
         Row::Dropout(dropout) => format!("{} dropped", dropout.drop),
         Row::Exchange(Exchange { tower, to_first }) => {
             let to = if *to_first { "the first" } else { "all" };

@@ -1,6 +1,6 @@
 use super::*;
 use crate::rows::window;
-use crate::{Network, Phase, TrainableNetwork, Transfer};
+use crate::{Clock, Network, Phase, TrainableNetwork, Transfer};
 use std::collections::BTreeMap;
 use tensor::{Device, Planner, Target};
 
@@ -169,6 +169,7 @@ fn transfers_of_a_step_match_the_reported_traffic() {
             TrainableNetwork::plan(spec, IMAGES, &mut planner, Target::Cpu { threads: 1 }).unwrap();
         let mut device = Device::cpu(1);
         device.reserve(planner.total()).unwrap();
+        network.set_clock(&mut device, Clock::new(0, 1, IMAGES as u32)).unwrap();
         let sent = |transfer: Transfer| match transfer {
             Transfer::AllGather { own, .. } | Transfer::ReduceScatter { own, .. } => {
                 own.range().len()

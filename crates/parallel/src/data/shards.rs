@@ -205,8 +205,7 @@ impl Shards {
             device.upload(d_scores, scores)?;
         }
         if net.plan.network.parameters.has_statistics() {
-            let weight = net.plan.network.clock.part(4, Shape::from([1]));
-            device.upload(weight, &[(share as f32).to_bits()])?;
+            net.plan.network.set_share(device, share as f32)?;
         }
         Ok(())
     }

@@ -84,6 +84,7 @@ fn note(row: &Row, summary: &str) -> Option<String> {
         Row::BatchNorm(_) => "batch norm".to_string(),
         Row::LayerNorm(_) => "layer norm".to_string(),
         Row::Pool(_) => summary.to_string(),
+        Row::Custom(custom) => custom.kind().to_string(),
         Row::Dropout(dropout) => format!("dropout {}", dropout.drop),
         Row::Linear(_) | Row::Exchange(_) | Row::LrnPool(_) => return None,
     })

@@ -9,6 +9,7 @@ pub use amx::amx;
 pub use memory::{FreeMemory, free_memory};
 pub use vectors::Vectors;
 
+use crate::planner::PlannerInUse;
 use crate::{Element, Error, Planner, Precision, Result, Slot};
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Cpu {
     memory: Vec<Line>,
+    planner: PlannerInUse,
     pool: Pool,
     precision: Precision,
 }
@@ -30,7 +32,8 @@ struct Line([u8; Planner::ALIGN]);
 impl Cpu {
     /// A processor with `threads` threads (0: one for each core) and no memory yet.
     pub fn new(threads: usize) -> Cpu {
-        Cpu { memory: Vec::new(), pool: Pool::new(threads), precision: Precision::F32 }
+        let (memory, planner) = (Vec::new(), PlannerInUse::default());
+        Cpu { memory, planner, pool: Pool::new(threads), precision: Precision::F32 }
     }
 
     /// The precision of convolutions and fully connected layers; initially f32.
@@ -62,7 +65,7 @@ impl Cpu {
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
-        self.memory = Vec::new();
+        (self.memory, self.planner) = (Vec::new(), PlannerInUse::default());
         self.check_room(bytes)?;
         let lines = bytes.div_ceil(Planner::ALIGN);
         self.memory = bytemuck::allocation::try_zeroed_vec(lines)
@@ -85,16 +88,17 @@ impl Cpu {
     /// A slot's elements.
     ///
     /// # Panics
-    /// If the slot is of another type.
+    /// If the slot is of another type or another planner.
     pub fn slice<T: Element>(&self, slot: Slot) -> &[T] {
         assert_eq!(slot.dtype(), T::DTYPE, "a slot of another type");
+        self.planner.check(&slot);
         bytemuck::cast_slice(&self.bytes()[slot.range()])
     }
 
     /// A slot's elements, to write.
     ///
     /// # Panics
-    /// If the slot is of another type.
+    /// If the slot is of another type or another planner.
     pub fn slice_mut<T: Element>(&mut self, slot: Slot) -> &mut [T] {
         let [lent] = self.lend([slot]);
         lent.into()
@@ -103,7 +107,8 @@ impl Cpu {
     /// All operands of an op at once, to read or write.
     ///
     /// # Panics
-    /// If two of them overlap, or one lies outside the reserved memory.
+    /// If two of them overlap, or one lies outside the reserved memory or is of another planner
+    /// than the first slot in use.
     pub fn lend<const N: usize>(&mut self, slots: [Slot; N]) -> [Lent<'_>; N] {
         let (lent, _) = self.lend_with_pool(slots);
         lent
@@ -111,6 +116,7 @@ impl Cpu {
 
     /// [`lend`](Self::lend), and the threads to work on them.
     pub fn lend_with_pool<const N: usize>(&mut self, slots: [Slot; N]) -> ([Lent<'_>; N], &Pool) {
+        slots.iter().for_each(|slot| self.planner.check(slot));
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.memory);
         let lent = bytes
             .get_disjoint_mut(slots.map(|slot| slot.range()))
@@ -294,6 +300,20 @@ mod tests {
     fn a_slot_is_of_one_type() {
         let (device, a, _) = two_slots();
         let _ = device.download::<u32>(a);
+    }
+
+    #[test]
+    fn a_slot_of_another_planner_is_refused_on_use() {
+        let (mut device, a, _) = two_slots();
+        let mut other = Planner::new();
+        let foreign = other.claim(DType::F32, Shape::from([2]));
+        device.upload(a, &[1.0f32]).unwrap();
+        let reads = std::panic::AssertUnwindSafe(|| device.download::<f32>(foreign));
+        let panic = std::panic::catch_unwind(reads).unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.contains("is a slot of another planner"), "{message}");
+        device.reserve(other.total()).unwrap(); // for the other one's slots
+        device.upload(foreign, &[1.0f32]).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, FreeMemory, Lent, Pool, Vectors, amx, free_memory};
-pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
+pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Operand, Recording};
 pub use cuda::{cublaslt, cudnn, nccl, tune};
 
 use crate::{Element, Error, Precision, Result, Slot};
@@ -103,7 +103,8 @@ impl Device {
         }
     }
 
-    /// Allocates `bytes` of zeroed memory, which replaces memory reserved before.
+    /// Allocates `bytes` of zeroed memory, which replaces memory reserved before. Then only slots of
+    /// one planner can be used, that of the first slot: `bytes` is its [total](crate::Planner::total).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if there is no room.
@@ -121,7 +122,7 @@ impl Device {
     /// [`Error::Gpu`] if the GPU fails, now or in earlier work.
     ///
     /// # Panics
-    /// If the slot is of another type or smaller.
+    /// If the slot is smaller, of another type or of another planner.
     pub fn upload<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -167,7 +168,7 @@ impl Device {
     /// [`Error::Gpu`] if the GPU fails, now or in earlier work.
     ///
     /// # Panics
-    /// If the slot is of another type or smaller.
+    /// If the slot is smaller, of another type or of another planner.
     pub fn download_into<T: Element>(&self, slot: Slot, host: &mut [T]) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -241,6 +242,14 @@ impl Device {
         done?;
         *recording = recorded?;
         self.gpu().replay(recording).map(|_| ())
+    }
+
+    /// Whether this is a [rehearsal](Self::rehearse), in which nothing is computed.
+    pub fn is_rehearsing(&self) -> bool {
+        match self {
+            Device::Cpu(_) => false,
+            Device::Cuda(cuda) => cuda.is_rehearsing(),
+        }
     }
 
     /// The GPU; only for devices that are one.

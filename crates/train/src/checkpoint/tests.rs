@@ -53,6 +53,7 @@ fn run_metadata() -> RunMetadata {
         role,
         shape,
         fan_in: 3,
+        initial: None,
         start,
     };
     let mut identity = Identity::default();

@@ -9,6 +9,7 @@ use crate::{Error, Result};
 use kernels::clip::{self, Rows};
 use kernels::sgd::Segment;
 use layers::{Network, Parameter};
+use std::fmt;
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot};
 
@@ -21,6 +22,15 @@ pub struct Sharing<'a> {
     pub share: &'a dyn Fn(&Parameter) -> Range<usize>,
     /// The number of ranks.
     pub world: usize,
+}
+
+impl fmt::Debug for Sharing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sharing { whole, share, world } = self;
+        let shares: Vec<Range<usize>> = whole.iter().map(share).collect();
+        let mut text = f.debug_struct("Sharing");
+        text.field("whole", whole).field("share", &shares).field("world", world).finish()
+    }
 }
 
 /// The blocks of a whole parameter.

@@ -1,6 +1,7 @@
 //! The settings of a recipe on which the memory and the passes of an update depend.
 
 use crate::recipe::{self, Recipe, is_default};
+use crate::{Error, Result};
 use kernels::sgd;
 use serde::{Deserialize, Serialize};
 use weights::{AVERAGE, SECOND_MOMENT, VELOCITY};
@@ -67,6 +68,21 @@ impl UpdateRule {
     pub fn of(recipe: &Recipe) -> UpdateRule {
         let &Recipe { optimizer, nesterov, clip_norm, clip_value, ema, .. } = recipe;
         UpdateRule { optimizer, nesterov, clip_norm, clip_value, ema }
+    }
+
+    /// Checks that a recipe trains by this rule, for which memory and passes are planned.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with both.
+    pub fn check(&self, recipe: &Recipe) -> Result<()> {
+        let wanted = UpdateRule::of(recipe);
+        if *self == wanted {
+            return Ok(());
+        }
+        Err(Error::Recipe(format!(
+            "the recipe trains with {wanted:?}, and the step is planned for {self:?}: plan it with \
+             UpdateRule::of(&recipe)"
+        )))
     }
 
     /// The prefixes of the names that tensors of the optimizer's state have in a checkpoint, in the

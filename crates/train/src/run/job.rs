@@ -7,6 +7,7 @@ use crate::recipe::{Mean, Recipe};
 use crate::start::{InitialState, Start};
 use data::{Loader, Source, Statistics};
 use layers::Spec;
+use std::fmt;
 use std::sync::Arc;
 use weights::{About, Values, Weights};
 
@@ -38,6 +39,22 @@ pub struct Job {
     /// Readable names of the classes, in label order, for the file of weights; if empty, those of
     /// `train`. They need not be unique, and do not affect results.
     pub class_names: Vec<String>,
+}
+
+impl fmt::Debug for Job {
+    /// Without the images.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Job { spec, recipe, seed, workers, max_steps, validate_every, checkpoints, .. } = self;
+        f.debug_struct("Job")
+            .field("spec", spec)
+            .field("recipe", recipe)
+            .field("seed", seed)
+            .field("workers", workers)
+            .field("max_steps", max_steps)
+            .field("validate_every", validate_every)
+            .field("checkpoints", checkpoints)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Job {

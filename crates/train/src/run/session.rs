@@ -10,6 +10,7 @@ use crate::folder::{RunFolder, RunState, Status};
 use crate::start::Start;
 use evaluate::Stop;
 use evaluate::observe::Observer;
+use std::fmt;
 use std::sync::Arc;
 
 /// A job with its run folder, its observer and the flag that stops it.
@@ -31,6 +32,13 @@ pub struct Session<'a> {
     observer: &'a mut dyn Observer,
     stop: &'a Stop,
     identity: Option<Identity>,
+}
+
+impl fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Session");
+        text.field("job", self.job).field("folder", &self.folder.path()).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Session<'a> {

@@ -47,6 +47,10 @@ impl Cuda {
         !driver::blocking() && !self.eager && self.profile.is_none() && self.state == State::Working
     }
 
+    pub(in crate::device) fn is_rehearsing(&self) -> bool {
+        self.state == State::Rehearsing
+    }
+
     pub(in crate::device) fn begin_rehearsal(&mut self) {
         assert!(self.state == State::Working, "a rehearsal inside a recording or a rehearsal");
         self.state = State::Rehearsing;

@@ -1,8 +1,8 @@
 //! Kernels: from the image in which they are embedded to a launch.
 
 use super::driver::{Context, Stream, failed};
-use super::nvrtc;
-use crate::{Error, Result};
+use super::{Cuda, nvrtc};
+use crate::{Error, Result, Slot};
 use bytemuck::{NoUninit, Pod, Zeroable};
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{env, fs};
+use std::{env, fmt, fs};
 
 /// The kernels of one op, compiled for every GPU: the output of `cargo xtask kernels` for its
 /// `.cu`.
@@ -91,6 +91,92 @@ impl<T: NoUninit> Argument for T {
     }
 }
 
+/// An argument of a kernel that [`Cuda::launch_on`] launches.
+#[derive(Clone, Copy)]
+pub enum Operand<'a> {
+    /// The address of a slot that the kernel reads.
+    Read(Slot),
+    /// The address of a slot that it writes.
+    Write(Slot),
+    /// A number, or a `#[repr(C)]` struct of numbers.
+    Value(&'a dyn Argument),
+}
+
+impl fmt::Debug for Operand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Operand::Read(slot) => f.debug_tuple("Read").field(slot).finish(),
+            Operand::Write(slot) => f.debug_tuple("Write").field(slot).finish(),
+            Operand::Value(value) => f.debug_tuple("Value").field(&value.bytes()).finish(),
+        }
+    }
+}
+
+impl Operand<'_> {
+    /// Checks that no slot that is written overlaps another operand.
+    fn check_all(kernel: &str, operands: &[Operand<'_>]) {
+        for (idx, operand) in operands.iter().enumerate() {
+            let Operand::Write(written) = operand else { continue };
+            for (other_idx, other) in operands.iter().enumerate() {
+                if let Operand::Read(other) | Operand::Write(other) = other
+                    && other_idx != idx
+                {
+                    assert!(
+                        !written.overlaps(other),
+                        "{kernel}: operand {idx}, which is written, overlaps operand {other_idx}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Cuda {
+    /// Launches a kernel of a program's own on slots, after all earlier work, without `unsafe`:
+    /// [`launch`](Self::launch) with checked operands.
+    ///
+    /// The kernel is trusted as any code of the program: with the given operands it may access only
+    /// their elements. One that accesses others fails with an error, or changes values of other
+    /// slots; it has no address of the host's memory. `cargo xtask kernels --at DIR` compiles it.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] if an image or a kernel of this name belongs to another op;
+    /// [`Error::Gpu`] with the kernel's name.
+    ///
+    /// # Panics
+    /// If the kernel takes other arguments, in number or in size; if a slot that is written overlaps
+    /// another operand; and as [`address`](Self::address).
+    pub fn launch_on(
+        &mut self,
+        image: &'static Image,
+        kernel: &'static str,
+        grid: Grid,
+        operands: &[Operand<'_>],
+    ) -> Result<()> {
+        let count = operands.len();
+        assert!(count <= MAX_ARGUMENTS, "{kernel}: {count} operands, at most {MAX_ARGUMENTS}");
+        Operand::check_all(kernel, operands);
+        let mut addresses = [Address::NOWHERE; MAX_ARGUMENTS];
+        for (address, operand) in addresses.iter_mut().zip(operands) {
+            if let Operand::Read(slot) | Operand::Write(slot) = *operand {
+                *address = self.address(slot);
+            }
+        }
+        let mut arguments: [&dyn Argument; MAX_ARGUMENTS] = [&0u8; MAX_ARGUMENTS];
+        for ((argument, address), operand) in arguments.iter_mut().zip(&addresses).zip(operands) {
+            *argument = match operand {
+                Operand::Value(value) => *value,
+                Operand::Read(_) | Operand::Write(_) => address,
+            };
+        }
+        // SAFETY: number and sizes of arguments are compared with the kernel's, the addresses are
+        // those of slots in the reserved memory, and those that are written overlap no other. The
+        // kernel's code is part of the program; it runs on the GPU, with addresses of its memory
+        // only.
+        unsafe { self.launch(image, kernel, grid, &arguments[..count]) }
+    }
+}
+
 /// The maximum number of arguments of a kernel.
 const MAX_ARGUMENTS: usize = 24;
 /// More shared memory than this must be enabled explicitly.
@@ -100,6 +186,7 @@ const ORDINARY_SHARED_BYTES: u32 = 48 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Function {
     raw: sys::CUfunction,
+    op: &'static str,
     /// Bytes of each parameter.
     parameters: [usize; MAX_ARGUMENTS],
     count: usize,
@@ -117,7 +204,11 @@ pub(super) struct Kernels {
 }
 
 #[derive(Debug)]
-struct Module(sys::CUmodule);
+struct Module {
+    raw: sys::CUmodule,
+    /// The bytes of its image.
+    image: &'static [u8],
+}
 
 // SAFETY: modules and functions belong to a context, not to a thread.
 unsafe impl Send for Kernels {}
@@ -137,10 +228,13 @@ impl Kernels {
         grid: Grid,
     ) -> Result<Function> {
         let function = match self.functions.entry(kernel) {
+            Entry::Occupied(known) if known.get().op != image.op => {
+                return Err(twice("kernels", kernel, &[known.get().op, image.op]));
+            }
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(room) => {
                 let module = module(&mut self.modules, image, self.capability)?;
-                room.insert(load(module, kernel)?)
+                room.insert(load(module, image.op, kernel)?)
             }
         };
         let wanted = &function.parameters[..function.count];
@@ -171,7 +265,11 @@ fn module(
     capability: (u32, u32),
 ) -> Result<sys::CUmodule> {
     if let Some(module) = modules.get(image.op) {
-        return Ok(module.0);
+        return if module.image == image.bytes {
+            Ok(module.raw)
+        } else {
+            Err(twice("images of kernels", image.op, &[]))
+        };
     }
     let fresh = fresh(image.op, capability)?;
     // The driver requires an aligned address.
@@ -181,8 +279,14 @@ fn module(
     // SAFETY: a whole image, which the driver copies.
     let module = unsafe { result::module::load_data(words.as_ptr().cast()) };
     let module = module.map_err(failed(&format!("loading the kernels of `{}`", image.op)))?;
-    modules.insert(image.op, Module(module));
+    modules.insert(image.op, Module { raw: module, image: image.bytes });
     Ok(module)
+}
+
+/// The error of a name that is taken.
+fn twice(what: &str, name: &str, ops: &[&str]) -> Error {
+    let of = if ops.is_empty() { String::new() } else { format!(" (of {})", ops.join(" and ")) };
+    Error::Misuse(format!("two {what} are called `{name}`{of}: each needs its own name"))
 }
 
 /// Kernels in the folder `ALEXNET_KERNELS`, for development.
@@ -202,7 +306,7 @@ fn fresh(op: &str, capability: (u32, u32)) -> Result<Option<Vec<u8>>> {
     if source.exists() { nvrtc::compile(&source, capability).map(Some) } else { Ok(None) }
 }
 
-fn load(module: sys::CUmodule, kernel: &'static str) -> Result<Function> {
+fn load(module: sys::CUmodule, op: &'static str, kernel: &'static str) -> Result<Function> {
     let name = CString::new(kernel).expect("a name without a zero");
     // SAFETY: the module is loaded and stays so.
     let raw = unsafe { result::module::get_function(module, name) }.map_err(failed(kernel))?;
@@ -216,7 +320,7 @@ fn load(module: sys::CUmodule, kernel: &'static str) -> Result<Function> {
         }
         count += 1;
     }
-    Ok(Function { raw, parameters, count, shared_bytes: 0 })
+    Ok(Function { raw, op, parameters, count, shared_bytes: 0 })
 }
 
 /// Starts a kernel.
@@ -253,7 +357,7 @@ pub(super) unsafe fn start(
 
 impl Drop for Kernels {
     fn drop(&mut self) {
-        for Module(module) in self.modules.values() {
+        for Module { raw: module, .. } in self.modules.values() {
             // SAFETY: loaded once, unloaded once; the stream was waited for, or waits for itself.
             let _ = unsafe { result::module::unload(*module) };
         }

@@ -20,9 +20,10 @@ mod staging;
 pub mod tune;
 
 pub use graph::Recording;
-pub use launch::{Address, Argument, Grid, Image};
+pub use launch::{Address, Argument, Grid, Image, Operand};
 pub use profile::Lap;
 
+use crate::planner::PlannerInUse;
 use crate::{Element, Error, Precision, Result, Slot};
 use ahead::Ahead;
 use driver::{Context, Gpu, Memory, Stream};
@@ -52,6 +53,7 @@ pub struct Cuda {
     /// The connection to other GPUs: waiting for this one may mean waiting for them.
     others: Option<Arc<nccl::Shared>>,
     memory: Option<Memory>,
+    planner: PlannerInUse,
     stream: Stream,
     context: Arc<Context>,
 }
@@ -103,6 +105,7 @@ impl Cuda {
             ahead: None,
             others: None,
             memory: None,
+            planner: PlannerInUse::default(),
             stream,
             context,
         })
@@ -154,7 +157,7 @@ impl Cuda {
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
         self.context.bind()?;
         self.synchronize()?;
-        self.memory = None;
+        (self.memory, self.planner) = (None, PlannerInUse::default());
         self.reservation = number_of_reservation();
         self.check_room(bytes)?;
         if self.staging.is_none() {
@@ -278,7 +281,8 @@ impl Cuda {
     /// The device address of a slot's first element.
     ///
     /// # Panics
-    /// If the slot is not within the reserved memory.
+    /// If the slot is not within the reserved memory, or of another planner than the first slot in
+    /// use.
     pub fn address(&self, slot: Slot) -> Address {
         if slot.is_empty() {
             return Address::NOWHERE;
@@ -287,6 +291,7 @@ impl Cuda {
             // In a rehearsal nothing is accessed, so any address will do.
             _ if self.state == State::Rehearsing => Address::at(slot.range().start as u64),
             Some(memory) if slot.range().end <= memory.bytes() => {
+                self.planner.check(&slot);
                 Address::at(memory.base() + slot.range().start as u64)
             }
             _ => panic!("{slot:?} lies outside the reserved memory"),

@@ -80,6 +80,13 @@ pub struct Operation<'a, const N: usize> {
     pub heuristic: GpuAlgorithm,
 }
 
+impl<const N: usize> fmt::Debug for Operation<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Operation { pass, slots, heuristic, .. } = self;
+        write!(f, "{pass} {} on {slots:?}, by default {heuristic:?}", (self.text)())
+    }
+}
+
 /// Everything that decides which algorithms are available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {

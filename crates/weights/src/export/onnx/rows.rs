@@ -74,6 +74,13 @@ fn row(graph: &mut Graph, row: &Row, name: &str, output: &[usize]) -> Result<(),
         Row::Pool(pool) => self::pool(graph, pool, name, output),
         Row::Dropout(dropout) if dropout.inverted => {}
         Row::Dropout(dropout) => scale(graph, 1.0 - dropout.drop, name),
+        Row::Custom(custom) => {
+            let kind = custom.kind();
+            return Err(format!(
+                "`{name}` is a custom layer of kind `{kind}`, for which ONNX has no operator: export \
+                 the weights to .safetensors"
+            ));
+        }
         Row::Exchange(_) | Row::LrnPool(_) => {
             return Err(format!("`{name}` is a row of one tower: export the whole network"));
         }

@@ -68,13 +68,14 @@ impl Cuda {
         let memory = Memory::new(&self.context, bytes + flushed);
         let memory = memory.map_err(failed("memory to try algorithms on"))?;
         let flush = Flush { address: memory.base() + bytes as u64, bytes: flushed };
-        let own = (self.memory.replace(memory), self.profile.take());
+        let planner = std::mem::take(&mut self.planner);
+        let own = (self.memory.replace(memory), planner, self.profile.take());
         let state = replace(&mut self.state, State::Working);
         let tried = self.try_in_turn(operation, &algorithms, &Operands { slots, flush }, go);
         self.wait_for_others()?;
         let waited = self.stream.synchronize("an algorithm on trial"); // before freeing the memory
         self.state = state;
-        (self.memory, self.profile) = own;
+        (self.memory, self.planner, self.profile) = own;
         let (tried, failed) = tried?;
         waited?;
         let (heuristic, own_ms) = tried[0];
@@ -220,7 +221,7 @@ fn lay_out<const N: usize>(operation: &Operation<'_, N>) -> ([Slot; N], usize) {
     let slots = operation.slots.map(|slot| {
         let offset = bytes + slot.range().start % ALIGNMENT;
         bytes = (offset + slot.range().len()).next_multiple_of(ALIGN);
-        Slot::new(offset, DType::F32, slot.shape())
+        Slot::new(offset, DType::F32, slot.shape(), slot.planner())
     });
     (slots, bytes)
 }
