@@ -88,8 +88,8 @@ impl EpochBenchmark {
         let message = |error: data::Error| error.to_string();
         let files: Arc<dyn Source> = Arc::new(Folder::open(folder, side).map_err(message)?);
         let files: Arc<dyn Source> = Arc::new(Subset::spread(files, options.images));
-        let statistics =
-            Statistics::of(&*files, options.threads, Some(2000), &|_| ()).map_err(message)?;
+        let statistics = Statistics::of_sample(&*files, options.threads, Some(2000), &|_| ())
+            .map_err(message)?;
         let source: Arc<dyn Source> = match loading {
             Loading::Files => files,
             Loading::Memory => Arc::new(Memory::read_all(files, options.threads, &|_| ())),

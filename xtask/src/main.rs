@@ -11,6 +11,7 @@ mod cargo;
 mod fuzz;
 mod gpu_check;
 mod kernels;
+mod package;
 mod python;
 mod same_bits;
 mod test;
@@ -28,11 +29,14 @@ cargo xtask COMMAND [arguments]
   kernels [--help]             compile the CUDA kernels that are committed and embedded
   gpu-check [help]             build a folder with all tests that need a GPU, and run them
   fuzz [--seconds N]           fuzz every reader of untrusted files
+  package [--test]             write the packages of all published crates to target/package;
+                               --test: build and run the examples with these packages alone
   python [--torch]             install the programs in which `test` opens exported files:
                                onnxruntime and OpenVINO; with --torch also PyTorch
-  test [--long]                all checks: format, lints, docs, tidy, tests;
+  test [--long]                all checks: format, lints, docs, tidy, tests, packages;
                                --long: also all cases of every op, all resume points, kills,
-                               full-disk sizes and protocols
+                               full-disk sizes and protocols, and the examples in a project that
+                               has only the packages
   same-bits OLD [NEW]          check that two builds of the program train bit-identically
   audit                        check licences, sources and advisories of all dependencies
   tidy                         check the invariants of ARCHITECTURE.md
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Some("kernels") => kernels::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
         Some("gpu-check") => gpu_check::run(&rest),
+        Some("package") => package::run(&rest),
         Some("python") => python::run(&rest),
         Some("same-bits") => same_bits::run(&rest),
         Some("test") => test::run(&rest),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks that a change must pass.
 
-use crate::{cargo, python, tidy};
+use crate::{cargo, package, python, tidy};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,25 +23,28 @@ const fn long(name: &'static str, cargo: &'static str) -> Check {
 
 const BEFORE_TIDY: &[Check] = &[
     check("format", "fmt --all --check"),
-    check("lints", "clippy --workspace --all-targets --locked -- -D warnings"),
+    check(
+        "lints",
+        "clippy --workspace --features alexnet/full --all-targets --locked -- -D warnings",
+    ),
     Check {
         env: Some(("RUSTDOCFLAGS", "-D warnings")),
-        ..check("docs", "doc --workspace --no-deps --locked")
+        ..check("docs", "doc --workspace --features alexnet/full --no-deps --locked")
     },
 ];
-const AFTER_TIDY: &[Check] = &[check("tests", "test --workspace --locked")];
+const AFTER_TIDY: &[Check] = &[check("tests", "test --workspace --features alexnet/full --locked")];
 /// Ranks under mpirun. Needs Open MPI, and libclang because the build generates its bindings. The
 /// whole workspace is selected so that cargo reuses the crates that are already built.
 const MPI: &[Check] = &[
     check(
         "mpi lints",
-        "clippy --workspace --features alexnet-comm/mpi,alexnet-trainer/mpi --all-targets \
-         --locked -- -D warnings",
+        "clippy --workspace --features alexnet/full,alexnet-comm/mpi,alexnet-trainer/mpi \
+         --all-targets --locked -- -D warnings",
     ),
     check("mpi", MPI_TESTS),
 ];
-const MPI_TESTS: &str =
-    "test --workspace --features alexnet-comm/mpi,alexnet-trainer/mpi --test mpi --locked";
+const MPI_TESTS: &str = "test --workspace --features \
+    alexnet/full,alexnet-comm/mpi,alexnet-trainer/mpi --test mpi --locked";
 /// Kills ten processes at different moments.
 const MPI_LONG: &[Check] = &[long("mpi long", MPI_TESTS)];
 /// The ordinary tests take a sample of these: all random cases of every op, every resume point, a
@@ -71,16 +74,18 @@ pub fn run(arguments: &[OsString]) -> Result<(), ExitCode> {
     for check in BEFORE_TIDY {
         run_check(check, &mut done)?;
     }
-    println!("\n$ cargo xtask tidy");
-    let start = Instant::now();
-    tidy::run().inspect_err(|_| report_failure("tidy"))?;
-    done.push(("tidy", start.elapsed()));
+    run_task("tidy", "cargo xtask tidy", tidy::run, &mut done)?;
+    run_task("packages", "cargo package, of every published crate", package::write, &mut done)?;
     let long = if is_long { LONG } else { &[] };
     let has_mpi = ["mpirun", "mpicc"].iter().all(|tool| is_installed(tool));
     let mpi = if has_mpi { MPI } else { &[] };
     let mpi_long = if is_long && has_mpi { MPI_LONG } else { &[] };
     for check in AFTER_TIDY.iter().chain(mpi).chain(long).chain(mpi_long) {
         run_check(check, &mut done)?;
+    }
+    if is_long {
+        let shown = "cargo test, in a project that has only the packages";
+        run_task("outside", shown, package::test, &mut done)?;
     }
     println!();
     if !has_mpi {
@@ -109,6 +114,19 @@ fn run_check(check: &Check, done: &mut Vec<(&'static str, Duration)>) -> Result<
     cargo.args(check.cargo.split_whitespace()).envs(check.env).current_dir(cargo::root());
     cargo::run(&mut cargo).inspect_err(|_| report_failure(check.name))?;
     done.push((check.name, start.elapsed()));
+    Ok(())
+}
+
+fn run_task(
+    name: &'static str,
+    shown: &str,
+    task: fn() -> Result<(), ExitCode>,
+    done: &mut Vec<(&'static str, Duration)>,
+) -> Result<(), ExitCode> {
+    println!("\n$ {shown}");
+    let start = Instant::now();
+    task().inspect_err(|_| report_failure(name))?;
+    done.push((name, start.elapsed()));
     Ok(())
 }
 

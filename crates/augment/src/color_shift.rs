@@ -1,9 +1,11 @@
 //! The PCA colour shift of the paper's section 4.1.
 
 use random::{Purpose, Stream};
+use serde::{Deserialize, Serialize};
 
 /// A reading of section 4.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ColorFormula {
     /// As the 2012 source computes it: `x <- (x - mean + 0.1 sum_i p_i sqrt(lambda_i) n_i) / 1.1`
     /// with `n_i` from N(0, 1), where 0.1 is the strength. Along the first component of ImageNet,
@@ -20,7 +22,8 @@ pub enum ColorFormula {
 
 /// A random colour added to all pixels of a training image, along the principal components of the
 /// training set's colours.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ColorShift {
     /// The formula.
     pub formula: ColorFormula,
@@ -37,10 +40,42 @@ impl ColorShift {
     /// No shift.
     pub const NONE: [f32; 4] = [1.0, 0.0, 0.0, 0.0];
 
+    /// The shift of strength 0.1 along the principal components of ImageNet's colours, which are
+    /// those in the 2012 source.
+    pub const IMAGENET: ColorShift = ColorShift {
+        formula: ColorFormula::Source,
+        noise: 0.1,
+        variances: [14830.4, 1375.96, 388.911],
+        components: [
+            [-0.563510, -0.576184, -0.592003],
+            [-0.712579, -0.023542, 0.701196],
+            [0.417955, -0.816981, 0.397311],
+        ],
+    };
+
     /// The shift of a sample in an epoch: gain, red, green, blue; `x <- (x - mean) * gain + color`.
     pub fn draw(&self, seed: u64, epoch: u32, sample: u32) -> [f32; 4] {
         let mut stream = Stream::new(seed, Purpose::Color, epoch, sample);
         self.tint([stream.normal(), stream.normal(), stream.normal()])
+    }
+
+    /// Shifts the pixels of an image in place, by the draws of a sample in an epoch: RGB bytes,
+    /// rounded, and limited to 0 to 255.
+    ///
+    /// The colour is added to each pixel. The division by 1.1 in [`ColorFormula::Source`] scales
+    /// the network's input, not the image, and is left out.
+    ///
+    /// # Panics
+    /// If `pixels` does not have three bytes per pixel.
+    pub fn apply(&self, pixels: &mut [u8], seed: u64, epoch: u32, sample: u32) {
+        let (whole, rest) = pixels.as_chunks_mut::<3>();
+        assert!(rest.is_empty(), "{} bytes after the last pixel", rest.len());
+        let [gain, color @ ..] = self.draw(seed, epoch, sample);
+        for pixel in whole {
+            for (byte, shift) in pixel.iter_mut().zip(color) {
+                *byte = (f32::from(*byte) + shift / gain).round().clamp(0.0, 255.0) as u8;
+            }
+        }
     }
 
     /// The shift for three draws from N(0, 1).
@@ -67,14 +102,8 @@ impl ColorShift {
 mod tests {
     use super::*;
 
-    /// The principal components of ImageNet's colours in the 2012 source (as standard deviations).
     fn imagenet(formula: ColorFormula) -> ColorShift {
-        let components = [
-            [-0.563510, -0.576184, -0.592003],
-            [-0.712579, -0.023542, 0.701196],
-            [0.417955, -0.816981, 0.397311],
-        ];
-        ColorShift { formula, noise: 0.1, variances: [14830.4, 1375.96, 388.911], components }
+        ColorShift { formula, ..ColorShift::IMAGENET }
     }
 
     fn close(got: [f32; 4], want: [f32; 4]) {
@@ -96,6 +125,24 @@ mod tests {
     fn the_paper_as_printed_shifts_by_variances_of_unit_pixels() {
         let shift = imagenet(ColorFormula::Paper);
         close(shift.tint([1.0, 0.0, 0.0]), [1.0, -3.2773, -3.3510, -3.4430]);
+    }
+
+    /// Both formulas add the drawn colour, in grey levels, to every pixel.
+    #[test]
+    fn bytes_are_shifted_rounded_and_limited() {
+        for formula in [ColorFormula::Source, ColorFormula::Paper] {
+            let shift = imagenet(formula);
+            let [gain, color @ ..] = shift.draw(7, 3, 41);
+            let color = color.map(|part| part / gain);
+            let mut pixels = [100, 100, 100, 0, 255, 128];
+            shift.apply(&mut pixels, 7, 3, 41);
+            let wanted = [100.0, 100.0, 100.0, 0.0, 255.0, 128.0];
+            for ((got, from), part) in pixels.into_iter().zip(wanted).zip(color.iter().cycle()) {
+                let wanted: f32 = from + part;
+                assert!((f32::from(got) - wanted.clamp(0.0, 255.0)).abs() <= 0.5, "{pixels:?}");
+            }
+            assert_ne!(pixels[..3], [100; 3]);
+        }
     }
 
     #[test]

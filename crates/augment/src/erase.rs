@@ -8,7 +8,8 @@ use random::{Purpose, Stream};
 /// The area is uniformly distributed, and the aspect ratio (height over width) uniformly in its
 /// logarithm. A rectangle that does not fit is drawn again, up to ten times; then nothing is
 /// erased, as in `torchvision.transforms.RandomErasing.get_params`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Erasing {
     /// The share of images that lose a rectangle.
     pub probability: f64,
@@ -21,7 +22,8 @@ pub struct Erasing {
 }
 
 /// What replaces erased pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum EraseFill {
     /// The mean: zero after it is subtracted. torchvision's `value=0`.
     #[default]

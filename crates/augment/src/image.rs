@@ -1,5 +1,7 @@
 //! An image in memory, crops and reflections.
 
+use crate::View;
+
 /// An image of 8-bit RGB pixels. Its buffer keeps its capacity when the size changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -21,6 +23,19 @@ impl Image {
     pub fn reshape(&mut self, height: usize, width: usize) {
         (self.height, self.width) = (height, width);
         self.pixels.resize(height * width * 3, 0);
+    }
+
+    /// The part of the image that a view of `size` (height, width) shows, mirrored if the view is.
+    ///
+    /// # Panics
+    /// If the view exceeds the image.
+    pub fn crop(&self, view: View, size: (usize, usize)) -> Image {
+        let mut part = Image::filled(size.0, size.1, [0; 3]);
+        crop(&self.pixels, self.width, view.top, view.left, size, &mut part.pixels);
+        if view.mirror && !part.pixels.is_empty() {
+            mirror(&mut part.pixels, size.1);
+        }
+        part
     }
 
     /// The pixel in row `y` and column `x`.
@@ -114,6 +129,18 @@ mod tests {
     #[should_panic(expected = "row 6 is outside")]
     fn a_crop_stays_above_the_last_row() {
         crop(&numbered(5, 7).pixels, 7, 4, 0, (2, 7), &mut [0; 42]);
+    }
+
+    #[test]
+    fn a_mirrored_view_is_cropped_and_reversed() {
+        let (image, view) = (numbered(5, 7), View { top: 1, left: 2, mirror: true });
+        let part = image.crop(view, (3, 4));
+        assert_eq!((part.height, part.width), (3, 4));
+        for (y, x) in (0..3).flat_map(|y| (0..4).map(move |x| (y, x))) {
+            assert_eq!(part.pixel(y, x), image.pixel(1 + y, 2 + 3 - x));
+        }
+        let plain = image.crop(View { mirror: false, ..view }, (3, 4));
+        assert_eq!(plain.pixel(2, 0), image.pixel(3, 2));
     }
 
     proptest! {

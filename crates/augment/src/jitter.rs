@@ -3,7 +3,8 @@
 use random::{Purpose, Stream};
 
 /// The strength of each adjustment; zero disables it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Jitter {
     /// The factor is drawn from `1 - b` (at least 0) to `1 + b`.
     pub brightness: f32,

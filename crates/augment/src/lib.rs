@@ -31,10 +31,17 @@
 //! assert_eq!(crop[..3], [200, 100, 50]);
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod affine;
 mod color_shift;
+#[cfg(any(feature = "image", feature = "ndarray"))]
+mod convert;
 mod erase;
 mod exif;
 mod image;

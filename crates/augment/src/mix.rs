@@ -6,7 +6,8 @@ use random::{Purpose, Stream};
 
 /// Whether and how the images of a batch are mixed. With both, each batch gets one of them with
 /// equal probability, as torchvision's references choose.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Mixing {
     /// Mixup with lambda from Beta(alpha, alpha).
     pub mixup: Option<f64>,

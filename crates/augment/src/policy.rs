@@ -7,7 +7,8 @@ use random::{Purpose, Stream};
 const CHOICES: u32 = 14;
 
 /// A rule by which operations are drawn for an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Policy {
     /// Cubuk et al. 2019: `ops` operations, drawn independently, all of the same magnitude.

@@ -28,7 +28,8 @@ impl Rectangle {
 /// logarithm. If the rectangle does not fit the image, both are drawn again, up to ten times.
 /// After that, the largest centred rectangle with an allowed aspect ratio is taken, as in
 /// `torchvision.transforms.RandomResizedCrop.get_params`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ResizedCrop {
     /// Minimum and maximum area, as fractions of the image's.
     pub area: [f64; 2],

@@ -1,9 +1,11 @@
 //! Positions of crops.
 
 use random::{Purpose, Stream};
+use serde::{Deserialize, Serialize};
 
 /// The position of a crop, and whether it is mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct View {
     /// First row.
     pub top: usize,
@@ -47,6 +49,25 @@ impl View {
         };
         View { top: offset(down), left: offset(right), mirror: stream.coin() }
     }
+
+    /// A view as [`draw`](Self::draw) makes them, from any generator of
+    /// [`rand`](https://docs.rs/rand).
+    ///
+    /// # Panics
+    /// If the crop (height, width) is larger than the image (height, width).
+    #[cfg(feature = "rand")]
+    pub fn sample<R: rand_core::Rng + ?Sized>(
+        rng: &mut R,
+        image: (usize, usize),
+        crop: (usize, usize),
+    ) -> View {
+        let (down, right) = margins(image, crop);
+        let mut offset = |margin: usize| {
+            let choices = u32::try_from(margin + 1).expect("a margin below 2^32 - 1");
+            ((u64::from(rng.next_u32()) * u64::from(choices)) >> 32) as usize
+        };
+        View { top: offset(down), left: offset(right), mirror: rng.next_u32() >> 31 == 1 }
+    }
 }
 
 /// The ten views of the paper's section 4.1, in the source's order: top left, top right, centre,
@@ -86,6 +107,17 @@ fn margins(image: (usize, usize), crop: (usize, usize)) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A stream is a generator, too, and gives the view of its name.
+    #[cfg(feature = "rand")]
+    #[test]
+    fn any_generator_gives_the_views_of_its_draws() {
+        for sample in 0..50 {
+            let mut stream = Stream::new(7, Purpose::Crop, 3, sample);
+            let sampled = View::sample(&mut stream, (40, 50), (30, 20));
+            assert_eq!(sampled, View::draw(7, 3, sample, (40, 50), (30, 20)));
+        }
+    }
 
     #[test]
     fn ten_views_in_the_order_of_the_source() {

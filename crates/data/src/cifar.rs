@@ -131,7 +131,8 @@ impl Cifar {
 
     /// Whether `path` is CIFAR-10 or CIFAR-100: a folder with a version's files, its parent folder,
     /// or the published archive.
-    pub fn is_at(path: &Path) -> bool {
+    pub fn is_at(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
         !matches!(files::find(path), Ok(None))
     }
 
@@ -140,7 +141,8 @@ impl Cifar {
     /// # Errors
     /// If a file is missing, has the wrong number of images or an invalid label, or if a folder
     /// contains both CIFAR-10 and CIFAR-100.
-    pub fn open(path: &Path, side: usize) -> Result<(Cifar, Cifar)> {
+    pub fn open(path: impl AsRef<Path>, side: usize) -> Result<(Cifar, Cifar)> {
+        let path = path.as_ref();
         let mut files = files::find(path)?.unwrap_or_else(|| CifarFiles::none(path));
         let (variant, version) = (files.variant, files.version);
         let classes = variant.read_classes(&mut files)?;

@@ -72,7 +72,8 @@ pub fn square(
 ///
 /// # Errors
 /// If the file cannot be read, or is not a complete image that can be resized.
-pub fn read_whole(path: &Path, exif: ExifMode, buffer: &mut ReadBuffer) -> Result<()> {
+pub fn read_whole(path: impl AsRef<Path>, exif: ExifMode, buffer: &mut ReadBuffer) -> Result<()> {
+    let path = path.as_ref();
     read_file(path, buffer)?;
     buffer.decode(exif).map_err(|reason| Error::image(path, reason))
 }

@@ -1,7 +1,10 @@
 //! The errors of reading and preparing data sets.
 
 use crate::reason::Reason;
+use std::fmt;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An error with the path of a file or folder and, where there is one, a remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +96,17 @@ pub enum Error {
         /// The time waited.
         seconds: u64,
     },
+    /// Arguments that contradict each other, such as a crop that is larger than the images.
+    #[error("{0}")]
+    Argument(String),
+    /// An image of a [`Source`](crate::Source) outside this crate cannot be read.
+    #[error("{name}: {source}")]
+    Source {
+        /// The image, as in [`Source::name`](crate::Source::name).
+        name: String,
+        /// The source's own error.
+        source: SourceError,
+    },
     /// A worker panicked: a bug in this program or in a decoder.
     #[error(
         "{name}: reading it panicked ({message}); please report this, and remove the file to go on"
@@ -108,7 +122,51 @@ pub enum Error {
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The error of a [`Source`](crate::Source) outside this crate. It is equal to its clones only.
+#[derive(Clone, Debug)]
+pub struct SourceError(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Deref for SourceError {
+    type Target = dyn std::error::Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl PartialEq for SourceError {
+    fn eq(&self, other: &SourceError) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SourceError {}
+
 impl Error {
+    /// The error of an image called `name`, for sources outside this crate. The error itself is
+    /// returned by [`source`](std::error::Error::source).
+    ///
+    /// ```
+    /// use std::error::Error;
+    ///
+    /// let broken = std::io::Error::other("the camera is off");
+    /// let error = alexnet_data::Error::of_source("frame 7", broken);
+    /// assert_eq!(error.to_string(), "frame 7: the camera is off");
+    /// assert!(error.source().unwrap().is::<std::io::Error>());
+    /// ```
+    pub fn of_source(
+        name: impl Into<String>,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::Source { name: name.into(), source: SourceError(Arc::from(error.into())) }
+    }
+
     pub(crate) fn io(path: &Path, error: &std::io::Error) -> Error {
         Error::Io { path: path.to_owned(), reason: error.to_string() }
     }

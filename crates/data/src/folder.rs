@@ -41,7 +41,8 @@ impl Folder {
     /// # Errors
     /// If a folder cannot be read, there are fewer than two classes, a class has no image, or two
     /// classes cannot be told apart.
-    pub fn open(root: &Path, side: usize) -> Result<Folder> {
+    pub fn open(root: impl AsRef<Path>, side: usize) -> Result<Folder> {
+        let root = root.as_ref();
         let classes = scan(&DiskTree::new(root), Path::new(""), &mut SkippedFiles::default())?;
         check_count(root, &classes.names)?;
         Ok(Folder::of(root, classes.names.into(), classes.files, side))

@@ -43,7 +43,8 @@ const REMEDY: &str = "download the file again";
 
 impl Idx {
     /// Whether a folder has MNIST's files under any of their usual names.
-    pub fn is_at(root: &Path) -> bool {
+    pub fn is_at(root: impl AsRef<Path>) -> bool {
+        let root = root.as_ref();
         ["train", "t10k"].into_iter().any(|set| find(root, set, "images").is_some())
     }
 
@@ -51,7 +52,8 @@ impl Idx {
     ///
     /// # Errors
     /// If there are none, or their header is invalid.
-    pub fn stored_size(root: &Path) -> Result<(usize, usize)> {
+    pub fn stored_size(root: impl AsRef<Path>) -> Result<(usize, usize)> {
+        let root = root.as_ref();
         let shape = IdxFile::open(&existing(root, "train", "images")?)?.image_shape()?;
         Ok((shape.height, shape.width))
     }
@@ -64,7 +66,8 @@ impl Idx {
     /// # Errors
     /// If a file is missing, is not an IDX file of bytes, or does not have the length in its
     /// header; or if images and labels do not match.
-    pub fn open(root: &Path, side: usize) -> Result<(Idx, Idx)> {
+    pub fn open(root: impl AsRef<Path>, side: usize) -> Result<(Idx, Idx)> {
+        let root = root.as_ref();
         let (train_images, train_labels) = pair(root, "train")?;
         let (test_images, test_labels) = pair(root, "t10k")?;
         let count = count_classes(&train_labels)?;

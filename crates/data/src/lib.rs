@@ -2,7 +2,8 @@
 //!
 //! * [`open`]: opens the data set that a user names as a [`Dataset`] of training and test images
 //! * [`Source`]: labelled images of one size with random access
-//! * [`Loader`]: threads that make batches ahead of time, according to a [`LoaderPlan`]
+//! * [`Loader`]: threads that make batches ahead of time, according to a [`LoaderPlan`];
+//!   [`Loader::builder`] starts them, [`Loader::epoch`] iterates over an epoch
 //! * [`Shapes`]: generated images, for training without a download
 //! * [`Folder`]: image files in folders named after their classes; [`Labelling`]: labels from
 //!   other files; [`decode`](mod@decode): decodes image files; [`formats`]: the known formats
@@ -28,21 +29,28 @@
 //! use std::sync::Arc;
 //!
 //! let shapes = Arc::new(Shapes::train(Shapes::SEED, 32, 100));
-//! let mut loader = Loader::new(shapes, LoaderPlan::training(32, (28, 28), 7), 2, 0);
-//! for position in 0..loader.batches_per_epoch() {
-//!     let batch = loader.next_batch()?.expect("training never ends");
+//! let plan = LoaderPlan::training(32, (28, 28), 7); // batches, crops, seed
+//! let mut loader = Loader::builder(shapes, plan).workers(2).build()?;
+//! for (position, batch) in loader.epoch().enumerate() {
+//!     let batch = batch?;
 //!     assert_eq!((batch.position, batch.pixels.len()), (position, 32 * 28 * 28 * 3));
 //! }
 //! # Ok::<(), alexnet_data::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod archive;
 pub mod bounded;
 mod cifar;
 pub mod collection;
 mod dataset;
+mod debug;
 pub mod decode;
 mod error;
 mod fake;
@@ -84,15 +92,15 @@ mod watch;
 pub use cifar::Cifar;
 pub use dataset::{Dataset, ProgressWatch};
 pub use decode::ExifMode;
-pub use error::{Error, Result};
+pub use error::{Error, Result, SourceError};
 pub use fake::Fake;
 pub use fingerprint::{fingerprint, fingerprint_watched};
 pub use folder::Folder;
 pub use idx::Idx;
 pub use layout::Labelling;
 pub use loader::{
-    Batch, Changes, ClassSampling, CropMode, IGNORED, LoadedBatch, Loader, LoaderMode, LoaderPlan,
-    ReadTimeouts, Rotation, StalledRead, bad_limit, mean_bytes,
+    Batch, Changes, ClassSampling, CropMode, Epoch, IGNORED, LoadedBatch, Loader, LoaderBuilder,
+    LoaderMode, LoaderPlan, ReadTimeouts, Rotation, StalledRead, bad_limit, mean_bytes,
 };
 pub use memory::Memory;
 pub use open::{DatasetOptions, open, open_watched, stored_exif, stored_side};

@@ -35,6 +35,14 @@ pub(crate) struct Sums {
 }
 
 impl Statistics {
+    /// Measures all images of `source`, on one thread per core.
+    ///
+    /// # Errors
+    /// As [`of_sample`](Self::of_sample).
+    pub fn of(source: &dyn Source) -> Result<Statistics> {
+        Statistics::of_sample(source, 0, None, &|_| ())
+    }
+
     /// Measures `source` on `threads` threads (0: one per core).
     ///
     /// `sample` limits the number of images; they are evenly spaced over the source. With 10,000
@@ -43,7 +51,7 @@ impl Statistics {
     ///
     /// # Errors
     /// The error of the first image, if none can be read.
-    pub fn of(
+    pub fn of_sample(
         source: &dyn Source,
         threads: usize,
         sample: Option<usize>,
@@ -52,12 +60,12 @@ impl Statistics {
         measure(source, &clocks(threads), sample, progress)
     }
 
-    /// [`of`](Self::of) on separate threads. Meanwhile `watch` is called several times a second
+    /// [`of_sample`](Self::of_sample) on separate threads. Meanwhile `watch` is called several times a second
     /// with the number of images measured and any stalled read; if it returns `false`, the result
     /// is `None`. The thread of a read that never returns is leaked.
     ///
     /// # Errors
-    /// As [`of`](Self::of); [`Error::Stalled`] if an image takes longer than the limit.
+    /// As [`of_sample`](Self::of_sample); [`Error::Stalled`] if an image takes longer than the limit.
     pub fn of_watched(
         source: &Arc<dyn Source>,
         threads: usize,

@@ -8,7 +8,12 @@
 //!   and calibration, averages of several networks
 //! * [`observe`]: progress reports; [`Stop`]: requests to end early
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod evaluate;
 mod frame;

@@ -12,7 +12,8 @@ const TEMPORARY: &str = ".tmp";
 ///
 /// # Errors
 /// [`Error::Write`] or [`Error::NoRoom`]; an existing file is then unchanged.
-pub fn write(path: &Path, contents: &[u8]) -> Result<()> {
+pub fn write(path: impl AsRef<Path>, contents: &[u8]) -> Result<()> {
+    let path = path.as_ref();
     write_on(&RealDisk, path, contents.len() as u64, |file| file.write_all(contents))
 }
 

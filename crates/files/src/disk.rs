@@ -136,7 +136,8 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
 ///
 /// # Errors
 /// The system's error.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let path = path.as_ref();
     RealDisk.read(path)
 }
 
@@ -144,7 +145,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`]; `InvalidData` if it is not UTF-8.
-pub fn read_to_string(path: &Path) -> io::Result<String> {
+pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
+    let path = path.as_ref();
     let text = String::from_utf8(read(path)?);
     text.map_err(|error| io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
 }
@@ -153,7 +155,8 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// If there is a file that cannot be read, or is not a regular one.
-pub fn read_optional(path: &Path) -> io::Result<Option<String>> {
+pub fn read_optional(path: impl AsRef<Path>) -> io::Result<Option<String>> {
+    let path = path.as_ref();
     if exists(path)? { read_to_string(path).map(Some) } else { Ok(None) }
 }
 
@@ -162,7 +165,8 @@ pub fn read_optional(path: &Path) -> io::Result<Option<String>> {
 ///
 /// # Errors
 /// The system's error.
-pub fn exists(path: &Path) -> io::Result<bool> {
+pub fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
+    let path = path.as_ref();
     Ok(RealDisk.kind(path)?.is_some())
 }
 

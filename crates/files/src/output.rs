@@ -19,7 +19,8 @@ impl Output {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn create(path: &Path) -> Result<Output> {
+    pub fn create(path: impl AsRef<Path>) -> Result<Output> {
+        let path = path.as_ref();
         let name = path.file_name().ok_or_else(|| {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "this is not a file name");
             failed(path, source)

@@ -64,7 +64,8 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Weights`] if none can be read.
-    pub fn open(path: &Path, log: &mut dyn FnMut(&str)) -> Result<Model> {
+    pub fn open(path: impl AsRef<Path>, log: &mut dyn FnMut(&str)) -> Result<Model> {
+        let path = path.as_ref();
         Model::open_with(path, &ImportOptions::new(models::specs()), log)
     }
 
@@ -73,10 +74,11 @@ impl Model {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(
-        path: &Path,
+        path: impl AsRef<Path>,
         options: &ImportOptions,
         log: &mut dyn FnMut(&str),
     ) -> Result<Model> {
+        let path = path.as_ref();
         let (path, weights) = if path.is_dir() {
             weights::run::newest_weights(path, log)?
         } else {

@@ -49,6 +49,7 @@ pub fn class_of(source: &dyn Source, sample: usize) -> &str {
 }
 
 /// A search among the images of a data set.
+#[derive(Debug)]
 pub struct Search {
     /// The network.
     pub predictor: Predictor,
@@ -102,7 +103,7 @@ impl Search {
 }
 
 /// Some images of a source, in any order.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Selection {
     /// The source.
     pub source: Arc<dyn Source>,

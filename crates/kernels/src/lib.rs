@@ -44,6 +44,10 @@
 #![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod activation;
 pub mod adam;
 pub mod average;

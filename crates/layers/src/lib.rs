@@ -38,6 +38,10 @@
 #![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod check_gradients;
 mod clock;
 pub mod custom;

@@ -47,7 +47,7 @@ impl Permutation {
         let mask = (1u64 << self.half_bits) - 1;
         let (mut left, mut right) = (value >> self.half_bits, value & mask);
         for round in 0..4 {
-            let counter = [right as u32, round, self.epoch, Purpose::Shuffle as u32];
+            let counter = [right as u32, round, self.epoch, Purpose::Shuffle.code()];
             let mixed = u64::from(philox::block(self.key, counter)[0]);
             (left, right) = (right, left ^ (mixed & mask));
         }

@@ -7,49 +7,80 @@ use std::convert::Infallible;
 /// The purpose of a draw. Streams of different purposes never share a counter, so adding a draw to
 /// one changes no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
 pub enum Purpose {
     /// Initial weights; index: the parameter.
-    Init = 1,
+    Init,
     /// The order of samples in an epoch.
-    Shuffle = 2,
+    Shuffle,
     /// The position of a training crop and whether it is mirrored; index: the sample.
-    Crop = 3,
+    Crop,
     /// The PCA colour shift of a training image; index: the sample.
-    Color = 4,
+    Color,
     /// The units that dropout drops; the epoch word is the step, the index the layer (see
     /// `kernels::dropout`).
-    Dropout = 5,
+    Dropout,
     /// Generated images; index: the image.
-    Generate = 6,
+    Generate,
     /// The replacement of an unreadable sample; index: the sample.
-    Replace = 7,
+    Replace,
     /// Tests and benchmarks.
-    Test = 8,
+    Test,
     /// The rectangle of a random resized crop; index: the sample.
-    Resized = 9,
+    Resized,
     /// The colour jitter of a training image; index: the sample.
-    Jitter = 10,
+    Jitter,
     /// Whether a training image is flipped upside down; index: the sample.
-    VerticalFlip = 11,
+    VerticalFlip,
     /// The rotation of a training image; index: the sample.
-    Rotate = 12,
+    Rotate,
     /// The operations of RandAugment or TrivialAugment; index: the sample.
-    AutoAugment = 13,
+    AutoAugment,
     /// Whether a training image becomes grey; index: the sample.
-    Grayscale = 14,
+    Grayscale,
     /// The erased rectangle of a training image; index: the sample.
-    Erase = 15,
+    Erase,
     /// Random bytes in an erased rectangle; index: the sample.
-    EraseNoise = 16,
+    EraseNoise,
     /// How the images of a batch are mixed; index: the batch's position in its epoch.
-    Mix = 17,
+    Mix,
     /// The sample at a position of an epoch, if classes are sampled equally often; index: the
     /// position.
-    Balanced = 18,
+    Balanced,
     /// The value of a parameter in a sweep; epoch: the trial, index: a digest of the parameter's
     /// name.
-    Sweep = 32,
+    Sweep,
+    /// Draws of programs that use these crates, which give each of their own purposes a number. No
+    /// crate of this workspace draws with it.
+    User(u16),
+}
+
+impl Purpose {
+    /// The counter word that identifies the purpose.
+    #[inline]
+    pub const fn code(self) -> u32 {
+        match self {
+            Purpose::Init => 1,
+            Purpose::Shuffle => 2,
+            Purpose::Crop => 3,
+            Purpose::Color => 4,
+            Purpose::Dropout => 5,
+            Purpose::Generate => 6,
+            Purpose::Replace => 7,
+            Purpose::Test => 8,
+            Purpose::Resized => 9,
+            Purpose::Jitter => 10,
+            Purpose::VerticalFlip => 11,
+            Purpose::Rotate => 12,
+            Purpose::AutoAugment => 13,
+            Purpose::Grayscale => 14,
+            Purpose::Erase => 15,
+            Purpose::EraseNoise => 16,
+            Purpose::Mix => 17,
+            Purpose::Balanced => 18,
+            Purpose::Sweep => 32,
+            Purpose::User(number) => 1 << 16 | number as u32,
+        }
+    }
 }
 
 /// The random numbers named by (seed, purpose, epoch, index).
@@ -68,7 +99,7 @@ impl Stream {
     pub fn new(seed: u64, purpose: Purpose, epoch: u32, index: u32) -> Self {
         Stream {
             key: philox::key(seed),
-            counter: [0, index, epoch, purpose as u32],
+            counter: [0, index, epoch, purpose.code()],
             words: [0; 4],
             used: 4,
         }
@@ -174,6 +205,9 @@ mod tests {
         assert_ne!(base, Stream::new(1, Purpose::Crop, 0, 0).next());
         assert_ne!(base, Stream::new(1, Purpose::Test, 1, 0).next());
         assert_ne!(base, Stream::new(1, Purpose::Test, 0, 1).next());
+        let user = |number| Stream::new(1, Purpose::User(number), 0, 0).next();
+        assert_ne!(base, user(Purpose::Test.code() as u16));
+        assert_ne!(user(0), user(1));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use data::{Dataset, Source, Statistics};
 use serde_json::{Value, json};
 
 /// Statistics of a data set.
+#[derive(Debug)]
 pub struct DatasetSummary {
     set: Dataset,
     /// Side in pixels of the centre squares whose colours were measured.

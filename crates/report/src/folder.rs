@@ -11,7 +11,8 @@ impl Run {
     ///
     /// # Errors
     /// If none of the first three exists or can be read.
-    pub fn read(folder: &Path) -> Result<Run, Error> {
+    pub fn read(folder: impl AsRef<Path>) -> Result<Run, Error> {
+        let folder = folder.as_ref();
         let mut errors = Vec::new();
         let mut text = |name: &str| {
             let path = folder.join(name);
@@ -54,7 +55,8 @@ impl Run {
 
 impl Run {
     /// The data of a weights file that lies in no run's folder: its network only.
-    pub fn of_network(file: &Path, spec: &Spec) -> Run {
+    pub fn of_network(file: impl AsRef<Path>, spec: &Spec) -> Run {
+        let file = file.as_ref();
         let missing = "This is a weights file, which has no measurements and settings.".to_string();
         let (model, classes) = (network::model(spec).ok(), spec.classes().ok());
         Run { name: name_of(file), model, classes, missing: vec![missing], ..Run::default() }

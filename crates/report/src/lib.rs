@@ -27,7 +27,12 @@
 //! assert!(html.starts_with("<!doctype html>") && html.contains("first"));
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod activating;
 mod confusion;

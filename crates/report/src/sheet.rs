@@ -34,7 +34,7 @@ pub fn of(images: &[Labelled], columns: usize) -> Image {
 }
 
 /// The mean of a data set.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct StoredMean<'a> {
     /// Mean image or mean colour.
     pub kind: Mean,

@@ -97,6 +97,18 @@ pub enum Error {
         seconds: f64,
     },
 
+    /// An array does not have the shape of the slot.
+    #[error(
+        "an array of {array:?} does not fit a slot of {slot:?}; values are channels-last: \
+         [images, height, width, channels]"
+    )]
+    ArrayShape {
+        /// The extents of the array.
+        array: Vec<usize>,
+        /// The shape of the slot.
+        slot: crate::Shape,
+    },
+
     /// A GPU, or its driver, failed at run time.
     #[error("{what} failed on the GPU: {reason}")]
     Gpu {

@@ -113,7 +113,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn create_under(runs: &Path, model: &str) -> Result<RunFolder> {
+    pub fn create_under(runs: impl AsRef<Path>, model: &str) -> Result<RunFolder> {
+        let runs = runs.as_ref();
         let now = SystemTime::now();
         let nanoseconds =
             now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
@@ -129,7 +130,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// As [`check`](Self::check), and [`Error::File`].
-    pub fn create(path: &Path) -> Result<RunFolder> {
+    pub fn create(path: impl AsRef<Path>) -> Result<RunFolder> {
+        let path = path.as_ref();
         Self::check(path)?;
         let made = make_folders(&RealDisk, path);
         made.map_err(|source| files::Error::Write { path: path.into(), source })?;
@@ -142,7 +144,8 @@ impl RunFolder {
     /// # Errors
     /// [`Error::RunFolder`] if no run has begun there, or another process trains there;
     /// [`Error::File`].
-    pub fn open(path: &Path) -> Result<RunFolder> {
+    pub fn open(path: impl AsRef<Path>) -> Result<RunFolder> {
+        let path = path.as_ref();
         Self::check_begun(path)?;
         Self::enter(path)
     }

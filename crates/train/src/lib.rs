@@ -32,7 +32,7 @@
 //! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
 //! let spec = Spec::image("linear", 16, 16, 3).linear("fc1", 10);
 //! let recipe = Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() };
-//! let statistics = Statistics::of(&*images, 1, None, &|_| ())?;
+//! let statistics = Statistics::of(&*images)?;
 //! let mut job = Job::new(spec, recipe, images.clone(), images, statistics);
 //! job.workers = 1;
 //! let plan = job.plan(tensor::Target::Cpu { threads: 1 })?;
@@ -50,6 +50,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod checkpoint;
 mod clock;

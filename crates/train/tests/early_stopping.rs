@@ -47,7 +47,7 @@ fn job(rule: Option<EarlyStopping>) -> Job {
         .dropout(0.5)
         .linear("fc3", 10);
     let validation = Arc::new(Shapes::train(Shapes::SEED + 1, 18, 60));
-    let statistics = Statistics::of(&*images, 1, None, &|_| ()).unwrap();
+    let statistics = Statistics::of(&*images).unwrap();
     Job { seed: 6, workers: 1, ..Job::new(spec, recipe, images, validation, statistics) }
 }
 

@@ -43,7 +43,7 @@ fn job(classes: usize) -> Job {
         spec: spec(classes),
         recipe,
         seed: 5,
-        statistics: Statistics::of(&*images, 1, None, &|_| ()).unwrap(),
+        statistics: Statistics::of(&*images).unwrap(),
         train: images.clone(),
         validation: images,
         workers: 1,

@@ -34,7 +34,7 @@ fn job(workers: usize) -> Job {
         .relu()
         .dropout(0.5)
         .linear("fc3", 10);
-    let statistics = Statistics::of(&*images, 1, None, &|_| ()).unwrap();
+    let statistics = Statistics::of(&*images).unwrap();
     Job { seed: 7, workers, ..Job::new(spec, recipe, images.clone(), images, statistics) }
 }
 

@@ -65,7 +65,7 @@ fn job(workers: usize) -> Job {
         spec: spec(),
         recipe,
         seed: 11,
-        statistics: Statistics::of(&*images, 1, None, &|_| ()).unwrap(),
+        statistics: Statistics::of(&*images).unwrap(),
         train: images,
         validation: Arc::new(Shapes::train(Shapes::SEED + 1, 18, 30)),
         workers,

@@ -118,7 +118,7 @@ fn job(train: Arc<dyn Source>) -> Job {
         spec,
         recipe,
         seed: 0,
-        statistics: Statistics::of(&*shapes, 1, None, &|_| ()).unwrap(),
+        statistics: Statistics::of(&*shapes).unwrap(),
         train,
         validation: shapes,
         workers: 2,

@@ -36,6 +36,10 @@
 //! * `machine` has the instructions, `arena` the values, `text` the literals of protocol 0
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod arena;
 mod error;
 mod machine;

@@ -166,7 +166,8 @@ pub trait TensorReader: Send {
 /// # Errors
 /// [`Error::Unusable`] if it cannot be read, is damaged, or is of a format that cannot be read, which
 /// the message names.
-pub fn open(path: &Path) -> Result<Box<dyn TensorReader>> {
+pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn TensorReader>> {
+    let path = path.as_ref();
     open_as(path, path)
 }
 
@@ -209,7 +210,8 @@ fn open_source(source: Source, path: &Path) -> std::result::Result<Box<dyn Tenso
 const MAX_TENSORS: usize = 1 << 14;
 
 /// Whether another program wrote the file; false if it cannot be read.
-pub fn is_foreign(path: &Path) -> bool {
+pub fn is_foreign(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
     let Ok(source) = Source::open(path) else { return false };
     let Ok(start) = source.bytes(0, START.min(source.len())) else { return false };
     match Detected::of(&start, path) {
@@ -222,7 +224,8 @@ pub fn is_foreign(path: &Path) -> bool {
 
 /// Whether this program wrote the file, of weights or a checkpoint, whatever its name is; false of
 /// exports for other programs, and if it cannot be read.
-pub fn is_own(path: &Path) -> bool {
+pub fn is_own(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
     Source::open(path).is_ok_and(|source| own_metadata(&source).is_some())
 }
 

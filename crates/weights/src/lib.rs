@@ -9,7 +9,12 @@
 //! * [`range`]: valid ranges of settings
 //! * [`Error`]: weights that cannot be read, written or used
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod error;
 pub mod export;

@@ -19,12 +19,14 @@ pub fn checkpoint_name(step: u64) -> String {
 ///
 /// # Errors
 /// [`Error::Unusable`] if the folder exists but cannot be read.
-pub fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub fn list(run: impl AsRef<Path>) -> Result<Vec<(u64, PathBuf)>> {
+    let run = run.as_ref();
     let named = saved(&RealDisk, run)?.into_iter();
     Ok(named.filter(|found| found.is_file).map(|found| (found.step, found.path)).collect())
 }
 
 /// A directory entry with a checkpoint's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
     /// The step in its name.
     pub step: u64,
@@ -82,7 +84,8 @@ pub fn step_of(path: &Path) -> Option<u64> {
 ///
 /// # Errors
 /// [`Error::Unusable`] if none can be read.
-pub fn newest_about(run: &Path) -> Result<Option<About>> {
+pub fn newest_about(run: impl AsRef<Path>) -> Result<Option<About>> {
+    let run = run.as_ref();
     let path = run.join(Weights::FILE);
     let options = ImportOptions::default();
     let is_there = files::exists(&path).map_err(|error| unreadable(&path, &error))?;
@@ -104,7 +107,11 @@ pub fn newest_about(run: &Path) -> Result<Option<About>> {
 ///
 /// # Errors
 /// [`Error::Unusable`] with the run's folder if it has neither.
-pub fn newest_weights(run: &Path, log: &mut dyn FnMut(&str)) -> Result<(PathBuf, Weights)> {
+pub fn newest_weights(
+    run: impl AsRef<Path>,
+    log: &mut dyn FnMut(&str),
+) -> Result<(PathBuf, Weights)> {
+    let run = run.as_ref();
     let path = run.join(Weights::FILE);
     let failed = |error: io::Error| Error::Unusable {
         path: path.clone(),

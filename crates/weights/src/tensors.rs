@@ -27,6 +27,7 @@ pub struct Values {
 }
 
 /// The contents of a file to be written.
+#[derive(Debug)]
 pub struct Contents<'a> {
     /// Text by name.
     pub metadata: BTreeMap<&'static str, String>,
@@ -37,6 +38,7 @@ pub struct Contents<'a> {
 }
 
 /// A borrowed tensor.
+#[derive(Debug)]
 pub struct Tensor<'a> {
     /// Its name.
     pub name: String,
@@ -111,6 +113,7 @@ impl Contents<'_> {
 }
 
 /// A file that was read.
+#[derive(Debug)]
 pub struct TensorFile {
     /// Text by name.
     pub metadata: HashMap<String, String>,

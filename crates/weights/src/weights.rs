@@ -107,7 +107,8 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn write(&self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
         Ok(files::atomic::write(path, &self.to_bytes())?)
     }
 
@@ -132,7 +133,8 @@ impl Weights {
     /// # Errors
     /// [`Error::Unusable`] if it is missing, corrupt, inconsistent or not written by this program;
     /// [`Error::NotFinite`] with the first tensor that has a NaN or an infinity.
-    pub fn read(path: &Path) -> Result<Weights> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Weights> {
+        let path = path.as_ref();
         let refused = |reason: String| Error::Unusable { path: path.into(), reason };
         let bytes = files::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         Weights::from_bytes(&bytes).map_err(refused)?.finite(path)
@@ -143,7 +145,8 @@ impl Weights {
     ///
     /// # Errors
     /// As [`read`](Self::read) and [`import::read`](crate::import::read).
-    pub fn open(path: &Path, options: &ImportOptions) -> Result<Weights> {
+    pub fn open(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Weights> {
+        let path = path.as_ref();
         if import::is_foreign(path) { import::read(path, options) } else { Weights::read(path) }
     }
 
@@ -151,7 +154,8 @@ impl Weights {
     ///
     /// # Errors
     /// As [`open`](Self::open), but parameters are not checked.
-    pub fn about(path: &Path, options: &ImportOptions) -> Result<About> {
+    pub fn about(path: impl AsRef<Path>, options: &ImportOptions) -> Result<About> {
+        let path = path.as_ref();
         if import::is_foreign(path) {
             return import::about(path, options);
         }

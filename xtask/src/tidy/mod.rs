@@ -10,6 +10,7 @@ mod cuda;
 mod cycles;
 mod forbidden_names;
 mod ops;
+mod published;
 mod text;
 mod tree;
 mod unsafe_and_cuda;
@@ -47,6 +48,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
         batch_path::check,
         forbidden_names::check,
         ops::check,
+        published::check,
         cuda::check,
         text::check,
     ];

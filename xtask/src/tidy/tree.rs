@@ -75,7 +75,7 @@ impl Tree {
             let kind = entry.file_type()?;
             if kind.is_dir() && is_deep && !built {
                 self.visit(root, &path, true)?;
-            } else if kind.is_file()
+            } else if (kind.is_file() || kind.is_symlink() && entry.path().is_file())
                 && !is_git
                 && ending.is_none_or(|ending| EXTENSIONS.contains(&ending.as_str()))
             {

@@ -26,7 +26,11 @@ impl Collection {
     ///
     /// # Errors
     /// If none of these is there, a part is missing or damaged, or the parts do not match.
-    pub fn open(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Collection> {
+    pub fn open(
+        path: impl AsRef<Path>,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Collection> {
+        let path = path.as_ref();
         Collection::open_labelled(path, &Labelling::default(), progress)
     }
 

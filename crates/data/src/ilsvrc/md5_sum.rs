@@ -27,12 +27,14 @@ pub enum Md5 {
 ///
 /// # Errors
 /// If it cannot be read, or differs from the published file.
-pub fn verify_md5(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Md5> {
+pub fn verify_md5(path: impl AsRef<Path>, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Md5> {
+    let path = path.as_ref();
     compare(path, published(path), md5_of(path, progress)?)
 }
 
 /// Whether a checksum was published for a file of this name.
-pub fn has_published_md5(path: &Path) -> bool {
+pub fn has_published_md5(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
     published(path).is_some()
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 /// Random changes of a training crop, applied in this order, after its reflection: as torchvision's
 /// references order them, and rotation before the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Changes {
     /// The share of crops that are flipped upside down.
     pub vertical_flip: f64,
@@ -25,7 +26,8 @@ pub struct Changes {
 }
 
 /// A random rotation: torchvision's `RandomRotation`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rotation {
     /// The largest angle, either way.
     pub degrees: f64,

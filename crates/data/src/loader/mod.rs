@@ -10,7 +10,9 @@
 //! ([`ReadTimeouts`]). Its thread cannot be stopped; dropping the loader leaks it.
 
 mod batch;
+mod builder;
 mod changes;
+mod epoch;
 mod mixing;
 mod plan;
 mod ring;
@@ -18,17 +20,17 @@ mod sampling;
 mod stall;
 
 pub use batch::{Batch, IGNORED};
+pub use builder::LoaderBuilder;
 pub use changes::{Changes, Rotation, mean_bytes};
+pub use epoch::Epoch;
 pub use plan::{CropMode, LoaderMode, LoaderPlan};
 pub use sampling::ClassSampling;
 pub(crate) use stall::{ReadClock, StallNotices};
 pub use stall::{ReadTimeouts, StalledRead};
 
-use crate::parallel::thread_count;
 use crate::{Error, Result, Source};
 use augment::ColorShift;
-use ring::{Ring, Work};
-use sampling::ByClass;
+use ring::Ring;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -51,9 +53,17 @@ pub struct Loader {
     notices: StallNotices,
     ring: Arc<Ring>,
     workers: Vec<JoinHandle<()>>,
+    /// Whether the last batch that was delivered was the last of an epoch.
+    has_ended: bool,
 }
 
 impl Loader {
+    /// Settings of a loader, whose [`build`](LoaderBuilder::build) starts it and reports settings
+    /// that contradict each other.
+    pub fn builder(source: Arc<dyn Source>, plan: LoaderPlan) -> LoaderBuilder {
+        LoaderBuilder::new(source, plan)
+    }
+
     /// Starts `workers` threads (0: one per core) that fill up to `depth` batches ahead of the
     /// caller (0: two more than workers), starting with the first batch of epoch 0.
     ///
@@ -76,45 +86,11 @@ impl Loader {
         workers: usize,
         depth: usize,
     ) -> Loader {
-        let (size, crop) = (source.size(), plan.crop);
-        assert!(!source.is_empty(), "a source without images");
-        assert!(source.len() < IGNORED as usize, "{} images: too many to number", source.len());
-        assert!(
-            crop.0 <= size.0 && crop.1 <= size.1,
-            "a crop of {crop:?} pixels does not fit images of {size:?}"
-        );
-        assert!(
-            plan.images_per_batch() > 0,
-            "{} rows cannot hold the views of an image",
-            plan.rows
-        );
-        assert!(
-            !plan.is_mixing() || plan.views_per_image() == 1,
-            "views of one image are not mixed"
-        );
-        let bytes = size.0 * size.1 * 3;
-        assert!(
-            !plan.needs_mean() || mean.as_ref().is_some_and(|mean| mean.len() == bytes),
-            "erasing with the mean needs a mean image of {size:?}"
-        );
-        let workers = thread_count(workers);
-        let depth = if depth == 0 { workers + 2 } else { depth };
-        let end = (plan.mode == LoaderMode::Testing).then(|| plan.batches(source.len()) as u64);
-        let ring = Arc::new(Ring::new((0..depth).map(|_| Batch::new(&plan)), end, workers));
-        let by_class = ByClass::new(&*source, plan.sampling);
-        let work = Arc::new(Work { source: source.clone(), plan, by_class, mean });
-        let workers = (0..workers)
-            .map(|number| {
-                let (ring, work) = (ring.clone(), work.clone());
-                std::thread::Builder::new()
-                    .name(format!("loader-{number}"))
-                    .spawn(move || ring::work(&ring, number, &work))
-                    .expect("a thread can be started")
-            })
-            .collect();
-        let (bad, timeouts, notices) =
-            (BTreeMap::new(), ReadTimeouts::default(), StallNotices::default());
-        Loader { source, plan, color: None, bad, timeouts, notices, ring, workers }
+        let mut builder = Loader::builder(source, plan).workers(workers).depth(depth);
+        if let Some(mean) = mean {
+            builder = builder.mean(mean);
+        }
+        builder.build().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The next batch; blocks until it is full. `None` after the last batch of a test.
@@ -161,6 +137,7 @@ impl Loader {
         let Some((batch, (bad, filled))) = taken else {
             return Ok(None);
         };
+        self.has_ended = batch.position + 1 == self.batches_per_epoch();
         let mut loaded = LoadedBatch { batch, ring: self.ring.clone() };
         self.bad.extend(bad);
         let (count, len) = (self.bad.len(), self.source.len());
@@ -184,6 +161,7 @@ impl Loader {
     pub fn start_at(&mut self, epoch: u32, batch: usize) {
         let batches = self.batches_per_epoch();
         assert!(batch < batches, "batch {batch} of an epoch of {batches}");
+        self.has_ended = false;
         self.ring.restart(u64::from(epoch) * batches as u64 + batch as u64);
     }
 

@@ -6,7 +6,8 @@ use augment::{EraseFill, Mixing, Rectangle, ResizedCrop, View, nine_crop, ten_cr
 use std::ops::Range;
 
 /// The images of each batch, their order and their crops.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoaderPlan {
     /// Rows of a batch. With ten or nine views, an image takes as many rows.
     pub rows: usize,
@@ -30,7 +31,8 @@ pub struct LoaderPlan {
 }
 
 /// The order of the images, and how unreadable images are handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LoaderMode {
     /// All images in a new order every epoch, without end. An unreadable image is replaced by a
     /// random one.
@@ -41,7 +43,8 @@ pub enum LoaderMode {
 }
 
 /// The crops of an image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CropMode {
     /// One crop. Its position and reflection are random and drawn every epoch where enabled, else
     /// centred and not mirrored.

@@ -5,7 +5,8 @@ use crate::Source;
 use random::{Permutation, Purpose, Stream};
 
 /// How the images of an epoch are drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ClassSampling {
     /// Every image once, in random order.
     #[default]

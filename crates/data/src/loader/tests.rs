@@ -1,7 +1,10 @@
 use super::*;
 use crate::faulty::Faulty;
 use crate::{Fake, ReadBuffer};
-use augment::{ColorFormula, View, ten_crop};
+use augment::{
+    ColorFormula, EraseFill, Erasing, Interpolation, Jitter, Mixing, Policy, ResizedCrop, View,
+    ten_crop,
+};
 use random::{Permutation, Purpose, Stream};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -42,6 +45,74 @@ fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         Ok(value) => value,
         Err(RecvTimeoutError::Timeout) => panic!("still not done after a minute"),
         Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+#[test]
+fn an_epoch_has_each_of_its_batches_once() {
+    for plan in plans() {
+        let mut loader = Loader::builder(sound(), plan).workers(2).build().unwrap();
+        let wanted = batches(&mut Loader::new(sound(), plan, 1, 0), 2 * plan.batches(LEN));
+        let mut wanted = wanted.into_iter().flatten();
+        for epoch in 0..2 {
+            let got: Vec<Batch> = loader.epoch().map(|batch| batch.unwrap().clone()).collect();
+            assert_eq!(got.len(), plan.batches(LEN), "epoch {epoch} of {plan:?}");
+            if epoch == 0 || plan.mode == LoaderMode::Training {
+                assert!(got.iter().eq(wanted.by_ref().take(got.len()).collect::<Vec<_>>().iter()));
+            } else {
+                assert!(got.iter().all(|batch| batch.epoch == 0), "a test starts over");
+            }
+        }
+        // What was taken otherwise is not delivered again.
+        loader.start_at(0, 1);
+        drop(loader.next_batch().unwrap());
+        assert_eq!(loader.epoch().count(), plan.batches(LEN) - 2);
+    }
+}
+
+#[test]
+fn an_epoch_that_was_left_goes_on() {
+    let plan = LoaderPlan::testing(5, CROP);
+    let mut loader = Loader::builder(sound(), plan).workers(1).build().unwrap();
+    let mut epoch = loader.epoch();
+    assert!(epoch.next().unwrap().is_ok());
+    drop(epoch);
+    let rest: Vec<usize> = loader.epoch().map(|batch| batch.unwrap().position).collect();
+    assert_eq!(rest, [1, 2, 3, 4]);
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_errors() {
+    let refused = |source: Arc<dyn Source>, plan: LoaderPlan| {
+        let loader = Loader::builder(source, plan).build();
+        loader.err().expect("these settings contradict each other").to_string()
+    };
+    let large = LoaderPlan::testing(4, (10, 7));
+    let text = "a crop of (10, 7) pixels does not fit images of (9, 7)";
+    assert_eq!(refused(sound(), large), text);
+    let empty: Arc<dyn Source> = Arc::new(Faulty::new(0, SIZE));
+    assert_eq!(refused(empty, LoaderPlan::testing(4, CROP)), "a source without images");
+    let few = "9 rows cannot hold the views of an image";
+    assert_eq!(refused(sound(), LoaderPlan::ten_views(9, CROP)), few);
+}
+
+#[test]
+fn a_plan_is_the_same_after_serialisation() {
+    let changes = Changes {
+        vertical_flip: 0.1,
+        rotation: Some(Rotation { degrees: 15.0, interpolation: Interpolation::Bilinear }),
+        policy: Some((Policy::TrivialAugmentWide { bins: 31 }, Interpolation::Nearest)),
+        jitter: Some(Jitter { brightness: 0.4, ..Jitter::default() }),
+        grayscale: 0.2,
+        erasing: Some(Erasing { fill: EraseFill::Color([1, 2, 3]), ..Erasing::default() }),
+    };
+    let views = CropMode::Resized { crop: ResizedCrop::default(), mirror: true };
+    let mixing = Mixing { mixup: Some(0.2), cutmix: None };
+    let sampling = ClassSampling::Balanced;
+    let many = LoaderPlan { changes, views, mixing, sampling, ..LoaderPlan::training(4, CROP, 7) };
+    for plan in plans().into_iter().chain([many]) {
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<LoaderPlan>(&text).unwrap(), plan, "{text}");
     }
 }
 

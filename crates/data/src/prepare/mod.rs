@@ -167,7 +167,8 @@ pub fn prepare(
 }
 
 /// Whether an earlier run has started in `out_dir`.
-pub fn has_begun(out_dir: &Path) -> bool {
+pub fn has_begun(out_dir: impl AsRef<Path>) -> bool {
+    let out_dir = out_dir.as_ref();
     PrepareState::is_at(out_dir) || Manifest::is_at(out_dir)
 }
 

@@ -124,7 +124,7 @@ fn raw_shards_hold_the_squares_in_shuffled_order() {
     assert_eq!(train.name(9), "train-000002.tar/000000009.rgb");
     // Whole numbers are summed: what is stored is what a measurement finds, to the last bit.
     let stored = Manifest::read(&out).unwrap().statistics(&out).unwrap();
-    assert_eq!(stored, Statistics::of(&train, 2, None, &|_| ()).unwrap());
+    assert_eq!(stored, Statistics::of_sample(&train, 2, None, &|_| ()).unwrap());
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn jpeg_shards_are_close_to_the_squares() {
         assert!(difference < 3 * square.len() as u32, "{difference} levels");
     }
     let stored = Manifest::read(&out).unwrap().statistics(&out).unwrap();
-    let measured = Statistics::of(&train, 1, None, &|_| ()).unwrap();
+    let measured = Statistics::of(&train).unwrap();
     for (a, b) in stored.color.iter().zip(measured.color) {
         // In sixteen pixels a rounded coefficient shows; in 256 it is a hundredth of a level.
         assert!((a - b).abs() < 4.0, "{a} and {b}");
@@ -444,7 +444,7 @@ fn a_prepared_folder_is_recognised_and_its_statistics_are_used() {
         let stored = Manifest::read(&out).unwrap().statistics(&out).unwrap();
         assert_eq!(set.statistics.as_ref(), Some(&stored));
         assert_eq!((set.train.len(), set.test.len(), set.notes.len()), (8, 3, 0));
-        assert_eq!(stored, Statistics::of(&*set.train, 1, None, &|_| ()).unwrap());
+        assert_eq!(stored, Statistics::of(&*set.train).unwrap());
         assert!(opened(8).unwrap().statistics.is_none());
         let outside = (0..8).any(|index| set.train.size_of(index) != (SIDE, SIDE));
         assert_eq!(outside, keep == Keep::Whole);

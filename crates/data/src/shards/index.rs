@@ -119,7 +119,8 @@ impl ShardIndex {
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes), or if it cannot be read.
-    pub fn read(path: &Path) -> Result<ShardIndex> {
+    pub fn read(path: impl AsRef<Path>) -> Result<ShardIndex> {
+        let path = path.as_ref();
         let bytes = crate::bounded::read(path, crate::bounded::LONGEST_INDEX)
             .map_err(|error| Error::io(path, &error))?;
         ShardIndex::from_bytes(&bytes, path)

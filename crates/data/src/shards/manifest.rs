@@ -133,7 +133,8 @@ impl Encoding {
 
 impl Manifest {
     /// Whether a folder is completely prepared.
-    pub fn is_at(dir: &Path) -> bool {
+    pub fn is_at(dir: impl AsRef<Path>) -> bool {
+        let dir = dir.as_ref();
         bounded::is_there(&dir.join(FILE))
     }
 
@@ -141,7 +142,8 @@ impl Manifest {
     ///
     /// # Errors
     /// If there is none, or it is not a `dataset.json` of this version.
-    pub fn read(dir: &Path) -> Result<Manifest> {
+    pub fn read(dir: impl AsRef<Path>) -> Result<Manifest> {
+        let dir = dir.as_ref();
         let path = dir.join(FILE);
         let text = bounded::read(&path, LONGEST_TEXT).map_err(|error| Error::io(&path, &error))?;
         Manifest::from_bytes(&text, &path)

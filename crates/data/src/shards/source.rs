@@ -60,7 +60,8 @@ pub(super) struct ImageLocation {
 
 impl Shards {
     /// Whether a folder is prepared, or has tar files in webdataset's layout.
-    pub fn is_at(dir: &Path) -> bool {
+    pub fn is_at(dir: impl AsRef<Path>) -> bool {
+        let dir = dir.as_ref();
         Manifest::is_at(dir) || webdataset::is_at(dir)
     }
 
@@ -69,7 +70,8 @@ impl Shards {
     ///
     /// # Errors
     /// If a file is missing, damaged, or of the wrong length.
-    pub fn open(dir: &Path, side: usize) -> Result<(Shards, Shards)> {
+    pub fn open(dir: impl AsRef<Path>, side: usize) -> Result<(Shards, Shards)> {
+        let dir = dir.as_ref();
         let manifest = Manifest::read(dir)?;
         let train = Shards::prepared(dir, &manifest, "train", manifest.train, side)?;
         Ok((train, Shards::prepared(dir, &manifest, "val", manifest.val, side)?))

@@ -8,7 +8,7 @@ use testkit::close;
 type Matrix = [[f64; 3]; 3];
 
 fn of(source: &dyn Source, threads: usize) -> Statistics {
-    Statistics::of(source, threads, None, &|_| ()).unwrap()
+    Statistics::of_sample(source, threads, None, &|_| ()).unwrap()
 }
 
 /// The covariance that eigenvalues and eigenvectors stand for.
@@ -83,11 +83,11 @@ fn results_are_bit_identical_for_any_number_of_threads() {
 fn a_sample_is_spread_evenly() {
     let source = Arc::new(Faulty::new(23, (4, 4)));
     for count in [1, 5, 22] {
-        let got = Statistics::of(&*source, 2, Some(count), &|_| ()).unwrap();
+        let got = Statistics::of_sample(&*source, 2, Some(count), &|_| ()).unwrap();
         assert_eq!(got.images, count);
         assert_eq!(got, of(&Subset::spread(source.clone(), count), 1));
     }
-    assert_eq!(Statistics::of(&*source, 2, Some(1000), &|_| ()).unwrap(), of(&*source, 1));
+    assert_eq!(Statistics::of_sample(&*source, 2, Some(1000), &|_| ()).unwrap(), of(&*source, 1));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn images_that_cannot_be_read_are_left_out() {
 fn without_a_readable_image_the_error_names_the_first() {
     let source = Faulty::new(40, (4, 4)).with_bad(0..40);
     for threads in [1, 2, 8] {
-        let error = Statistics::of(&source, threads, None, &|_| ()).unwrap_err().to_string();
+        let error = Statistics::of_sample(&source, threads, None, &|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("noise 0: spoilt"), "{error}");
     }
 }
@@ -115,7 +115,8 @@ fn progress_counts_all_images_read_or_not() {
     let source = Faulty::new(600, (1, 1)).with_bad([7]);
     for threads in [1, 3] {
         let heard = Mutex::new(Vec::new());
-        Statistics::of(&source, threads, None, &|done| heard.lock().unwrap().push(done)).unwrap();
+        Statistics::of_sample(&source, threads, None, &|done| heard.lock().unwrap().push(done))
+            .unwrap();
         let mut heard = heard.into_inner().unwrap();
         heard.sort_unstable();
         assert_eq!(heard, [256, 512, 600]);

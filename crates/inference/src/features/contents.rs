@@ -32,6 +32,7 @@ pub enum Layout {
 }
 
 /// What a file of features holds.
+#[derive(Debug)]
 pub struct Contents<'a> {
     /// The images.
     pub source: &'a dyn Source,

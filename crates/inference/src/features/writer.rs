@@ -15,6 +15,12 @@ pub struct Writer<'a> {
     arrays: Option<Arrays>,
 }
 
+impl std::fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("contents", &self.contents).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Writer<'a> {
     /// Creates a file.
     ///

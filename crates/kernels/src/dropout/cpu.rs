@@ -16,7 +16,7 @@ pub(super) fn mask(cpu: &mut Cpu, g: &Geometry, clock: Slot, x: Slot, y: Slot) -
     let &[low, high, step] = cpu.slice::<u32>(clock) else { unreachable!("three words") };
     let ([x, y], pool) = cpu.floats_with_pool([x, y]);
     let (x, scale, drop) = (&*x, g.training_scale(), g.drop);
-    let draws = Draws { key: [low, high], rest: [g.layer, step, Purpose::Dropout as u32] };
+    let draws = Draws { key: [low, high], rest: [g.layer, step, Purpose::Dropout.code()] };
     if !g.has_whole_blocks() {
         pool.chunks(y, CHUNK, |idx, y| {
             let first = idx * CHUNK;

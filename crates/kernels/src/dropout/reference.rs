@@ -8,7 +8,7 @@ use random::{Purpose, philox};
 pub fn forward(g: &Geometry, seed: u64, step: u32, x: &Array1<f32>) -> Array1<f32> {
     Array1::from_shape_fn(x.len(), |unit| {
         let i = g.number(unit);
-        let counter = [(i / 4) as u32, g.layer, step, Purpose::Dropout as u32];
+        let counter = [(i / 4) as u32, g.layer, step, Purpose::Dropout.code()];
         let word = philox::block(philox::key(seed), counter)[i % 4];
         let kept = philox::unit(word) >= g.drop;
         match (kept, g.scaling) {

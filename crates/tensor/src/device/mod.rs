@@ -1,5 +1,7 @@
 //! Devices: the CPU and CUDA GPUs. Every op matches on them once.
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod cpu;
 mod cuda;
 

@@ -17,7 +17,8 @@ use unpickle::numpy::{Array, ElementKind};
 ///
 /// # Errors
 /// [`Error::Unusable`] if the file cannot be read, is damaged, or holds something of another shape.
-pub fn read_mean(path: &Path) -> Result<Values> {
+pub fn read_mean(path: impl AsRef<Path>) -> Result<Values> {
+    let path = path.as_ref();
     let source = Source::open(path).map_err(|error| format!("cannot read: {error}"));
     let mean = source.and_then(|source| from_bytes(&protobuf::read(&source)?));
     mean.map_err(|reason| Error::Unusable { path: path.into(), reason })
