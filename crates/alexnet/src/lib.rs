@@ -37,6 +37,7 @@
 //! seconds:
 //!
 //! * `own_network`: a network and a training loop of your own
+//! * `own_layer`: a layer of your own
 //! * `own_data`: a data source of your own
 //! * `fine_tune`: fine-tuning from a file of weights
 //! * `features`: features of a photograph

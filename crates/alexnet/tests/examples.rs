@@ -37,6 +37,14 @@ fn own_network_learns() {
 }
 
 #[test]
+fn own_layer_learns() {
+    let text = output("own_layer");
+    assert!(text.starts_with("gradients agree\n"), "{text}");
+    let losses = numbers(&text, "training loss ");
+    assert!(losses.len() == 3 && losses[2] < 0.8 * losses[0], "{text}");
+}
+
+#[test]
 fn own_data_is_loaded_and_its_error_reported() {
     let text = output("own_data");
     assert!(text.contains("of 199 images"), "{text}");
