@@ -1,7 +1,7 @@
 //! Early stopping: a run ends once validations have stopped improving, and its weights are those
 //! of the best one.
 
-use crate::recipe::is_default;
+use crate::defaults::is_default;
 use evaluate::Score;
 use files::numbers::percent;
 use serde::{Deserialize, Serialize};

@@ -57,6 +57,7 @@ struct Readme;
 
 pub mod checkpoint;
 mod clock;
+mod defaults;
 pub mod device_network;
 pub mod early_stopping;
 mod error;

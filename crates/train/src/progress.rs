@@ -1,8 +1,8 @@
 //! The progress of a run: with the parameters, the state from which it resumes bit-identically.
 
+use crate::defaults::is_default;
 use crate::early_stopping::EarlyStoppingState;
 use crate::recent::Recent;
-use crate::recipe::is_default;
 use crate::schedule;
 use crate::stuck::Stuck;
 use evaluate::{Score, Tally};

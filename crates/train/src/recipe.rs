@@ -11,6 +11,7 @@ pub use policies::{Erase, EraseValue, EraseWord, RandAugment};
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 pub use weights::{Input, Mean};
 
+use crate::defaults::is_default;
 use crate::early_stopping::EarlyStopping;
 use crate::optimizer::{Ema, UpdateRule};
 use crate::pattern::fits;
@@ -104,10 +105,6 @@ pub struct Recipe {
 
 fn one() -> usize {
     1
-}
-
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 fn is_one(shards: &usize) -> bool {

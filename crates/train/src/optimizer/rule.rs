@@ -1,6 +1,7 @@
 //! The settings of a recipe on which the memory and the passes of an update depend.
 
-use crate::recipe::{self, Recipe, is_default};
+use crate::defaults::is_default;
+use crate::recipe::{self, Recipe};
 use crate::{Error, Result};
 use kernels::sgd;
 use serde::{Deserialize, Serialize};

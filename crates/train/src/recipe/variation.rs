@@ -1,7 +1,7 @@
 //! How training images are varied.
 
 use super::policies::{Erase, MAGNITUDES, RandAugment};
-use crate::recipe::is_default;
+use crate::defaults::is_default;
 use augment::{Interpolation, Mixing, Policy};
 use data::{Changes, CropMode, Rotation, Statistics};
 use serde::{Deserialize, Serialize};
