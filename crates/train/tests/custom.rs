@@ -33,7 +33,7 @@ fn job() -> Job {
         .pool(window(3).stride(2))
         .linear("fc2", 10);
     let images = Arc::new(Shapes::train(Shapes::SEED, 18, 60));
-    let statistics = Statistics::of(&*images, 1, None, &|_| ()).unwrap();
+    let statistics = Statistics::of(&*images).unwrap();
     let input = Input::new(Mean::Color, 1.0 / 64.0);
     let recipe = Recipe { batch: 12, epochs: 100, rate: 3e-3, input, ..recipes::paper() };
     let recipe = scaled(recipe);

@@ -79,7 +79,7 @@ fn a_step_without_rates() {
 fn a_step_after_a_checkpoint_without_rates() {
     let run = fixtures::Scratch::new("rates");
     let images = Arc::new(Shapes::train(Shapes::SEED, SIDE, IMAGES as u32));
-    let statistics = Statistics::of(&*images, 1, None, &|_| ()).unwrap();
+    let statistics = Statistics::of(&*images).unwrap();
     let spec = every_row(SIDE, 10);
     let mut job = Job::new(spec, recipe(), images.clone(), images, statistics);
     job.recipe.epochs = 1;
