@@ -22,7 +22,7 @@ fn main() {
     batches(&mut criterion, "shapes-72", Arc::new(Shapes::train(Shapes::SEED, 72, 4096)), 64);
     // A folder of one's own images: ALEXNET_BENCH_IMAGES=DIR, with a folder a class.
     if let Some(dir) = std::env::var_os("ALEXNET_BENCH_IMAGES") {
-        let folder = Folder::open(dir.as_ref(), 256).expect("a folder of images");
+        let folder = Folder::open(dir, 256).expect("a folder of images");
         batches(&mut criterion, "folder-256", Arc::new(folder), 227);
     }
     criterion.final_summary();

@@ -74,8 +74,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for epoch in 1..=3 {
         let mut seen = Tally::default();
         for batch in images.epoch() {
+            let batch = batch?;
             step += 1;
-            seen.add(network.train_on(&batch?, StepRequest::plain(step))?.tally);
+            seen.add(network.train_on(&batch, StepRequest::plain(step))?.tally);
         }
         println!("epoch {epoch}: training loss {:.3}", seen.score().loss);
     }

@@ -221,7 +221,7 @@ mod tests {
 
         let wrong = |size, labels| {
             let memory = Memory::from_arrays(size, pixels.clone(), labels, classes());
-            memory.err().expect("these do not match").to_string()
+            memory.expect_err("these do not match").to_string()
         };
         let two = "2 labels and 72 bytes of pixels: an image of 2 x 4 has 24";
         assert_eq!(wrong((2, 4), vec![0, 1]), two);

@@ -27,17 +27,17 @@ fn only_regular_files_are_opened_and_nothing_is_waited_for() {
     assert!(alexnet_files::read(&folder).unwrap_err().to_string().contains("not a regular file"));
     assert_eq!(RealDisk.kind(&folder.join("nothing")).unwrap(), None);
     assert_eq!(
-        alexnet_files::read(&folder.join("nothing")).unwrap_err().kind(),
+        alexnet_files::read(folder.join("nothing")).unwrap_err().kind(),
         ErrorKind::NotFound
     );
-    assert_eq!(alexnet_files::read_optional(&folder.join("nothing")).unwrap(), None);
+    assert_eq!(alexnet_files::read_optional(folder.join("nothing")).unwrap(), None);
     assert!(alexnet_files::read_optional(&folder).is_err());
     std::fs::write(folder.join("file"), "four").unwrap();
-    let text = alexnet_files::read_optional(&folder.join("file")).unwrap();
+    let text = alexnet_files::read_optional(folder.join("file")).unwrap();
     assert_eq!(text.as_deref(), Some("four"));
     assert_eq!(RealDisk.kind(&folder.join("file")).unwrap(), Some(FileKind::File(4)));
     assert_eq!(RealDisk.kind(&folder.join("file/below")).unwrap(), None);
-    assert_eq!(alexnet_files::read_to_string(&folder.join("file")).unwrap(), "four");
+    assert_eq!(alexnet_files::read_to_string(folder.join("file")).unwrap(), "four");
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

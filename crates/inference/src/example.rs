@@ -33,6 +33,6 @@ pub fn folder() -> PathBuf {
         mean: Values { shape: vec![3], values: vec![128.0; 3] },
         parameters: parameters.collect(),
     };
-    weights.write(&folder.join(Weights::FILE)).expect("a file that can be written");
+    weights.write(folder.join(Weights::FILE)).expect("a file that can be written");
     folder
 }

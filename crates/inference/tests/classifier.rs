@@ -176,5 +176,5 @@ fn invalid_images_and_missing_weights_are_errors() {
     let error = Classifier::open(&empty).unwrap_err();
     assert!(matches!(error, Error::Weights(_)), "{error}");
     assert!(error.to_string().contains("neither weights nor checkpoints"), "{error}");
-    assert!(Model::open(&folder.0.join("none.safetensors"), &mut |_| ()).is_err());
+    assert!(Model::open(folder.0.join("none.safetensors"), &mut |_| ()).is_err());
 }

@@ -31,7 +31,7 @@ fn networks() -> Vec<Spec> {
 
 fn open(file: &str) -> Model {
     let options = ImportOptions::new(networks());
-    Model::open_with(&fixture(file), &options, &mut |_| ()).unwrap()
+    Model::open_with(fixture(file), &options, &mut |_| ()).unwrap()
 }
 
 /// The largest difference, in multiples of the largest expected value.
@@ -99,7 +99,7 @@ fn probabilities_and_features_are_those_of_pytorch() {
 fn a_network_that_does_not_fit_is_compared_layer_by_layer() {
     let other = Spec::image("other", 32, 32, 3).conv("conv1", 8, window(5)).relu().linear("fc2", 7);
     let options = ImportOptions::new(vec![other]);
-    let error = Model::open_with(&fixture("small.pth"), &options, &mut |_| ()).unwrap_err();
+    let error = Model::open_with(fixture("small.pth"), &options, &mut |_| ()).unwrap_err();
     let error = error.to_string();
     for expected in [
         "this is a PyTorch file: its 4 layers do not fit `other`, which has 2:",

@@ -88,7 +88,7 @@ mod tests {
         fs::write(folder.join("model.toml"), spec.to_toml()).unwrap();
         fs::write(folder.join("run.json"), r#"{"status":"finished"}"#).unwrap();
         fs::create_dir(folder.join("env.json")).unwrap();
-        let run = Run::read(&folder.join("..").join(folder.file_name().unwrap())).unwrap();
+        let run = Run::read(folder.join("..").join(folder.file_name().unwrap())).unwrap();
         assert_eq!(run.name, folder.file_name().unwrap().to_str().unwrap());
         assert_eq!(run.status["status"], "finished");
         let model = run.model.unwrap();

@@ -122,7 +122,7 @@ impl RunFolder {
         let model: String =
             model.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let name = format!("{}-{model}-{short:04x}", clock::stamp(now));
-        Self::create(&runs.join(name))
+        Self::create(runs.join(name))
     }
 
     /// The folder that the user named. It is created if it does not exist, and must contain nothing
@@ -221,7 +221,7 @@ impl RunFolder {
     /// [`Error::File`].
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         match &self.kept {
-            Some(_) => Ok(atomic::write(&self.path.join(name), contents)?),
+            Some(_) => Ok(atomic::write(self.path.join(name), contents)?),
             None => Ok(()),
         }
     }
@@ -313,7 +313,7 @@ mod tests {
         drop(folder);
         let error = RunFolder::create(&path).unwrap_err().to_string();
         assert!(error.contains("not empty") && error.contains("resume the run"), "{error}");
-        let error = RunFolder::create(&path.join("metrics.jsonl")).unwrap_err().to_string();
+        let error = RunFolder::create(path.join("metrics.jsonl")).unwrap_err().to_string();
         assert!(error.contains("not a folder"), "{error}");
         fs::remove_dir_all(&path).unwrap();
     }

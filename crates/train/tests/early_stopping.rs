@@ -227,7 +227,7 @@ fn a_validation_in_the_middle_of_an_epoch_leaves_no_trace() {
     let ended = go(&short, &run.0, None).unwrap().best_weights.unwrap();
     assert_eq!((ended.validated.step, ended.stopped), (BATCHES + 5, false), "{ended:?}");
     let last = checkpoint::find_newest(&run.0, &mut |_| ()).unwrap().unwrap();
-    let weights = Weights::read(&run.0.join(Weights::FILE)).unwrap();
+    let weights = Weights::read(run.0.join(Weights::FILE)).unwrap();
     for (name, values) in &weights.parameters {
         assert_eq!(last.parameter_named(name).unwrap().0, values.values, "{name}");
     }

@@ -82,7 +82,7 @@ fn newest(run: &Path) -> Checkpoint {
 }
 
 fn weights(run: &Path) -> Vec<(String, Vec<f32>)> {
-    let weights = Weights::read(&run.join("weights.safetensors")).unwrap();
+    let weights = Weights::read(run.join("weights.safetensors")).unwrap();
     weights.parameters.into_iter().map(|(name, values)| (name, values.values)).collect()
 }
 

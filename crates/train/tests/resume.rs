@@ -322,7 +322,7 @@ fn runs_with_later_updates_come_to_the_same_bits() {
         assert!(bits(&run.0) == bits(&whole.0), "{name}");
 
         let from = checkpoint::load_newest(&run.0, &mut |_| ()).unwrap().unwrap();
-        let averages = Weights::read(&run.0.join("weights.safetensors")).unwrap();
+        let averages = Weights::read(run.0.join("weights.safetensors")).unwrap();
         assert!(Weights::read(&from.path).unwrap() == averages, "a checkpoint is read as weights");
         for (name, average) in &averages.parameters {
             let (last, _) = from.parameter_named(name).unwrap();

@@ -276,7 +276,7 @@ fn what_was_exported_can_be_used_like_any_weights() {
     let path = scratch.path("own.safetensors");
     expect(0, &["export", "--run", &run, "--to", &path, "--format", "ours"]);
     let exported = Weights::read(Path::new(&path)).unwrap();
-    assert_eq!(exported, Weights::read(&scratch.0.join("run/weights.safetensors")).unwrap());
+    assert_eq!(exported, Weights::read(scratch.0.join("run/weights.safetensors")).unwrap());
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn fine_tuning_does_what_its_page_says() {
     let (mine, all) = (read("mine"), read("all"));
     let networks = vec![models::find("cifar-80sec").unwrap()];
     let options = weights::import::ImportOptions::new(networks);
-    let before = weights::Weights::open(&scratch.0.join(weights), &options).unwrap();
+    let before = weights::Weights::open(scratch.0.join(weights), &options).unwrap();
     let values = |of: &weights::Weights, name: &str| {
         let found = of.parameters.iter().find(|(own, _)| own == name);
         found.unwrap_or_else(|| panic!("there is no {name}")).1.clone()

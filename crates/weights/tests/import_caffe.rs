@@ -9,7 +9,7 @@ use fixtures::{expected, fixture};
 #[test]
 fn all_forms_of_layers_are_read() {
     for file in ["v0.caffemodel", "v1.caffemodel", "v2.caffemodel", "layers.caffemodel"] {
-        let mut model = import::open(&fixture("caffe", file)).unwrap();
+        let mut model = import::open(fixture("caffe", file)).unwrap();
         assert_eq!(model.format(), Format::Caffe);
         let expected = expected("caffe", file);
         let names: Vec<_> = model.tensors().iter().map(|tensor| tensor.name.clone()).collect();
@@ -37,7 +37,7 @@ fn means_are_read() {
         "mean3.npy",
     ];
     for file in files {
-        let mean = read_mean(&fixture("caffe", file)).unwrap();
+        let mean = read_mean(fixture("caffe", file)).unwrap();
         let wanted = &expected("caffe", file)[0];
         assert_eq!((&mean.shape, &mean.values), (&wanted.shape, &wanted.values), "{file}");
     }

@@ -30,7 +30,7 @@ fn what_is_not_read_is_explained() {
         ("packed.npz", "is compressed, which is not read; save it with `numpy.savez`"),
         ("big.npz", "the array `weight` has the type `>f4`; save it with `.astype('<f4')`"),
     ] {
-        let error = open(&fixture("numpy", name)).err().unwrap().to_string();
+        let error = open(fixture("numpy", name)).err().unwrap().to_string();
         assert!(error.contains(name) && error.contains(expected), "{error}");
     }
 }

@@ -20,7 +20,7 @@ const FILES: [&str; 7] = [
 #[test]
 fn the_layers_tensors_come_first_and_in_order() {
     for file in FILES {
-        let mut model = import::open(&fixture("onnx", file)).unwrap();
+        let mut model = import::open(fixture("onnx", file)).unwrap();
         assert_eq!(model.format(), Format::Onnx);
         let expected = expected("onnx", file);
         for (index, tensor) in expected.iter().enumerate() {
@@ -50,7 +50,7 @@ fn fields(model: &dyn TensorReader, index: usize) -> TensorFields {
 
 #[test]
 fn elements_keep_their_type() {
-    let model = import::open(&fixture("onnx", "types.onnx")).unwrap();
+    let model = import::open(fixture("onnx", "types.onnx")).unwrap();
     let find = |name: &str| model.tensors().iter().find(|tensor| tensor.name == name).unwrap();
     assert_eq!(find("conv").element, ElementType::F64);
     assert_eq!(find("half").element, ElementType::F16);
@@ -144,6 +144,6 @@ fn an_onnx_model_is_recognised_whatever_its_name() {
     let folder = Folder::new("names");
     let legacy = std::fs::read(fixture("onnx", "legacy.onnx")).unwrap();
     for name in ["model", "model.caffemodel", "model.pt"] {
-        assert_eq!(import::open(&folder.write(name, &legacy)).unwrap().format(), Format::Onnx);
+        assert_eq!(import::open(folder.write(name, &legacy)).unwrap().format(), Format::Onnx);
     }
 }

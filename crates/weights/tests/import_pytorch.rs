@@ -70,7 +70,7 @@ fn every_tensor_is_what_pytorch_saved() {
     let files = expected();
     assert!(files.len() > 25, "{}", files.len());
     for (name, tensors) in files {
-        let mut file = open(&fixture(&name)).unwrap_or_else(|error| panic!("{error}"));
+        let mut file = open(fixture(&name)).unwrap_or_else(|error| panic!("{error}"));
         let format = match () {
             () if name.contains("safetensors") => Format::Safetensors,
             () if name.ends_with("-legacy.pt") => Format::PyTorchLegacy,
@@ -103,7 +103,7 @@ fn what_is_no_state_dict_is_refused_with_a_remedy() {
         ("no-tensors.pt", "(it has `epoch`, `state_dict`)"),
         ("expanded.pt", "save `tensor.contiguous()`"),
     ] {
-        let error = open(&fixture(name)).err().expect(name).to_string();
+        let error = open(fixture(name)).err().expect(name).to_string();
         assert!(error.contains(reason) && error.contains("save"), "{error}");
         assert!(error.contains(name), "{error}");
     }
@@ -112,19 +112,19 @@ fn what_is_no_state_dict_is_refused_with_a_remedy() {
 #[test]
 fn a_changed_byte_of_an_archive_is_noticed() {
     let bytes = std::fs::read(fixture("alexnet-f32.pt")).unwrap();
-    let mut file = open(&fixture("alexnet-f32.pt")).unwrap();
+    let mut file = open(fixture("alexnet-f32.pt")).unwrap();
     let value = file.read(0).unwrap()[7].to_le_bytes();
     let at = bytes.windows(4).position(|window| window == value).unwrap();
     let folder = Folder::new("changed");
     let mut changed = bytes.clone();
     changed[at] ^= 1;
-    let mut file = open(&folder.write("data.pt", &changed)).unwrap();
+    let mut file = open(folder.write("data.pt", &changed)).unwrap();
     assert!(file.read(0).unwrap_err().contains("their checksum is wrong"));
     assert!(file.read(1).is_ok(), "another storage");
     let at = bytes.windows(17).position(|window| window == b"features.0.weight").unwrap();
     let mut changed = bytes.clone();
     changed[at] = b'g';
-    let error = open(&folder.write("pickle.pt", &changed)).err().unwrap().to_string();
+    let error = open(folder.write("pickle.pt", &changed)).err().unwrap().to_string();
     assert!(error.contains("checksum of its data.pkl"), "{error}");
 }
 
@@ -166,7 +166,7 @@ fn other_files_and_cut_ones_are_refused() {
         (replaced("unchecked.pt", b"data.pkl", b"data.pki"), "no data.pkl"),
         (replaced("alexnet-f32-legacy.pt", b"\x80\x02M\xe9\x03", b"\x80\x02M\xe8\x03"), "version"),
     ] {
-        let error = open(&folder.write("a.pt", &bytes)).err().expect(reason).to_string();
+        let error = open(folder.write("a.pt", &bytes)).err().expect(reason).to_string();
         assert!(error.contains(reason), "{error} is not {reason}");
     }
     let error = open(&folder.0).err().unwrap().to_string();
@@ -180,7 +180,7 @@ fn headers_of_safetensors_are_checked() {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.bytes());
         bytes.extend(vec![0; data]);
-        open(&folder.write("a.safetensors", &bytes)).err().map(|error| error.to_string())
+        open(folder.write("a.safetensors", &bytes)).err().map(|error| error.to_string())
     };
     let one = |shape: &str, end: usize| {
         format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":[0,{end}]}}}}"#)
@@ -202,7 +202,7 @@ fn headers_of_safetensors_are_checked() {
     }
     let mut long = (1u64 << 40).to_le_bytes().to_vec();
     long.extend(b"{}");
-    let error = open(&folder.write("long.safetensors", &long)).err().unwrap().to_string();
+    let error = open(folder.write("long.safetensors", &long)).err().unwrap().to_string();
     assert!(error.contains("not known") || error.contains("MiB are read at most"), "{error}");
 }
 

@@ -105,7 +105,7 @@ fn opened(path: &Path, memory_limit: usize) -> Dataset {
 
 fn said(path: &Path) -> String {
     let result = open(path.to_str().unwrap(), &DatasetOptions::with_side(8), &|_, _| ());
-    let error = result.err().expect("an error").to_string();
+    let error = result.expect_err("an error").to_string();
     assert!(!error.contains('\n'), "{error}");
     error
 }

@@ -43,7 +43,7 @@ fn records_are_read_in_order_and_interleaved() {
 fn files_of_a_wrong_length_or_label() {
     let folder = ScratchDir::new();
     fill(&folder);
-    let said = || Cifar::open(folder.path(), 32).err().expect("an error").to_string();
+    let said = || Cifar::open(folder.path(), 32).expect_err("an error").to_string();
     folder.write("batches.meta.txt", b"a\nb\n");
     assert!(said().contains("2 class names"), "{}", said());
     std::fs::remove_file(folder.path().join("batches.meta.txt")).unwrap();
@@ -87,7 +87,7 @@ fn cifar_100_is_read_by_its_fine_labels() {
     let names: String = (0..100).map(|class| format!("fine {class}\n")).collect();
     folder.write("fine_label_names.txt", names.as_bytes());
     assert_eq!(Cifar::open(folder.path(), 32).unwrap().0.classes()[41], "fine 41");
-    let said = || Cifar::open(folder.path(), 32).err().expect("an error").to_string();
+    let said = || Cifar::open(folder.path(), 32).expect_err("an error").to_string();
     let path = folder.path().join("test.bin");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[8 * (2 + PIXELS) + 1] = 100;
@@ -236,7 +236,7 @@ fn damaged_files_of_the_python_version() {
     let good = pickled(0, &["labels"], RECORDS, 9);
     let said = |bytes: &[u8]| {
         folder.write("data_batch_1", bytes);
-        Cifar::open(folder.path(), 32).err().expect("an error").to_string()
+        Cifar::open(folder.path(), 32).expect_err("an error").to_string()
     };
     let remedy = "download the Python version of CIFAR-10 again";
     for (bytes, problem) in [
@@ -300,7 +300,7 @@ fn errors_of_a_damaged_archive_name_its_path() {
     let files = [("cifar-10-batches-py/data_batch_1".to_owned(), pickled(0, &["labels"], 99, 9))];
     let whole = packed(&files);
     let path = folder.write("cifar-10-python.tar.gz", &whole[..whole.len() - 9]);
-    let said = || Cifar::open(&path, 32).err().expect("an error").to_string();
+    let said = || Cifar::open(&path, 32).expect_err("an error").to_string();
     assert!(said().starts_with(&format!("{}: ", path.display())), "{}", said());
     folder.write("cifar-10-python.tar.gz", &packed(&[files.clone(), files].concat()));
     assert!(said().contains("it contains data_batch_1 twice"), "{}", said());

@@ -28,7 +28,7 @@ fn small() -> ScratchDir {
 }
 
 fn said(folder: &ScratchDir) -> String {
-    Idx::open(folder.path(), 2).err().expect("an error").to_string()
+    Idx::open(folder.path(), 2).expect_err("an error").to_string()
 }
 
 #[test]

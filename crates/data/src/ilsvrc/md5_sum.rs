@@ -92,7 +92,7 @@ mod tests {
             let path = dir.write("file", text.as_bytes());
             assert_eq!(verify_md5(&path, &|_, _| ()), Ok(Md5::Unknown(sum.to_owned())));
         }
-        assert!(verify_md5(&dir.path().join("none"), &|_, _| ()).is_err());
+        assert!(verify_md5(dir.path().join("none"), &|_, _| ()).is_err());
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn an_epoch_that_was_left_goes_on() {
 fn settings_that_contradict_each_other_are_errors() {
     let refused = |source: Arc<dyn Source>, plan: LoaderPlan| {
         let loader = Loader::builder(source, plan).build();
-        loader.err().expect("these settings contradict each other").to_string()
+        loader.expect_err("these settings contradict each other").to_string()
     };
     let large = LoaderPlan::testing(4, (10, 7));
     let text = "a crop of (10, 7) pixels does not fit images of (9, 7)";

@@ -6,7 +6,7 @@ fn opened(what: &Path, options: &DatasetOptions) -> Result<Dataset> {
 }
 
 fn message(result: Result<Dataset>) -> String {
-    result.err().expect("an error").to_string()
+    result.expect_err("an error").to_string()
 }
 
 /// Two classes of 20 images each in `train`, two in `val`.

@@ -420,7 +420,7 @@ fn a_raw_shard_that_shrinks_under_a_reader_is_an_error() {
     };
     let whole: Vec<_> = (0..2 * count).map(|index| crop(index % count).unwrap()).collect();
     let tar = fs::OpenOptions::new().write(true).open(out.join("train-000000.tar")).unwrap();
-    let index = ShardIndex::read(&out.join("train-000000.idx")).unwrap();
+    let index = ShardIndex::read(out.join("train-000000.idx")).unwrap();
     tar.set_len(index.entries[count / 2].offset).unwrap();
     let last = crop(count - 1).unwrap_err().to_string();
     assert!(last.contains("train-000000.tar/000000039.rgb: failed to fill"), "{last}");

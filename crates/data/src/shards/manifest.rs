@@ -279,7 +279,7 @@ fn fingerprint(dir: &Path, train: usize, val: usize) -> Result<String> {
     for (part, shards) in [("train", train), ("val", val)] {
         for shard in 0..shards {
             let [_, index] = file_names(part, shard);
-            hash.update(ShardIndex::read(&dir.join(index))?.tar_sha256);
+            hash.update(ShardIndex::read(dir.join(index))?.tar_sha256);
         }
     }
     Ok(hex(&hash.finalize()))

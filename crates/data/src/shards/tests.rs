@@ -62,7 +62,7 @@ fn a_shard_is_a_tar_file_and_its_index_points_into_it() {
     ];
     assert_eq!(found, wanted);
     assert_eq!(bytes.len(), 10_240);
-    let read = ShardIndex::read(&dir.path().join("train-000003.idx")).unwrap();
+    let read = ShardIndex::read(dir.path().join("train-000003.idx")).unwrap();
     assert_eq!(read, index);
     let second = read.entries[1];
     assert_eq!((second.number, second.label, second.height, second.width), (13, 123, 4, 5));

@@ -89,7 +89,7 @@ fn published_pages_are_up_to_date() {
     for page in crate::all() {
         let name = page.name;
         let read = |ending: &str| {
-            files::read_to_string(&Path::new(folder).join(format!("{name}.{ending}"))).unwrap()
+            files::read_to_string(Path::new(folder).join(format!("{name}.{ending}"))).unwrap()
         };
         let values: Value = serde_json::from_str(&read("json")).unwrap();
         let runs: Vec<Measured> = serde_json::from_value(values["runs"].clone()).unwrap();

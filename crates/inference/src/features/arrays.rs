@@ -225,12 +225,12 @@ fn utf32(text: &str, characters: usize) -> Vec<u8> {
 fn write_beside(path: &Path, contents: &Contents<'_>) -> Result<()> {
     let source = contents.source;
     if contents.labelled {
-        let mut file = Output::create(&path.with_extension("labels.npy"))?;
+        let mut file = Output::create(path.with_extension("labels.npy"))?;
         file.write(&npy_header("<u4", &[source.len()]))?;
         labels(source).try_for_each(|label| file.write(&label))?;
         file.finish()?;
     }
-    let mut file = Output::create(&path.with_extension("names.txt"))?;
+    let mut file = Output::create(path.with_extension("names.txt"))?;
     for sample in 0..source.len() {
         let name = contents.name(sample);
         file.write(on_one_line(&name).as_bytes())?;

@@ -35,5 +35,5 @@ pub(super) fn restore_best(
         }
     };
     weights.parameters.sort_by_key(|(name, _)| entries.iter().position(|it| it.name == *name));
-    Ok(weights.write(&run.join(Weights::FILE))?)
+    Ok(weights.write(run.join(Weights::FILE))?)
 }

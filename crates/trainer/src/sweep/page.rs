@@ -17,7 +17,7 @@ pub(super) fn of(out: &Path, planned: Planned, trials: &[Trial], results: &Resul
     let trial = |result: &experiments::sweep::TrialResult| {
         let trial = &trials[result.trial];
         let run = folder(out, result.trial);
-        let metrics = files::read_to_string(&run.join("metrics.jsonl")).unwrap_or_default();
+        let metrics = files::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
         let value = result.value(metric);
         let last = result.last();
         let place = |((_, value), axis): (&(String, Value), &SweepParameter)| position(value, axis);

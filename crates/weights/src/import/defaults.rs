@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_mean_is_put_into_the_order_of_this_program() {
-        let stored = read_mean(&fixture("mean3.npy")).unwrap().values;
+        let stored = read_mean(fixture("mean3.npy")).unwrap().values;
         let (kind, side, colour) = mean_of(&fixture("mean3.npy"), true, 256).unwrap();
         assert_eq!((kind, side, colour.shape), (Mean::Color, 256, vec![3]));
         assert_eq!(colour.values, [stored[2], stored[1], stored[0]], "blue first in the file");
