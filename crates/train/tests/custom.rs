@@ -63,7 +63,7 @@ fn go(job: &Job, path: &Path, until: u64) {
 fn a_run_learns_resumes_and_is_read_back() {
     let (job, whole, run) = (job(), Scratch::new("own-whole"), Scratch::new("own"));
     go(&job, &whole.0, STEPS);
-    let unregistered = Weights::read(&whole.0.join("weights.safetensors"));
+    let unregistered = Weights::read(whole.0.join("weights.safetensors"));
     let message = unregistered.unwrap_err().to_string();
     assert!(message.contains("layers::custom::register"), "{message}");
 

@@ -74,9 +74,7 @@ fn an_epoch_has_each_of_its_batches_once() {
 fn an_epoch_that_was_left_goes_on() {
     let plan = LoaderPlan::testing(5, CROP);
     let mut loader = Loader::builder(sound(), plan).workers(1).build().unwrap();
-    let mut epoch = loader.epoch();
-    assert!(epoch.next().unwrap().is_ok());
-    drop(epoch);
+    assert!(loader.epoch().next().unwrap().is_ok());
     let rest: Vec<usize> = loader.epoch().map(|batch| batch.unwrap().position).collect();
     assert_eq!(rest, [1, 2, 3, 4]);
 }
