@@ -15,6 +15,9 @@
 //!   random erasing, mixup and CutMix
 //! * [`Operation`]: rotation, shear, posterize, equalize and others, one at a time
 //!
+//! Features, off by default: `image` and `ndarray` convert an [`Image`] from and to the types of
+//! these crates; `rand` adds `View::sample`, for any of its generators.
+//!
 //! ```
 //! use alexnet_augment::{Image, Resizer, View};
 //!

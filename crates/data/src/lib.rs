@@ -24,6 +24,9 @@
 //! * [`bounded`]: reads user-supplied files within size limits
 //! * [`Error`]: errors with a path and a remedy
 //!
+//! Features: `parquet` (on by default) reads Hugging Face's data sets; `ndarray` adds
+//! `Memory::from_ndarray`.
+//!
 //! ```
 //! use alexnet_data::{Loader, LoaderPlan, Shapes};
 //! use std::sync::Arc;

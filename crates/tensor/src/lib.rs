@@ -18,6 +18,9 @@
 //! * [`free_memory`]: the memory that the process can still allocate
 //! * [`Error`]: errors of devices
 //!
+//! Feature, off by default: `ndarray` adds `Device::upload_array` and `download_array`, which check
+//! shapes.
+//!
 //! ```
 //! use alexnet_tensor::{DType, Device, Planner, Shape};
 //!
