@@ -118,7 +118,6 @@ alexnet = {{ version = "{}", features = ["full"] }}
 [dev-dependencies]
 rand = {{ version = "0.10", default-features = false }}
 serde = {{ version = "1", features = ["derive"] }}
-serde = {{ version = "1", features = ["derive"] }}
 
 [patch.crates-io]
 {patches}
