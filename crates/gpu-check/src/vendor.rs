@@ -189,8 +189,13 @@ fn compare(
     noise: &[f32],
     small: bool,
 ) -> tensor::Result<Vec<PassResult>> {
-    let at = prepare(own, layer, noise)?;
-    prepare(theirs, layer, noise)?;
+    // Slots belong to the planner that laid them out: both devices have the same ones.
+    let mut planner = Planner::new();
+    let at = layer.floats().map(|floats| planner.claim(DType::F32, Shape::from([floats])));
+    for device in [&mut *own, &mut *theirs] {
+        device.reserve(planner.total())?;
+        fill(device, &at, noise)?;
+    }
     let mut rows = Vec::new();
     for (pass, (output, outputs)) in PASSES.into_iter().enumerate() {
         let rounds = if small { 1 } else { 10 };
@@ -206,15 +211,10 @@ fn compare(
     Ok(rows)
 }
 
-/// Allocates a layer's operands and fills its inputs.
-fn prepare(device: &mut Device, layer: &Layer, noise: &[f32]) -> tensor::Result<Operands> {
-    let mut planner = Planner::new();
-    let at = layer.floats().map(|floats| planner.claim(DType::F32, Shape::from([floats])));
-    device.reserve(planner.total())?;
-    for (idx, slot) in at[..4].iter().enumerate() {
-        device.upload(*slot, &noise[idx..idx + slot.len()])?;
-    }
-    Ok(at)
+/// Fills a layer's inputs.
+fn fill(device: &mut Device, at: &Operands, noise: &[f32]) -> tensor::Result<()> {
+    let mut inputs = at[..4].iter().enumerate();
+    inputs.try_for_each(|(idx, slot)| device.upload(*slot, &noise[idx..idx + slot.len()]))
 }
 
 /// The median time of a pass, and the library's function if one ran.

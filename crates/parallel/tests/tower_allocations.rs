@@ -15,7 +15,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 use tensor::{Device, Target};
 use train::optimizer::{Ema, UpdateRule};
-use train::recipe::{Mean, Optimizer};
+use train::recipe::{Mean, Optimizer, Recipe};
 
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
@@ -52,8 +52,10 @@ fn sharing_units(spec: &Spec, rule: &UpdateRule) -> Vec<Box<dyn Rank>> {
 }
 
 /// The allocations of two devices in steps after the first ones.
-fn allocations(steps: Vec<Box<dyn Rank>>, batch: &Batch) -> Vec<usize> {
+fn allocations(steps: Vec<Box<dyn Rank>>, rule: &UpdateRule, batch: &Batch) -> Vec<usize> {
+    let &UpdateRule { optimizer, nesterov, clip_norm, clip_value, ema } = rule;
     let recipe = train::recipes::find("paper-64").unwrap();
+    let recipe = Recipe { optimizer, nesterov, clip_norm, clip_value, ema, ..recipe };
     let together = Barrier::new(2);
     let during = rank::run(steps, |rank, mut step| {
         fixtures::prepare(&mut *step, &recipe, 128.0);
@@ -92,7 +94,15 @@ fn a_step_on_two_devices_allocates_nothing() {
         ema: Some(Ema { decay: 0.9, every: 2, warmup: true }),
     };
     for rule in [UpdateRule::default(), later] {
-        assert_eq!(allocations(in_towers(&spec, &rule), &batch), [0, 0], "in towers: {rule:?}");
-        assert_eq!(allocations(sharing_units(&spec, &rule), &batch), [0, 0], "hybrid: {rule:?}");
+        assert_eq!(
+            allocations(in_towers(&spec, &rule), &rule, &batch),
+            [0, 0],
+            "in towers: {rule:?}"
+        );
+        assert_eq!(
+            allocations(sharing_units(&spec, &rule), &rule, &batch),
+            [0, 0],
+            "hybrid: {rule:?}"
+        );
     }
 }

@@ -77,8 +77,8 @@ fn fine_tuned_networks_share_the_run_they_begin_with(runs: &str, table: &Value) 
         .collect();
     assert!(names.contains(&"recipes-tiny-modern-seed-0".to_string()), "{names:?}");
     assert_eq!(names.len(), 5, "four runs and the one that two share: {names:?}");
-    let steps = table["runs"].as_array().unwrap().iter().map(|run| run["steps"].as_u64().unwrap());
-    assert!(steps.clone().all(|steps| steps == 9), "{:?}", steps.collect::<Vec<_>>());
+    let steps = table["runs"].as_array().unwrap().iter().map(|run| run["steps"].as_f64().unwrap());
+    assert!(steps.clone().all(|steps| steps == 9.0), "{:?}", steps.collect::<Vec<_>>());
 }
 
 /// The average that was kept is that of other runs as soon as one is measured anew.
