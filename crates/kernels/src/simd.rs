@@ -9,13 +9,31 @@ use tensor::Vectors;
 /// is compiled for the baseline instruction set.
 macro_rules! vectorized {
     ($work:expr) => {
-        $crate::simd::arch().dispatch(
+        $crate::simd::dispatch(
             #[inline(always)]
             || $work,
         )
     };
 }
 pub(crate) use vectorized;
+
+/// Calls `work` in a function that is compiled for the widest vectors.
+///
+/// `work` is `FnMut`, because `FnOnce` would call most closures through a function of the
+/// compiler's that is not always inlined, and then the closure is compiled for the baseline.
+#[inline(always)]
+pub(crate) fn dispatch<T>(work: impl FnMut() -> T) -> T {
+    struct Direct<F>(F);
+    impl<T, F: FnMut() -> T> pulp::NullaryFnOnce for Direct<F> {
+        type Output = T;
+
+        #[inline(always)]
+        fn call(mut self) -> T {
+            (self.0)()
+        }
+    }
+    arch().dispatch(Direct(work))
+}
 
 /// The widest vectors that the processor has and that `ALEXNET_VECTORS` allows.
 #[inline(always)]

@@ -29,7 +29,7 @@ pub(super) fn step(
             if decoupled {
                 let kept = 1.0 - rate * decay;
                 vectorized!({
-                    for (((w, m), s), &g) in w.iter_mut().zip(m).zip(s).zip(dw) {
+                    for (((w, m), s), &g) in w.iter_mut().zip(&mut *m).zip(&mut *s).zip(dw) {
                         *m = flushed(beta * *m + (1.0 - beta) * g);
                         *s = flushed(beta_2 * *s + complement * (g * g));
                         *w = flushed(kept * *w - step_size * *m / (s.sqrt() / root + EPSILON));
@@ -38,7 +38,7 @@ pub(super) fn step(
                 return;
             }
             vectorized!({
-                for (((w, m), s), dw) in w.iter_mut().zip(m).zip(s).zip(dw) {
+                for (((w, m), s), dw) in w.iter_mut().zip(&mut *m).zip(&mut *s).zip(dw) {
                     let g = dw + decay * *w;
                     *m = flushed(beta * *m + (1.0 - beta) * g);
                     *s = flushed(beta_2 * *s + complement * (g * g));

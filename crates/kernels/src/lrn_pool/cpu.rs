@@ -54,7 +54,7 @@ fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [
         vectorized!({
             let mut buffers = ForwardBuffers { squares: [0.0; ROOM], normal: [0.0; WIDE] };
             let mut row = task * task_rows;
-            let mut rest = y;
+            let mut rest = &mut *y;
             while !rest.is_empty() {
                 let (image, first) = (row / rows, row % rows);
                 let n = (rows - first).min(rest.len() / row_len);

@@ -351,14 +351,14 @@ impl TilePass<'_> {
     fn write(
         &self,
         sums: &[f32],
-        runs: impl Iterator<Item = (usize, [usize; 2], usize)>,
+        mut runs: impl Iterator<Item = (usize, [usize; 2], usize)>,
         at: usize,
         columns: usize,
     ) {
         let &Direct { target, relu, .. } = self.plan.direct;
         let sums = sums.as_chunks::<SIDE>().0;
         simd::vectorized!({
-            for (position, [i, j], count) in runs {
+            for (position, [i, j], count) in runs.by_ref() {
                 let at = at + i * target.row + j * target.column;
                 for (n, sums) in sums[position..position + count].iter().enumerate() {
                     let at = at + n * target.column;
