@@ -23,8 +23,9 @@ pub fn cifar() -> Protocol {
         name: "recipes-cifar",
         about: "the paper's recipe, modern and finetune, three epochs of CIFAR-10",
         what: "AlexNet's eight layers for crops of 28 x 28 pixels, narrower, with batch \
-            normalisation and without dropout, trained on CIFAR-10 for three epochs: with the paper's recipe, with `modern`, and with `finetune` and \
-            `finetune-head` from weights that `modern` trained on Tiny-ImageNet (--larger: images \
+            normalisation and without dropout, trained on CIFAR-10 for three epochs: with the \
+            paper's recipe, with `modern`, and with `finetune` and `finetune-head` from weights \
+            that `modern` trained on Tiny-ImageNet (--larger: images \
             of 32 x 32 pixels) for two epochs.",
         arms: arms(&CIFAR, &TINY),
         ..page()
