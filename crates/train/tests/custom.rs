@@ -17,10 +17,13 @@ use fixtures::{Scratch, StopsAfter, bits, losses, scaled};
 use inference::InferencePlan;
 use layers::{Spec, custom, window};
 use own::{ChannelScale, Swish};
+use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tensor::{Device, Target};
 use weights::Weights;
+use weights::export::{self, ExportOptions, Format};
 
 const STEPS: u64 = 30;
 const TARGET: Target = Target::Cpu { threads: 1 };
@@ -59,6 +62,13 @@ fn go(job: &Job, path: &Path, until: u64) {
     }
 }
 
+fn files_in(folder: &Path) -> Vec<OsString> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn a_run_learns_resumes_and_is_read_back() {
     let (job, whole, run) = (job(), Scratch::new("own-whole"), Scratch::new("own"));
@@ -66,6 +76,11 @@ fn a_run_learns_resumes_and_is_read_back() {
     let unregistered = Weights::read(whole.0.join("weights.safetensors"));
     let message = unregistered.unwrap_err().to_string();
     assert!(message.contains("layers::custom::register"), "{message}");
+    // A checkpoint is not taken for a damaged one, which would be put aside.
+    let checkpoints = files_in(&whole.0.join("checkpoints"));
+    let message = checkpoint::load_newest(&whole.0, &mut |_| ()).unwrap_err().to_string();
+    assert!(message.contains("layers::custom::register"), "{message}");
+    assert_eq!(files_in(&whole.0.join("checkpoints")), checkpoints);
 
     custom::register::<Swish>("swish");
     custom::register::<ChannelScale>("channel_scale");
@@ -90,4 +105,15 @@ fn a_run_learns_resumes_and_is_read_back() {
         if weights.about.input.mean == Mean::Color { (Mean::Color, [18; 2]) } else { input };
     let plan = InferencePlan::new(&weights.about.model, 2, input, TARGET).unwrap();
     plan.open(Device::cpu(1), &weights, &path).unwrap();
+
+    let onnx = run.0.join("net.onnx");
+    let options = ExportOptions::new(Format::Onnx);
+    let refused = export::write(&weights, &onnx, &options, &mut |_, _| true).unwrap_err();
+    let refused = refused.to_string();
+    assert!(refused.contains("`channel_scale1` is a custom layer of kind `channel_scale`"));
+    assert!(refused.contains("export the weights to .safetensors"), "{refused}");
+    assert!(!onnx.exists());
+    let safetensors = run.0.join("net.safetensors");
+    let options = ExportOptions::new(Format::Safetensors);
+    export::write(&weights, &safetensors, &options, &mut |_, _| true).unwrap().unwrap();
 }

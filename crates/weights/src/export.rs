@@ -26,7 +26,7 @@ mod onnx;
 mod out;
 mod pytorch;
 mod safetensors;
-mod tensors;
+pub(crate) mod tensors;
 
 use crate::import::exported::Exported;
 use crate::{Error, Result, Weights};
@@ -54,8 +54,8 @@ pub enum Format {
 
 impl Format {
     /// The format that a file's name ends in; `.safetensors` is that of other programs.
-    pub fn of(path: &Path) -> Option<Format> {
-        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    pub fn of(path: impl AsRef<Path>) -> Option<Format> {
+        let ending = path.as_ref().extension()?.to_str()?.to_ascii_lowercase();
         Some(match ending.as_str() {
             "pth" | "pt" => Format::PyTorch,
             "safetensors" => Format::Safetensors,
@@ -139,10 +139,11 @@ pub struct ExportSummary {
 /// [`Error::NotFinite`].
 pub fn write(
     weights: &Weights,
-    path: &Path,
+    path: impl AsRef<Path>,
     options: &ExportOptions,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Option<ExportSummary>> {
+    let path = path.as_ref();
     let refused = |reason: String| Error::Export { path: path.into(), reason };
     if let Some(tensor) = weights.first_not_finite() {
         return Err(Error::NotFinite { path: path.into(), tensor });

@@ -42,14 +42,14 @@ impl ExportTensor<'_> {
 /// The tensors of a network, in its order.
 ///
 /// # Errors
-/// A sentence, if a parameter is missing.
+/// A sentence, if a parameter is missing, or two have the same name in other programs.
 pub(super) fn tensors<'w>(
     weights: &'w Weights,
     folded: &Folded,
     names: Names,
 ) -> Result<Vec<ExportTensor<'w>>, String> {
     let spec = &folded.spec;
-    let mut tensors = Vec::new();
+    let mut tensors: Vec<ExportTensor<'_>> = Vec::new();
     for layer in layers(spec, Order::ChannelsFirst, false)? {
         let prefix = prefix(folded, &layer.name, names);
         let factor = folded.factors.get(&layer.name).copied().unwrap_or(1.0);
@@ -57,8 +57,16 @@ pub(super) fn tensors<'w>(
             let found = weights.parameters.iter().find(|(name, _)| *name == parameter.name);
             let found = found.map(|(_, values)| values);
             let values = check_shape(&parameter.name, found, &parameter.shape)?;
+            let name = format!("{prefix}.{}", suffix(parameter.role));
+            if tensors.iter().any(|tensor| tensor.name == name) {
+                return Err(format!(
+                    "`{}` and another parameter would both be called `{name}`: other programs have \
+                     one weight and one bias for a layer; export this program's own file",
+                    parameter.name
+                ));
+            }
             tensors.push(ExportTensor {
-                name: format!("{prefix}.{}", suffix(parameter.role)),
+                name,
                 shape: parameter.foreign,
                 values,
                 layout: parameter.layout,
@@ -70,7 +78,7 @@ pub(super) fn tensors<'w>(
 }
 
 /// PyTorch's name of a parameter.
-pub(super) fn suffix(role: Role) -> &'static str {
+pub(crate) fn suffix(role: Role) -> &'static str {
     match role {
         Role::Weight | Role::Slope | Role::Scale => "weight",
         Role::Bias | Role::Shift => "bias",

@@ -14,6 +14,7 @@ mod layout;
 use super::names::shown;
 use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
+use crate::export::tensors::suffix;
 use ::layers::{Role, Row, Spec};
 pub(crate) use expected::layers;
 use expected::{Expected, Layer};
@@ -175,8 +176,11 @@ fn squeezed(shape: &[usize], expected: &Expected) -> Vec<usize> {
     }
 }
 
+/// The tensor of a group with the name of a role. Shapes are compared by the caller, so layers whose
+/// parameters only differ in what they do, as those of a program's own layers, fit too.
 fn find(group: &Group<'_>, role: Role) -> Option<usize> {
-    group.tensors.iter().find(|(own, _)| *own == role).map(|(_, tensor)| *tensor)
+    let is = |own: Role| suffix(own) == suffix(role);
+    group.tensors.iter().find(|(own, _)| is(*own)).map(|(_, tensor)| *tensor)
 }
 
 /// Pairs each layer with the group of its name if all groups have names and shapes of layers, else
