@@ -56,12 +56,13 @@ impl DatasetOptions {
 /// # Errors
 /// If nothing has this name, if its files are not a data set, or if too few of them are images.
 pub fn open(
-    what: &str,
+    what: impl AsRef<Path>,
     options: &DatasetOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
+    let what = what.as_ref();
     let (mut set, memory_limit) = find(what, options)?;
-    let opened = set.load(Path::new(what), memory_limit, &mut |source, before, images| {
+    let opened = set.load(what, memory_limit, &mut |source, before, images| {
         let report = |done: usize| progress(before + done, images);
         Ok(Some(Memory::read_all(Arc::clone(source), options.threads, &report)))
     });
@@ -79,13 +80,14 @@ type ReadIntoMemory<'a> = dyn FnMut(&Arc<dyn Source>, usize, usize) -> Result<Op
 /// # Errors
 /// As [`open`]; [`Error::Stalled`] if an image takes longer than the limit.
 pub fn open_watched(
-    what: &str,
+    what: impl AsRef<Path>,
     options: &DatasetOptions,
     timeouts: ReadTimeouts,
     watch: &mut ProgressWatch,
 ) -> Result<Option<Dataset>> {
+    let what = what.as_ref();
     let (mut set, memory_limit) = find(what, options)?;
-    let opened = set.load(Path::new(what), memory_limit, &mut |source, before, images| {
+    let opened = set.load(what, memory_limit, &mut |source, before, images| {
         let mut watch =
             |done, stalled: Option<&StalledRead>| watch((before + done, images), stalled);
         Memory::read_watched(source, options.threads, timeouts, &mut watch)
@@ -95,7 +97,7 @@ pub fn open_watched(
 
 /// Opens the named set without reading its images; also returns how many bytes of it may be kept
 /// in memory.
-fn find(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
+fn find(what: &Path, options: &DatasetOptions) -> Result<(Dataset, usize)> {
     let (mut set, memory_limit) = find_any(what, options)?;
     if let Some(file) = &options.labelling.class_names {
         set.class_names = names::named(file, set.train.classes())?;
@@ -103,13 +105,12 @@ fn find(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
     Ok((set, memory_limit))
 }
 
-fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
-    let path = Path::new(what);
+fn find_any(path: &Path, options: &DatasetOptions) -> Result<(Dataset, usize)> {
     let (mut notes, mut statistics, mut names) = (Vec::new(), None, Vec::new());
     let mut memory_limit = options.memory_limit;
     let square = CentreSquare { side: options.side, rounding: options.centre };
     let given = options.labelling.gives_labels();
-    let (train, test) = if what == "shapes" && !given {
+    let (train, test) = if is_shapes(path) && !given {
         let (train, test) = options.shapes;
         let train = Shapes::train(Shapes::SEED, options.side, train);
         shared((train, Shapes::test(Shapes::SEED, options.side, test)))
@@ -119,8 +120,9 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
         notes.extend(manifest.decoder_note(path));
         if options.centre != CentreRounding::Down {
             notes.push(format!(
-                "{what}: prepared images are cut to their centre with half a pixel rounded down; \
-                 the weights were trained with it rounded to even"
+                "{}: prepared images are cut to their centre with half a pixel rounded down; \
+                 the weights were trained with it rounded to even",
+                path.display()
             ));
         }
         if manifest.side == options.side {
@@ -158,8 +160,13 @@ fn find_any(what: &str, options: &DatasetOptions) -> Result<(Dataset, usize)> {
         let set = |folder: Folder| folder.with_exif(options.exif).with_centre(options.centre);
         shared((set(train), set(test)))
     };
-    let set = Dataset::new(what.to_owned(), train, test);
+    let set = Dataset::new(path.display().to_string(), train, test);
     Ok((Dataset { class_names: names, notes, statistics, ..set }, memory_limit))
+}
+
+/// Whether this names the generated set, not a path.
+fn is_shapes(what: &Path) -> bool {
+    what == Path::new("shapes")
 }
 
 /// A training and a test set of one kind, behind the trait.
@@ -173,18 +180,18 @@ fn shared<S: Source + 'static>((train, test): (S, S)) -> (Arc<dyn Source>, Arc<d
 ///
 /// # Errors
 /// If MNIST's files have no readable header, or a prepared folder no readable description.
-pub fn stored_side(what: &str) -> Result<Option<usize>> {
-    let path = Path::new(what);
-    Ok(match what {
-        "shapes" => Some(64),
-        _ if Manifest::is_at(path) => Some(Manifest::read(path)?.side),
-        _ => match KnownFiles::find(path)? {
-            Some(KnownFiles::Cifar(_)) => Some(Cifar::SIDE),
-            Some(KnownFiles::Idx(folder)) => {
-                Some(Idx::stored_size(&folder).map(|(h, w)| h.min(w))?)
-            }
-            None => None,
-        },
+pub fn stored_side(what: impl AsRef<Path>) -> Result<Option<usize>> {
+    let path = what.as_ref();
+    if is_shapes(path) {
+        return Ok(Some(64));
+    }
+    if Manifest::is_at(path) {
+        return Ok(Some(Manifest::read(path)?.side));
+    }
+    Ok(match KnownFiles::find(path)? {
+        Some(KnownFiles::Cifar(_)) => Some(Cifar::SIDE),
+        Some(KnownFiles::Idx(folder)) => Some(Idx::stored_size(&folder).map(|(h, w)| h.min(w))?),
+        None => None,
     })
 }
 
@@ -192,8 +199,8 @@ pub fn stored_side(what: &str) -> Result<Option<usize>> {
 ///
 /// # Errors
 /// If the prepared folder has no readable description.
-pub fn stored_exif(what: &str) -> Result<Option<ExifMode>> {
-    let path = Path::new(what);
+pub fn stored_exif(what: impl AsRef<Path>) -> Result<Option<ExifMode>> {
+    let path = what.as_ref();
     Manifest::is_at(path).then(|| Manifest::read(path).map(|manifest| manifest.exif)).transpose()
 }
 

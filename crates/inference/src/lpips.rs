@@ -45,9 +45,9 @@ impl Lpips {
     ///
     /// # Errors
     /// [`Error::Weights`] if a file cannot be read or has other tensors.
-    pub fn open(paths: &[&Path]) -> Result<Lpips> {
-        let path = paths.first().copied().unwrap_or(Path::new("")).to_path_buf();
-        let files = paths.iter().map(|path| open(path)).collect::<weights::Result<Vec<_>>>();
+    pub fn open(paths: &[impl AsRef<Path>]) -> Result<Lpips> {
+        let path = paths.first().map_or(Path::new(""), AsRef::as_ref).to_path_buf();
+        let files = paths.iter().map(open).collect::<weights::Result<Vec<_>>>();
         let read = read(&mut files?);
         let (parameters, weights) = read.map_err(|reason| weights::Error::Unusable {
             path: path.clone(),

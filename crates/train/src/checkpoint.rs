@@ -102,7 +102,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if it is missing, damaged, or not one of this program's.
-    pub fn read(path: &Path) -> Result<Checkpoint> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint> {
+        let path = path.as_ref();
         let refused = |reason: String| Error::Checkpoint { path: path.into(), reason };
         let bytes = files::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         Checkpoint::from_file(&bytes, path)

@@ -154,7 +154,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::RunFolder`] if there is none.
-    pub fn check_begun(path: &Path) -> Result<()> {
+    pub fn check_begun(path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
         let status = path.join("run.json");
         match files::exists(&status) {
             Ok(true) => Ok(()),
@@ -189,7 +190,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::RunFolder`] if it is not empty or not a folder.
-    pub fn check(path: &Path) -> Result<()> {
+    pub fn check(path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
         let found = RealDisk.list(path).and_then(|found| {
             let mut late = found.iter().map(|entry| is_before_the_beginning(entry).map(|is| !is));
             late.find(|late| !matches!(late, Ok(false))).unwrap_or(Ok(false))

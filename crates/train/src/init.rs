@@ -44,12 +44,13 @@ impl Pretrained {
     /// # Errors
     /// [`Error::Weights`] or [`Error::Checkpoint`] if nothing can be read.
     pub fn read(
-        from: &Path,
+        from: impl AsRef<Path>,
         layers: Option<Vec<String>>,
         velocities: bool,
         options: &ImportOptions,
         say: &mut dyn FnMut(&str),
     ) -> Result<Pretrained> {
+        let from = from.as_ref();
         if velocities {
             let Some(checkpoint) = checkpoint::find_newest(from, &mut |_| ())? else {
                 let reason = "this run has no checkpoint, which velocities are read from";

@@ -29,7 +29,12 @@ impl<'a> Writer<'a> {
     ///
     /// [`Error::File`]: crate::Error::File
     /// [`Error::Format`]: crate::Error::Format
-    pub fn create(path: &Path, format: VectorFormat, contents: Contents<'a>) -> Result<Writer<'a>> {
+    pub fn create(
+        path: impl AsRef<Path>,
+        format: VectorFormat,
+        contents: Contents<'a>,
+    ) -> Result<Writer<'a>> {
+        let path = path.as_ref();
         let layers: Vec<&str> = contents.layers.iter().map(|(name, _)| name.as_str()).collect();
         format.check(path, &layers)?;
         let arrays = Arrays::plan(path, format, &contents)?;

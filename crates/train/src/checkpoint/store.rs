@@ -32,8 +32,8 @@ fn refused(error: weights::Error) -> Error {
 /// [`Error::Checkpoint`] if there are checkpoints and none can be used, if one cannot be read now
 /// or is of another version of this program (they stay as they are), or if something shows that the
 /// run had a checkpoint and there is none.
-pub fn load_newest(run: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
-    load_newest_on(&RealDisk, run, say)
+pub fn load_newest(run: impl AsRef<Path>, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
+    load_newest_on(&RealDisk, run.as_ref(), say)
 }
 
 pub(super) fn load_newest_on(
@@ -57,8 +57,8 @@ pub(super) fn load_newest_on(
 ///
 /// # Errors
 /// As there.
-pub fn find_newest(run: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
-    Ok(search(&RealDisk, run, say)?.map(|(checkpoint, _)| checkpoint))
+pub fn find_newest(run: impl AsRef<Path>, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
+    Ok(search(&RealDisk, run.as_ref(), say)?.map(|(checkpoint, _)| checkpoint))
 }
 
 /// A file with a checkpoint's name that cannot be gone on from, whenever it is read.

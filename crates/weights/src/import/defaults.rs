@@ -52,7 +52,8 @@ impl ImportOptions {
 /// # Errors
 /// [`Error::Unusable`] if the file cannot be read, fits none of the networks, or several of them,
 /// or if the mean cannot be used; [`Error::NotFinite`].
-pub fn read(path: &Path, options: &ImportOptions) -> Result<Weights> {
+pub fn read(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Weights> {
+    let path = path.as_ref();
     read_from(super::open(path)?, path, options)
 }
 
@@ -72,7 +73,8 @@ pub(crate) fn read_from(
 ///
 /// # Errors
 /// As [`read`].
-pub fn about(path: &Path, options: &ImportOptions) -> Result<About> {
+pub fn about(path: impl AsRef<Path>, options: &ImportOptions) -> Result<About> {
+    let path = path.as_ref();
     recognise(path, &*super::open(path)?, options).map(|(_, about, _)| about)
 }
 
