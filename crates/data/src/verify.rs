@@ -37,6 +37,7 @@ pub struct Finding {
 
 /// The kinds of findings; those that make a file unusable come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum FindingKind {
     /// The folders or files do not form a data set, so that training cannot start.
     Layout,

@@ -13,6 +13,7 @@ use weights::import::ImportOptions;
 
 /// The crops of an image that the network classifies; their probabilities are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Views {
     /// The centre crop.
     #[default]

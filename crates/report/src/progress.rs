@@ -5,6 +5,7 @@ use crate::run::Run;
 
 /// The measurement of a plot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Measure {
     /// Training and validation loss.
     Loss,

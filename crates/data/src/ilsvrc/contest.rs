@@ -12,6 +12,7 @@ use std::path::Path;
 
 /// A year's ImageNet Large Scale Visual Recognition Challenge (classification).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Contest {
     /// 2012, whose data was used in later years, too.
     Ilsvrc2012,

@@ -45,6 +45,7 @@ pub enum LoaderMode {
 /// The crops of an image.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum CropMode {
     /// One crop. Its position and reflection are random and drawn every epoch where enabled, else
     /// centred and not mirrored.

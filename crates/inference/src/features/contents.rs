@@ -6,6 +6,7 @@ use std::path::Path;
 
 /// The format of a file of features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum VectorFormat {
     /// F32 tensors `[images, ...]`: of one layer `features`, of several each by its layer's name;
     /// `labels` U32 `[images]`, if there are classes. The metadata has `names` (a JSON list, in the
