@@ -53,6 +53,7 @@ pub struct EpochOptions {
 }
 
 /// A network and its augmented data; each [`run`](EpochBenchmark::run) trains for one epoch.
+#[derive(Debug)]
 pub struct EpochBenchmark {
     step: SingleDevice,
     source: Arc<dyn Source>,

@@ -8,7 +8,7 @@ use data::Batch;
 use evaluate::Tally;
 use layers::Parameter;
 use std::collections::HashMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::ops::Range;
 use std::{panic, thread};
 use tensor::Slot;
@@ -155,6 +155,14 @@ pub struct SideChannel<'a> {
     pub net: &'a mut DeviceNetwork,
     /// Longer data are sent in pieces of this buffer's length.
     pub buffer: Slot,
+}
+
+impl fmt::Debug for SideChannel<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rank, world) = (self.comm.rank(), self.comm.world());
+        let mut out = f.debug_struct("SideChannel");
+        out.field("rank", &rank).field("world", &world).finish_non_exhaustive()
+    }
 }
 
 /// Loads a rank's share of the initial state; `all` are the whole network's parameters.

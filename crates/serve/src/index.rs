@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 /// The training and test images of a network.
+#[derive(Debug)]
 pub struct Images {
     /// Training images: neighbours are searched here.
     pub train: Arc<dyn Source>,

@@ -8,6 +8,7 @@ use crate::{http, listen, network};
 use evaluate::Stop;
 use inference::device::Placement;
 use inference::{Model, Predictor};
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -57,6 +58,12 @@ pub struct Server {
     batches: Option<Predictor>,
     among: usize,
     workers: usize,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Server {

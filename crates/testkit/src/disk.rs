@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// Operations are those that change the disk: create, write, sync, rename and remove. Any further
 /// operation fails and changes nothing, as if the process had been killed, except that a failing
 /// write still writes the first half of its bytes. A full disk fails only writes. Reads never fail.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct FailingDisk {
     /// Operations until it fails.
     left: Arc<AtomicU64>,
@@ -133,6 +133,7 @@ impl Disk for FailingDisk {
 
 /// The real disk, except that one kind of read of one path fails: as without permission, or on a
 /// faulty disk or server.
+#[derive(Debug)]
 pub struct Unreadable {
     /// The kind of read that fails.
     pub what: ReadKind,

@@ -209,6 +209,13 @@ impl<'p, G: Callable> Call<'p, G> {
     }
 }
 
+impl<G: Callable> fmt::Debug for Call<'_, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Call");
+        out.field("args", &self.args).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
 impl<G: Callable> fmt::Debug for Value<'_, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (value {})", self.kind(), self.id)

@@ -40,6 +40,7 @@ pub fn observer(kind: Progress) -> Box<dyn Observer> {
 }
 
 /// Reports the progress of reading a data set, if that takes long.
+#[derive(Debug)]
 pub struct Reading {
     kind: Progress,
     /// The rank of this process, if it is not the first of several.

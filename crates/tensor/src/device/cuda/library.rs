@@ -43,6 +43,7 @@ pub trait Table: Sized + Send + Sync + 'static {
 macro_rules! functions {
     ($($field:ident = $name:literal: fn($($argument:ty),*) -> $result:ty;)*) => {
         /// The library's functions, with their types from its header.
+        #[derive(Debug)]
         pub struct Functions {
             $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> $result,)*
         }

@@ -10,6 +10,7 @@ use std::ffi::{c_char, c_int, c_void};
 pub type CublasLt = VendorLibrary<Api>;
 
 /// cuBLASLt's functions.
+#[derive(Debug)]
 pub struct Api;
 
 /// CUBLAS_STATUS_NOT_SUPPORTED.

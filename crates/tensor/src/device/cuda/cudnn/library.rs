@@ -10,6 +10,7 @@ use std::ffi::{c_char, c_int, c_void};
 pub type Cudnn = VendorLibrary<Api>;
 
 /// cuDNN's functions.
+#[derive(Debug)]
 pub struct Api;
 
 /// CUDNN_TENSOR_NHWC; for filters that is OHWI.

@@ -5,6 +5,7 @@ use super::{Handle, Shared};
 use crate::device::cuda::Cuda;
 use crate::{Result, Slot};
 use std::ffi::{c_int, c_void};
+use std::fmt;
 use std::sync::MutexGuard;
 
 /// A group that has been started on this thread; it is ended even after a panic.
@@ -34,6 +35,13 @@ pub struct Group<'a> {
     pub(super) rank: usize,
     pub(super) world: usize,
     pub(super) handle: MutexGuard<'a, Handle>,
+}
+
+impl fmt::Debug for Group<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Group");
+        out.field("rank", &self.rank).field("world", &self.world).finish_non_exhaustive()
+    }
 }
 
 impl Group<'_> {

@@ -10,6 +10,7 @@ use std::fmt;
 pub type Nccl = VendorLibrary<Api>;
 
 /// NCCL's functions.
+#[derive(Debug)]
 pub struct Api;
 
 pub(super) const IN_PROGRESS: Status = 7;
