@@ -1,8 +1,10 @@
 //! Command-line arguments.
 
 mod command;
+mod peer;
 
 pub use command::command;
+pub use peer::{Opponent, PeerKind};
 
 use alexnet_benches::epoch::Loading;
 use alexnet_benches::results::Workload;
@@ -18,7 +20,8 @@ pub struct Cli {
     /// Built-in models
     #[arg(long, num_args = 1.., default_values = ["alexnet", "torchvision"], value_name = "NAME")]
     pub model: Vec<String>,
-    /// Batch sizes [default: 128; with --peer also inference at 1 and 64]
+    /// Batch sizes [default: 128; with --peer torch also inference at 1 and 64; with the other peers
+    /// inference at 1, 8 and 64]
     #[arg(long, num_args = 1.., value_name = "N", value_parser = positive)]
     batch: Vec<usize>,
     /// Training steps or inference [default: train]
@@ -44,18 +47,24 @@ pub struct Cli {
           conflicts_with_all = ["peer", "peaks", "epoch", "baseline", "save"])]
     pub floor: Option<GpuName>,
 
-    /// Measure PyTorch alternately
-    #[arg(long, value_enum, help_heading = "Against PyTorch")]
+    /// Measure this program alternately; the models go to OpenVINO and ONNX Runtime as ONNX
+    #[arg(long, value_enum, help_heading = "Against other programs")]
     pub peer: Option<PeerKind>,
-    /// Python with PyTorch
-    #[arg(long, default_value = "python3", value_name = "FILE", help_heading = "Against PyTorch")]
+    /// Python with the peer's package
+    #[arg(
+        long,
+        default_value = "python3",
+        value_name = "FILE",
+        help_heading = "Against other programs"
+    )]
     pub python: PathBuf,
     /// How PyTorch runs [default: all three in training, eager in inference and for the floor,
     /// eager and channels-last for epochs]
-    #[arg(long, num_args = 1.., value_enum, help_heading = "Against PyTorch")]
+    #[arg(long, num_args = 1.., value_enum, help_heading = "Against other programs")]
     form: Vec<PeerMode>,
-    /// Tables [default: all]
-    #[arg(long, num_args = 1.., value_enum, help_heading = "Against PyTorch", requires = "peer")]
+    /// Tables [default: all; OpenVINO and ONNX Runtime have only `steps`]
+    #[arg(long, num_args = 1.., value_enum, help_heading = "Against other programs",
+          requires = "peer")]
     table: Vec<TableName>,
 
     /// Instead, time epochs of this model with loading and augmentation, alternately with PyTorch
@@ -109,6 +118,7 @@ Examples:
   cargo xtask bench --baseline before.json --regression 5%
   cargo xtask bench --peer torch --python venv/bin/python --write
   cargo xtask bench --peer torch --python venv/bin/python --table steps --mode infer --batch 1 64
+  cargo xtask bench --peer openvino --python target/python/bin/python      inference, also bf16
   cargo xtask bench --epoch cifar-18pct --data DIR --python venv/bin/python
   cargo xtask bench --loader --data DIR --peer torch      the data path (see --loader --help)
   cargo xtask bench --scaling                             computed times on 1 to 512 H200s
@@ -127,11 +137,6 @@ Exit codes:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GpuName {
     H200,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PeerKind {
-    Torch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -161,8 +166,12 @@ fn percent(text: &str) -> Result<f64, String> {
 
 impl Cli {
     /// Modes and batch sizes of the steps: by default training steps of 128 images; with PyTorch
-    /// also inference of 1 and 64 images.
+    /// also inference of 1 and 64 images; with other programs inference of 1, 8 and 64.
     pub fn units(&self) -> Vec<(StepMode, usize)> {
+        if self.engine().is_some() {
+            let batches = if self.batch.is_empty() { &[1, 8, 64][..] } else { &self.batch };
+            return batches.iter().map(|&batch| (StepMode::Infer, batch)).collect();
+        }
         if self.peer.is_some() && self.mode.is_empty() && self.batch.is_empty() {
             return vec![(StepMode::Train, 128), (StepMode::Infer, 1), (StepMode::Infer, 64)];
         }
@@ -227,6 +236,7 @@ impl Cli {
         match self.peer {
             None => table == TableName::Floor,
             Some(PeerKind::Torch) => self.table.is_empty() || self.table.contains(&table),
+            Some(_) => table == TableName::Steps,
         }
     }
 
@@ -317,6 +327,20 @@ mod tests {
         assert_eq!(refused("--epoch cifar-18pct"), 2);
         assert_eq!(refused("--baseline a --regression -1%"), 2);
         assert_eq!(refused("--regression 5%"), 2);
+    }
+
+    #[test]
+    fn other_programs_are_compared_in_inference() {
+        let openvino = cli("--peer openvino");
+        assert_eq!(openvino.units(), [1, 8, 64].map(|batch| (StepMode::Infer, batch)));
+        assert!(openvino.wants(TableName::Steps) && !openvino.wants(TableName::Memory));
+        let names = openvino.opponents(StepMode::Infer).into_iter().map(Opponent::name);
+        assert_eq!(names.collect::<Vec<_>>(), ["openvino"]);
+        assert_eq!(openvino.check(), Ok(()));
+        for line in ["--mode train", "--form eager", "--table memory"] {
+            let refused = cli(&format!("--peer onnxruntime {line}")).check().unwrap_err();
+            assert!(refused.contains("ONNX Runtime"), "{refused}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! * [`Step`]: a whole step of training or inference, as in a run
 //! * [`SplitStep`]: a step whose parts (the forward or backward pass of a row) run one at a time
 //! * [`peaks`]: the machine's peak rates of multiply-adds and memory
-//! * [`Peer`]: the same step in PyTorch, in a separate process
+//! * [`Peer`]: the same step in PyTorch, or in a program that reads ONNX, in a separate process
 //! * [`floor`]: every part with its lower bound and PyTorch's profile; [`turns`]: whole steps,
 //!   alternately; [`memory`]: peak memory; [`epoch`]: epochs with loading and augmentation
 //! * [`results`], [`baseline`]: saved results, and the comparison of two runs
@@ -33,6 +33,7 @@ mod loader_peer;
 pub mod loader_table;
 pub mod machine;
 pub mod memory;
+mod onnx_file;
 pub mod paper;
 pub mod peaks;
 mod peer;
@@ -42,7 +43,8 @@ mod split_step;
 mod step;
 pub mod turns;
 
-pub use peer::{EpochTimes, Peer, PeerMode, PeerProfile, PeerSteps};
+pub use onnx_file::OnnxFile;
+pub use peer::{Engine, EpochTimes, Peer, PeerMode, PeerProfile, PeerSteps};
 pub use split_step::{Pass, SplitStep, StepPart};
 pub use step::{InferenceStep, Step, StepMode, TrainingStep};
 

@@ -11,11 +11,12 @@ use alexnet_benches::machine::Machine;
 use alexnet_benches::peaks::{self, Peaks};
 use alexnet_benches::results::{Measurement, Results, Workload};
 use alexnet_benches::{
-    Peer, PeerMode, PeerSteps, SplitStep, Step, StepMode, epoch, machine, median, memory, paper,
-    turns,
+    OnnxFile, Peer, PeerMode, PeerSteps, SplitStep, Step, StepMode, epoch, machine, median, memory,
+    paper, turns,
 };
-use clap::Parser;
-use cli::{Cli, GpuName, TableName};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use cli::{Cli, GpuName, Opponent, PeerKind, TableName};
 use layers::Spec;
 use report::BenchReport;
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let result = match () {
         () if has("--loader") => alexnet_benches::loader_table::run().map(|()| ExitCode::SUCCESS),
         () if has("--scaling") => alexnet_benches::scaling::run().map(|()| ExitCode::SUCCESS),
-        () => run(&Cli::parse()),
+        () => run(&parsed()),
     };
     match result {
         Ok(code) => code,
@@ -55,7 +56,7 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     // Check all arguments before the measurements, which take minutes.
     for name in &cli.model {
         find(name)?;
-        if cli.peer.is_some() && !Peer::MODELS.contains(&name.as_str()) {
+        if cli.peer == Some(PeerKind::Torch) && !Peer::MODELS.contains(&name.as_str()) {
             let has = Peer::MODELS.join(" and ");
             return Err(format!("PyTorch is compared on {has} only, not on {name}"));
         }
@@ -86,6 +87,15 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     Ok(before.map_or(ExitCode::SUCCESS, |(before, basis)| {
         print_comparison(&before, &results, basis, cli.regression)
     }))
+}
+
+/// The command line; exits with code 2 if it is not valid.
+fn parsed() -> Cli {
+    let cli = Cli::parse();
+    if let Err(message) = cli.check() {
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
+    }
+    cli
 }
 
 /// The baseline and how to compare with it.
@@ -176,31 +186,42 @@ fn workload(model: &str, mode: &str, batch: usize) -> Workload {
     Workload { model: model.to_string(), mode: mode.to_string(), batch }
 }
 
-/// Steps of ours and PyTorch, alternately.
+/// Steps of ours and of another program, alternately.
 fn steps(cli: &Cli, report: &mut BenchReport) -> Result<(), String> {
+    let title = cli.peer.expect("this table has a peer").title();
     let mut table = Table::new(
-        &["model", "mode", "batch", "PyTorch"],
+        &["model", "mode", "batch", title],
         &["ours ms", "images/s", "its ms", "images/s", "ratio"],
     );
     let mut version = String::new();
     for name in &cli.model {
         let (spec, recipe) = find(name)?;
+        let onnx = cli.engine().map(|_| OnnxFile::new(&spec, &recipe)).transpose()?;
         for (mode, batch) in cli.units() {
-            for form in cli.forms(mode) {
-                let mut peer = Peer::steps(peer_steps(cli, name, mode, form, batch))?;
+            for opponent in cli.opponents(mode) {
+                let mut peer = match (opponent, &onnx) {
+                    (Opponent::Torch(form), _) => {
+                        Peer::steps(peer_steps(cli, name, mode, form, batch))?
+                    }
+                    (Opponent::Onnx(engine), file) => {
+                        let file = file.as_ref().expect("exported above").path();
+                        let (threads, precision) = (cli.threads, cli.precision);
+                        Peer::onnx(&cli.python, engine, file, batch, threads, precision)?
+                    }
+                };
                 let (ours, theirs) = plan(cli, &spec, &recipe, mode, batch)?
                     .enter(|mut step| turns::alternate(&mut step, &mut peer, cli.rounds))?;
                 let (our_ms, its_ms) = (median(ours.clone()), median(theirs.clone()));
                 let rate = |ms: f64| format!("{:.1}", batch as f64 / ms * 1e3);
                 let (mode, batch_name) = (cli.mode_name(mode), batch.to_string());
-                let names = [name.as_str(), &mode, &batch_name, form.name()];
+                let names = [name.as_str(), &mode, &batch_name, opponent.name()];
                 let mut row = names.map(String::from).to_vec();
                 row.extend([format!("{our_ms:.1}"), rate(our_ms), format!("{its_ms:.1}")]);
                 row.extend([rate(its_ms), format!("{:.2}", its_ms / our_ms)]);
                 eprintln!("{}", row.join(" "));
                 table.push(row);
                 version = peer.version().to_string();
-                let what = format!("step beside {}", form.name());
+                let what = format!("step beside {}", opponent.name());
                 report.rows.push(Measurement::ms(
                     &workload(name, &mode, batch),
                     what,
@@ -210,7 +231,7 @@ fn steps(cli: &Cli, report: &mut BenchReport) -> Result<(), String> {
             }
         }
     }
-    report.table("steps", &table, &format!("PyTorch {version}"))
+    report.table(&cli.steps_title(), &table, &format!("{title} {version}"))
 }
 
 /// Every part of a step with its lower bound, and the whole step.

@@ -1,4 +1,4 @@
-//! PyTorch on the same workload, in a separate process.
+//! Another program on the same workload, in a separate process: PyTorch, OpenVINO, ONNX Runtime.
 
 use crate::StepMode;
 use clap::ValueEnum;
@@ -57,7 +57,34 @@ pub struct PeerSteps<'a> {
     pub threads: usize,
 }
 
-/// A PyTorch process with a network and data, waiting for commands.
+/// A program that computes ONNX models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// OpenVINO with its performance hint for latency.
+    OpenVino,
+    /// ONNX Runtime with its provider for CPUs. It has no bf16.
+    OnnxRuntime,
+}
+
+impl Engine {
+    /// In tables.
+    pub fn title(self) -> &'static str {
+        match self {
+            Engine::OpenVino => "OpenVINO",
+            Engine::OnnxRuntime => "ONNX Runtime",
+        }
+    }
+
+    /// Its Python package.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::OpenVino => "openvino",
+            Engine::OnnxRuntime => "onnxruntime",
+        }
+    }
+}
+
+/// A process with a network and data, waiting for commands.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
@@ -69,7 +96,8 @@ pub struct Peer {
 /// The first line of a script.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Ready {
-    torch: String,
+    #[serde(alias = "torch")]
+    version: String,
 }
 
 /// The times of a PyTorch training step by module.
@@ -125,6 +153,26 @@ impl Peer {
         Peer::start(python, include_str!("../peer/torch_steps.py"), &args)
     }
 
+    /// Starts `benches/peer/onnx_steps.py` with the ONNX model in `file`; returns after its first
+    /// run. `threads` of 0 are the engine's default.
+    ///
+    /// # Errors
+    /// If Python does not start, does not have the engine, or the engine does not have the
+    /// precision.
+    pub fn onnx(
+        python: &Path,
+        engine: Engine,
+        file: &Path,
+        images: usize,
+        threads: usize,
+        precision: Precision,
+    ) -> Result<Peer, String> {
+        let file = file.to_str().ok_or("the path of the exported model is not UTF-8")?;
+        let (images, threads) = (images.to_string(), threads.to_string());
+        let args = [engine.name(), file, &images, &threads, precision.name()];
+        Peer::start(python, include_str!("../peer/onnx_steps.py"), &args)
+    }
+
     /// Starts `python` with an embedded script; returns when the script is ready.
     ///
     /// # Errors
@@ -138,7 +186,7 @@ impl Peer {
             .spawn()
             .map_err(|error| {
                 let python = python.display();
-                format!("{python}: {error}; select a Python with PyTorch with --python FILE")
+                format!("{python}: {error}; select a Python with the peer with --python FILE")
             })?;
         let commands = child.stdin.take().expect("piped");
         let replies = BufReader::new(child.stdout.take().expect("piped"));
@@ -147,9 +195,9 @@ impl Peer {
         Ok(peer)
     }
 
-    /// PyTorch's version.
+    /// The program's version.
     pub fn version(&self) -> &str {
-        &self.ready.torch
+        &self.ready.version
     }
 
     /// Milliseconds of each of `steps` steps.
@@ -185,7 +233,7 @@ impl Peer {
     }
 
     fn request<T: DeserializeOwned>(&mut self, command: &str) -> Result<T, String> {
-        writeln!(self.commands, "{command}").map_err(|error| format!("PyTorch: {error}"))?;
+        writeln!(self.commands, "{command}").map_err(|error| format!("the peer: {error}"))?;
         self.reply()
     }
 
@@ -193,9 +241,9 @@ impl Peer {
         let mut line = String::new();
         match self.replies.read_line(&mut line) {
             Ok(1..) => serde_json::from_str(&line).map_err(|error| {
-                format!("unexpected output of PyTorch `{}`: {error}", line.trim())
+                format!("unexpected output of the peer `{}`: {error}", line.trim())
             }),
-            _ => Err("PyTorch ended; see its output above".to_string()),
+            _ => Err("the peer ended; see its output above".to_string()),
         }
     }
 }

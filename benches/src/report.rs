@@ -59,7 +59,7 @@ fn tables(cli: &Cli) -> Vec<String> {
     }
     let mut tables = Vec::new();
     if cli.wants(TableName::Steps) {
-        tables.push("steps".to_string());
+        tables.push(cli.steps_title());
     }
     if cli.wants(TableName::Floor) {
         for model in &cli.model {

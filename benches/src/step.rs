@@ -37,6 +37,7 @@ impl StepMode {
 }
 
 /// A network and a batch of random pixels; each [`run`](Step::run) is a step.
+#[derive(Debug)]
 pub enum Step {
     /// Of training.
     Train(Box<TrainingStep>),
@@ -114,6 +115,7 @@ impl Step {
 }
 
 /// A network that learns from a batch of noise.
+#[derive(Debug)]
 pub struct TrainingStep {
     step: SingleDevice,
     batch: Batch,
@@ -171,6 +173,7 @@ impl TrainingStep {
 }
 
 /// A network that classifies a batch of random pixels.
+#[derive(Debug)]
 pub struct InferenceStep {
     predictor: Predictor,
     batch: Batch,
@@ -197,7 +200,7 @@ impl InferenceStep {
 }
 
 /// The initial weights of `recipe`.
-fn drawn(spec: &Spec, recipe: &Recipe) -> train::Result<Weights> {
+pub(crate) fn drawn(spec: &Spec, recipe: &Recipe) -> train::Result<Weights> {
     let [height, width, _] = spec.input;
     let (input, target) = ((Mean::Color, [height, width]), Target::Cpu { threads: 1 });
     let plan = SingleDevicePlan::new(spec, 1, input, target)?;
