@@ -26,7 +26,7 @@ mod onnx;
 mod out;
 mod pytorch;
 mod safetensors;
-pub(crate) mod tensors;
+mod tensors;
 
 use crate::import::exported::Exported;
 use crate::{Error, Result, Weights};

@@ -20,7 +20,7 @@ mod elements;
 pub(crate) mod exported;
 mod guess;
 mod mean;
-mod names;
+pub(crate) mod names;
 mod npy;
 mod npz;
 mod onnx;

@@ -3,6 +3,7 @@
 use super::Names;
 use super::dropout::Folded;
 use crate::import::fit::{Layout, Order, layers};
+use crate::import::names::suffix;
 use crate::weights::check_shape;
 use crate::{Values, Weights};
 use ::layers::{Role, Row};
@@ -75,16 +76,6 @@ pub(super) fn tensors<'w>(
         }
     }
     Ok(tensors)
-}
-
-/// PyTorch's name of a parameter.
-pub(crate) fn suffix(role: Role) -> &'static str {
-    match role {
-        Role::Weight | Role::Slope | Role::Scale => "weight",
-        Role::Bias | Role::Shift => "bias",
-        Role::Mean => "running_mean",
-        Role::Variance => "running_var",
-    }
 }
 
 /// The name of a layer in the file.

@@ -11,10 +11,9 @@
 mod expected;
 mod layout;
 
-use super::names::shown;
+use super::names::{shown, suffix};
 use super::{Format, TensorInfo, TensorReader};
 use crate::Values;
-use crate::export::tensors::suffix;
 use ::layers::{Role, Row, Spec};
 pub(crate) use expected::layers;
 use expected::{Expected, Layer};

@@ -1,6 +1,7 @@
 //! Tensors' names, as PyTorch makes them.
 
 use super::TensorInfo;
+use ::layers::Role;
 use std::collections::HashSet;
 
 /// What `DataParallel`, training frameworks and `torch.compile` put before every name.
@@ -33,6 +34,16 @@ pub(crate) fn unwrap(tensors: &mut [TensorInfo]) -> Result<(), String> {
         tensors.iter_mut().for_each(|tensor| drop(tensor.name.drain(..prefix.len())));
     }
     Ok(())
+}
+
+/// PyTorch's name of a parameter.
+pub(crate) fn suffix(role: Role) -> &'static str {
+    match role {
+        Role::Weight | Role::Slope | Role::Scale => "weight",
+        Role::Bias | Role::Shift => "bias",
+        Role::Mean => "running_mean",
+        Role::Variance => "running_var",
+    }
 }
 
 #[cfg(test)]
