@@ -137,10 +137,10 @@ impl ConvPlan {
     }
 }
 
-/// Operands of a convolution with packed filters.
-struct PackedOperands<'a> {
+/// Operands of a convolution with packed filters of type `F`.
+struct PackedOperands<'a, F = f32> {
     source: &'a [f32],
-    filters: &'a [f32],
+    filters: &'a [F],
     bias: Option<&'a [f32]>,
     target: &'a mut [f32],
     /// Scratch memory.

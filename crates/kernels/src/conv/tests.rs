@@ -70,7 +70,7 @@ impl Operands {
         [y, dx, dw, db]
     }
 
-    /// The same in bf16, and y with packed filters.
+    /// The same in bf16, and y with stored filters.
     fn run_in_bf16(&self, unit: MatrixUnit, threads: usize) -> [Vec<f32>; 5] {
         let (g, pool) = (&self.g, Pool::new(threads));
         let scratch = || vec![f32::NAN; bf16::scratch(g, threads)];
@@ -80,11 +80,11 @@ impl Operands {
         let (mut y, mut again) = (room(dy.len()), room(dy.len()));
         let operands = Forward { x, w, b, y: &mut y[..], scratch: &mut scratch() };
         bf16::forward(unit, &pool, g, operands);
-        let mut packed = room(bf16::packed_len(g));
-        bf16::pack_weights(&pool, g, w, &mut packed);
-        let (y_packed, scratch) = (&mut again[..], &mut scratch());
-        let operands = Forward { x, w: &packed[..], b, y: y_packed, scratch };
-        bf16::forward_packed(unit, &pool, g, operands);
+        let mut stored = vec![u16::MAX; bf16::stored_len(g)];
+        bf16::store_weights(&pool, g, w, &mut stored);
+        let scratch = &mut scratch();
+        let operands = Forward { x, w: &[], b, y: &mut again[..], scratch: &mut scratch[..] };
+        bf16::forward_stored(unit, &pool, g, &stored, operands);
         scratch.fill(f32::NAN);
         let (mut dx, mut dw, mut db) = (room(x.len()), room(w.len()), room(b.len()));
         let operands = BackwardInput { dy, w, dx: &mut dx[..], scratch };
@@ -238,12 +238,12 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// In bf16: AMX, if available, and its twin; any number of threads; filters packed or not.
+    /// In bf16: AMX, if available, and its twin; any number of threads; filters stored or not.
     #[test]
     fn bf16_is_bit_identical_for_threads_and_hardware(g in geometry(), images in 1usize..4) {
         let operands = Operands::random(Geometry { images, ..g });
         let expected = operands.run_in_bf16(MatrixUnit::best(), 1);
-        bits_equal(&expected[0], &expected[1], "packed filters");
+        bits_equal(&expected[0], &expected[1], "stored filters");
         for (unit, threads) in [(MatrixUnit::best(), 3), (MatrixUnit::Twin, 2)] {
             for (actual, expected) in operands.run_in_bf16(unit, threads).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{unit:?}, {threads} threads"));
