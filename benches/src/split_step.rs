@@ -200,7 +200,7 @@ impl SplitStep {
             let mut values = vec![0.0; entry.len()];
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
             init.fill(0, ordinal, entry.fan_in, &mut values);
-            device.upload(parameters.value(ordinal), &values)?;
+            parameters.upload(device, ordinal, &values)?;
         }
         network.prepare(device)?;
         let state = train::schedule::ScheduleState::default();

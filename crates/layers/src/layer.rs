@@ -20,6 +20,7 @@ use crate::rows::{Exchange, Row, Tanh};
 use crate::slots::{Gradients, LayerSlots, Phase};
 pub use exchange::Transfer;
 use kernels::activation::Activation;
+use kernels::stored::StoredWeights;
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot, Target};
 
@@ -76,6 +77,13 @@ pub trait Layer: Debug + Send + Sync {
     fn scratch(&self, target: Target) -> usize {
         let _ = target;
         0
+    }
+
+    /// The layer's first parameter, if a forward-only network stores it in bf16 on this kind of
+    /// device. The slot of the parameter is then a bf16 slot.
+    fn stored_weights(&self, target: Target) -> Option<StoredWeights> {
+        let _ = target;
+        None
     }
 
     /// Floats of packed weights on this kind of device, in a forward-only network.

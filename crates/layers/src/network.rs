@@ -2,11 +2,14 @@
 
 use crate::clock::{Clock, ClockSlot};
 use crate::fuse::{NamedRows, fuse_except};
+use crate::layer::Layer;
 use crate::parameters::{Parameter, Parameters};
 use crate::planned_row::PlannedRow;
 use crate::planning::{self, NamedLayer, Outputs};
 use crate::slots::Phase;
 use crate::spec::{Spec, SpecError};
+use kernels::stored::StoredWeights;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use tensor::{DType, Device, Error, Planner, Result, Shape, Slot, Target};
 
@@ -38,7 +41,8 @@ pub struct TrainableNetwork {
 
 impl Network {
     /// Plans the forward pass of `spec` for `images` images: an activation's memory is reused once
-    /// the next row has read it. Rows are [fused](crate::fuse) first.
+    /// the next row has read it. Rows are [fused](crate::fuse) first. On a CPU in bf16, the weights
+    /// of convolutions and linear layers are stored in bf16 only; no bit of a result depends on it.
     ///
     /// # Errors
     /// [`SpecError`] if rows do not fit together, with the row's name and both shapes.
@@ -65,7 +69,8 @@ impl Network {
     ) -> std::result::Result<Network, SpecError> {
         spec.describe()?;
         let layers = planning::build(&fuse_except(spec, outputs), images)?;
-        let parameters = Parameters::plan(entries(&layers), planner);
+        let stored = stored_weights(&layers, target);
+        let parameters = Parameters::plan(entries(&layers), &stored, planner, target);
         let network =
             Network::lay_out(layers, parameters, Outputs::UntilRead, spec, images, planner, target);
         planner.seal();
@@ -193,7 +198,7 @@ impl TrainableNetwork {
     ) -> std::result::Result<TrainableNetwork, SpecError> {
         let (spec, layers) = (&rows.spec, planning::build(rows, images)?);
         let entries = entries(&layers).into_iter().chain(above).collect();
-        let parameters = Parameters::plan(entries, planner);
+        let parameters = Parameters::plan(entries, &BTreeMap::new(), planner, target);
         let [gradients, velocities] =
             [(); 2].map(|()| planner.claim(DType::F32, parameters.values.shape()));
         let outputs = Outputs::UntilBackward;
@@ -233,6 +238,17 @@ impl Deref for TrainableNetwork {
     fn deref(&self) -> &Network {
         &self.network
     }
+}
+
+/// The weights that are stored in bf16, by the index of the parameter.
+fn stored_weights(layers: &[NamedLayer], target: Target) -> BTreeMap<usize, StoredWeights> {
+    let mut next = 0;
+    let first = |layer: &dyn Layer| {
+        let first = next;
+        next += layer.parameters().len();
+        Some((first, layer.stored_weights(target)?))
+    };
+    layers.iter().map(|(_, layer)| layer.as_ref()).filter_map(first).collect()
 }
 
 fn entries(layers: &[NamedLayer]) -> Vec<Parameter> {

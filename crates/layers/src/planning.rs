@@ -69,7 +69,7 @@ pub(crate) fn forward(
             planner.release(x);
             dead_after_forward.push(x);
         }
-        let values = own.map(|idx| parameters.value(idx)).collect();
+        let values = own.map(|idx| parameters.slot(idx)).collect();
         let clock = clock.slot();
         let slots =
             LayerSlots { x, y, parameters: values, packed, scratch, clock, gradients: None };
