@@ -22,9 +22,10 @@ use crate::operands::{
     BackwardInput, BackwardInputSlices, BackwardWeights, BackwardWeightsSlices, Forward,
     ForwardSlices,
 };
+use crate::value::{self, Value, any_in_bf16, by_types};
 pub use crate::windows::{Algorithm, Pad, WindowGeometry};
-use cpu::bf16;
-use tensor::{Bf16, DType, Device, Precision, Result, Shape, Slot, Target};
+use cpu::{PackedOperands, bf16};
+use tensor::{Bf16, Cpu, DType, Device, Precision, Result, Shape, Slot, Target};
 
 /// The sizes of a convolution, and its algorithm.
 pub type Geometry = WindowGeometry;
@@ -86,11 +87,12 @@ pub fn store_weights(device: &mut Device, g: &Geometry, w: &[f32], stored: Slot)
             bf16::store_weights(pool, g, w, stored.into());
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("convolutions with bf16 filters"),
+        Device::Cuda(cuda) => value::lacks_bf16(cuda, "convolutions with bf16 filters"),
     }
 }
 
-/// `y = conv(x, w) + b`, rectified if `relu` is set. w is f32, or bf16 by [`store_weights`].
+/// `y = conv(x, w) + b`, rectified if `relu` is set. w is f32, or bf16 by [`store_weights`]; then x
+/// and y may be bf16, too.
 ///
 /// # Errors
 /// If the device fails; [`Error::NoKernel`](tensor::Error::NoKernel) for bf16 filters on a GPU.
@@ -99,7 +101,7 @@ pub fn store_weights(device: &mut Device, g: &Geometry, w: &[f32], stored: Slot)
 /// If a slot does not have the geometry's length, or the scratch memory is too small.
 pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
     let Forward { x, w, b, y, scratch } = operands;
-    g.expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
+    g.expect_len(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
     g.expect(&[("b", b, Shape::from([g.filters]))]);
     if w.dtype() == DType::Bf16 {
         return forward_stored(device, g, operands);
@@ -116,25 +118,33 @@ pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<(
             }
             Ok(())
         }
+        Device::Cuda(cuda) if any_in_bf16([x, y]) => {
+            value::lacks_bf16(cuda, "convolutions of bf16 values")
+        }
         Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
     }
 }
 
 /// [`forward`] with filters in bf16.
 fn forward_stored(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
-    let Forward { x, w, b, y, scratch } = operands;
     match device {
         Device::Cpu(cpu) => {
-            assert_eq!(w.len(), bf16::stored_len(g), "stored filters of {g:?}");
-            let ([x, w, b, y, scratch], pool) = cpu.lend_with_pool([x, w, b, y, scratch]);
-            let ([x, b, y, scratch], filters): (_, &mut [Bf16]) =
-                ([x, b, y, scratch].map(<&mut [f32]>::from), w.into());
-            let operands: ForwardSlices<'_> = Forward { x, w: &[], b, y, scratch };
-            bf16::forward_stored(MatrixUnit::best(), pool, g, filters, operands);
+            assert_eq!(operands.w.len(), bf16::stored_len(g), "stored filters of {g:?}");
+            by_types!(operands.x, operands.y, forward_on_cpu(cpu, g, operands));
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("convolutions with bf16 filters"),
+        Device::Cuda(cuda) => value::lacks_bf16(cuda, "convolutions with bf16 filters"),
     }
+}
+
+fn forward_on_cpu<X: Value, Y: Value>(cpu: &mut Cpu, g: &Geometry, operands: Forward) {
+    let Forward { x, w, b, y, scratch } = operands;
+    let ([x, w, b, y, scratch], pool) = cpu.lend_with_pool([x, w, b, y, scratch]);
+    let (source, filters, bias): (&mut [X], &mut [Bf16], &mut [f32]) =
+        (x.into(), w.into(), b.into());
+    let (target, work): (&mut [Y], &mut [f32]) = (y.into(), scratch.into());
+    let operands = PackedOperands { source, filters, bias: Some(bias), target, work };
+    bf16::forward_stored(MatrixUnit::best(), pool, g, operands);
 }
 
 /// Packs or transforms w, once for many passes of [`forward_packed`], in f32.

@@ -1,12 +1,14 @@
+use super::cpu::PackedOperands;
 use super::{Algorithm, Geometry, Pad, bf16, cpu, reference};
 use crate::gemm::Isa;
 use crate::gemm::amx::MatrixUnit;
 use crate::gemm::amx::pack::{self, Runs};
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
+use crate::value::Value;
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
-use tensor::{Device, Pool, Shape, Target};
+use tensor::{Bf16, Device, Pool, Shape, Target};
 use testkit::{
     Expected, OpCase, Slots, bits_equal, cases, close, compare, gradient, is_long, random_array,
     same_bits_for_threads, wide,
@@ -83,8 +85,17 @@ impl Operands {
         let mut stored = vec![u16::MAX; bf16::stored_len(g)];
         bf16::store_weights(&pool, g, w, &mut stored);
         let scratch = &mut scratch();
-        let operands = Forward { x, w: &[], b, y: &mut again[..], scratch: &mut scratch[..] };
-        bf16::forward_stored(unit, &pool, g, &stored, operands);
+        let (filters, bias, work) = (&stored[..], Some(b), &mut scratch[..]);
+        let operands = PackedOperands { source: x, filters, bias, target: &mut again[..], work };
+        bf16::forward_stored(unit, &pool, g, operands);
+        // The same on values in bf16.
+        let halves = |values: &[f32]| values.iter().map(|&x| Bf16::rounded(x)).collect::<Vec<_>>();
+        let (source, mut target) = (halves(x), vec![Bf16::MAX; dy.len()]);
+        scratch.fill(f32::NAN);
+        let (source, bias, work) = (&source[..], Some(b), &mut scratch[..]);
+        let operands = PackedOperands { source, filters, bias, target: &mut target[..], work };
+        bf16::forward_stored(unit, &pool, g, operands);
+        assert!(target == halves(&again), "values in bf16");
         scratch.fill(f32::NAN);
         let (mut dx, mut dw, mut db) = (room(x.len()), room(w.len()), room(b.len()));
         let operands = BackwardInput { dy, w, dx: &mut dx[..], scratch };

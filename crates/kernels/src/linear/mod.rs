@@ -23,6 +23,7 @@ pub(crate) mod tests;
 pub(crate) use cpu::sum_rows;
 
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
+use crate::value;
 use tensor::{DType, Device, Result, Shape, Slot, Target};
 
 /// The sizes of a fully connected layer.
@@ -110,7 +111,7 @@ pub fn store_weights(device: &mut Device, g: &Geometry, w: &[f32], stored: Slot)
             cpu::store_weights(cpu, g, w, stored);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("linear layers with bf16 weights"),
+        Device::Cuda(cuda) => value::lacks_bf16(cuda, "linear layers with bf16 weights"),
     }
 }
 
@@ -132,7 +133,7 @@ pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<(
             Ok(())
         }
         Device::Cuda(cuda) if w.dtype() == DType::Bf16 => {
-            cuda.lacks("linear layers with bf16 weights")
+            value::lacks_bf16(cuda, "linear layers with bf16 weights")
         }
         Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
     }

@@ -27,9 +27,10 @@ use crate::gemm::amx::{
     Bf16, Block, Configured, DEPTH, MatrixUnit, PACKED, SIDE, Start, TILE, Tiles, as_bf16,
     as_bf16_mut,
 };
-use crate::gemm::{Loop, SharedFloats};
+use crate::gemm::{Loop, Shared};
 use crate::operands::{BackwardInput, BackwardInputSlices, Forward, ForwardSlices};
 use crate::simd;
+use crate::value::Value;
 use padded::{Lines, PaddedImage};
 use rectify::{Aligned, rectify};
 use std::ops::Range;
@@ -62,9 +63,11 @@ pub(in super::super) fn forward(
     g: &Geometry,
     operands: ForwardSlices<'_>,
 ) {
-    let (packed, scratch) = super::split(operands.scratch, stored_len(g) / 2);
-    store_weights(pool, g, operands.w, as_bf16_mut(packed));
-    forward_stored(unit, pool, g, as_bf16(packed), Forward { scratch, ..operands });
+    let Forward { x: source, w, b, y: target, scratch } = operands;
+    let (packed, work) = super::split(scratch, stored_len(g) / 2);
+    store_weights(pool, g, w, as_bf16_mut(packed));
+    let (filters, bias) = (as_bf16(packed), Some(b));
+    forward_stored(unit, pool, g, PackedOperands { source, filters, bias, target, work });
 }
 
 /// Rounds w to bf16 and packs it for [`forward_stored`].
@@ -87,15 +90,13 @@ pub(in super::super) fn store_weights(pool: &Pool, g: &Geometry, w: &[f32], stor
     });
 }
 
-/// [`forward`] with the filters that [`store_weights`] has written, instead of the operands' w.
-pub(in super::super) fn forward_stored(
+/// [`forward`] with the filters that [`store_weights`] has written, on f32 or bf16 values.
+pub(in super::super) fn forward_stored<S: Value, T: Value>(
     unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    filters: &[Bf16],
-    Forward { x, b, y, scratch, .. }: ForwardSlices<'_>,
+    operands: PackedOperands<'_, Bf16, S, T>,
 ) {
-    let operands = PackedOperands { source: x, filters, bias: Some(b), target: y, work: scratch };
     TilePlan::new(&as_direct(g)).run(unit, pool, operands);
 }
 
@@ -239,11 +240,16 @@ impl TilePlan<'_> {
     }
 
     /// Convolves with packed filters.
-    fn run(&self, unit: MatrixUnit, pool: &Pool, operands: PackedOperands<'_, Bf16>) {
+    fn run<S: Value, T: Value>(
+        &self,
+        unit: MatrixUnit,
+        pool: &Pool,
+        operands: PackedOperands<'_, Bf16, S, T>,
+    ) {
         let PackedOperands { source, filters, bias, target, work } = operands;
         let direct = self.direct;
         let (own, _) = super::split_shared(work, self.work_len(pool.threads()));
-        let target = SharedFloats::new(target);
+        let target = Shared::new(target);
         let pass = TilePass { plan: self, source, filters, bias, target };
         let (each_image, len) = (self.bands * self.panels, self.own_len());
         pool.each_with_thread(direct.images.div_ceil(self.images) * each_image, |chunk, thread| {
@@ -260,15 +266,15 @@ impl TilePlan<'_> {
     }
 }
 
-struct TilePass<'a> {
+struct TilePass<'a, S, T> {
     plan: &'a TilePlan<'a>,
-    source: &'a [f32],
+    source: &'a [S],
     filters: &'a [Bf16],
     bias: Option<&'a [f32]>,
-    target: SharedFloats<'a>,
+    target: Shared<'a, T>,
 }
 
-impl TilePass<'_> {
+impl<S: Value, T: Value> TilePass<'_, S, T> {
     /// Some pairs of panels, numbered over all groups, for rows of the output of some images.
     fn chunk(
         &self,
