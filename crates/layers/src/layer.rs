@@ -86,6 +86,18 @@ pub trait Layer: Debug + Send + Sync {
         None
     }
 
+    /// Whether `forward` can read a bf16 slot `x` without changing a bit of a bf16 slot `y`, if
+    /// `y_in_bf16`, else of an f32 one: because it rounds its input to bf16 anyway.
+    fn rounds_input(&self, target: Target, y_in_bf16: bool) -> bool {
+        let _ = (target, y_in_bf16);
+        false
+    }
+
+    /// Whether `forward` can write a bf16 slot `y`.
+    fn writes_bf16(&self) -> bool {
+        false
+    }
+
     /// Floats of packed weights on this kind of device, in a forward-only network.
     fn packed_len(&self, target: Target) -> usize {
         let _ = target;

@@ -93,6 +93,14 @@ impl Layer for Conv {
         Some(StoredWeights::Conv(self.geometry)).filter(|weights| weights.len(target) > 0)
     }
 
+    fn rounds_input(&self, target: Target, _: bool) -> bool {
+        self.stored_weights(target).is_some()
+    }
+
+    fn writes_bf16(&self) -> bool {
+        true
+    }
+
     fn packed_len(&self, target: Target) -> usize {
         self.geometry.packed_len(target)
     }

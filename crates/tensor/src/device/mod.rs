@@ -30,7 +30,7 @@ pub enum Target {
         /// How many of its threads compute.
         threads: usize,
     },
-    /// The host's processor, in bf16: forward-only networks store weights in bf16, too.
+    /// The host's processor, in bf16: forward-only networks store values in bf16, too.
     CpuBf16 {
         /// How many of its threads compute.
         threads: usize,
