@@ -264,6 +264,12 @@ fn floors(cli: &Cli, report: &mut BenchReport) -> Result<(), String> {
             }
             println!("\n{name}, {batch} images");
             report.table(&cli.floor_title(name, mode, batch), &floor.table(&peaks), &about)?;
+            if mode == StepMode::Infer {
+                let bytes: f64 = floor.parts.iter().map(|part| part.bytes).sum();
+                let least = bytes / peaks.bytes * 1e3;
+                let (megabytes, rate) = (bytes / 1e6, peaks.bytes / 1e9);
+                println!("{name}: {megabytes:.0} MB at {rate:.1} GB/s take {least:.1} ms");
+            }
             let rate = batch as f64 / ms * 1e3;
             let mode = if mode == StepMode::Train { "training" } else { "testing" };
             println!("{name}: {mode} step of {batch} images {ms:.1} ms, {rate:.1} images/s");

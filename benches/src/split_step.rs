@@ -200,7 +200,7 @@ impl SplitStep {
             let mut values = vec![0.0; entry.len()];
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
             init.fill(0, ordinal, entry.fan_in, &mut values);
-            device.upload(parameters.value(ordinal), &values)?;
+            parameters.upload(device, ordinal, &values)?;
         }
         network.prepare(device)?;
         let state = train::schedule::ScheduleState::default();
@@ -323,14 +323,19 @@ fn parts(
         bytes,
         operation,
     };
-    let input = network.input.len() as f64;
-    let mut parts =
-        vec![part("preprocess", Pass::Forward, 0.0, input * (1.0 + FLOAT), Operation::Preprocess)];
+    let size = |slot: Slot| slot.range().len() as f64;
+    let bytes = network.input.len() as f64 + size(network.input);
+    let mut parts = vec![part("preprocess", Pass::Forward, 0.0, bytes, Operation::Preprocess)];
+    let entries = network.parameters.entries.iter().enumerate();
+    let stored = entries.filter(|(idx, _)| network.parameters.is_stored(*idx));
+    let stored: Vec<_> = stored.map(|(_, entry)| entry).collect();
     for (idx, row) in network.rows().iter().enumerate() {
         let (macs, parameters) = (info(row.name()).macs, info(row.name()).parameters as f64);
-        let (x, y) = (row.input().len() as f64, row.output().len() as f64);
+        let own = stored.iter().filter(|entry| entry.layer() == row.name());
+        let in_bf16: usize = own.map(|entry| entry.len()).sum();
         let flops = 2.0 * (macs * images) as f64;
-        let bytes = FLOAT * (x + y + parameters);
+        let weights = FLOAT * (parameters - in_bf16 as f64 / 2.0);
+        let bytes = size(row.input()) + size(row.output()) + weights;
         parts.push(part(row.name(), Pass::Forward, flops, bytes, Operation::Forward(idx)));
     }
     let scores = FLOAT * (images * classes) as f64;

@@ -7,7 +7,7 @@
 //!
 //! * [`preprocess`]: pixels to the network's input
 //! * [`conv`], [`local`], [`linear`]: layers with weights; [`gemm`]: the register tile that they
-//!   use
+//!   use; [`stored`]: their weights in bf16; [`value`]: activations in bf16
 //! * [`activation`], [`prelu`], [`lrn`], [`pool`], [`dropout`]; [`lrn_pool`]: two of them in one
 //!   pass; [`batch_norm`], [`layer_norm`]: normalisations of later networks
 //! * [`columns`]: splits and joins channels, for towers; [`bf16`]: rounds gradients that are sent
@@ -72,6 +72,8 @@ pub mod preprocess;
 pub mod sgd;
 mod simd;
 pub mod softmax_loss;
+pub mod stored;
 #[cfg(test)]
 mod tests;
+pub mod value;
 mod windows;

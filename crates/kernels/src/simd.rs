@@ -62,24 +62,24 @@ pub(crate) fn flushed(x: f32) -> f32 {
 pub(crate) const CHUNK: usize = 1 << 15;
 
 /// A computation on neighbouring channels, few enough at a time that they stay in registers.
-pub(crate) trait Strip {
+pub(crate) trait Strip<T = f32> {
     /// Computes `N` channels, starting with channel `first`.
-    fn compute<const N: usize>(&self, first: usize, y: &mut [f32; N]);
+    fn compute<const N: usize>(&self, first: usize, y: &mut [T; N]);
 }
 
 /// Computes all channels of `y`, in strips of 32, then of 8, then one by one.
 #[inline(always)]
-pub(crate) fn in_strips(y: &mut [f32], strip: &impl Strip) {
-    let first = strips_of::<32>(0, y, strip);
+pub(crate) fn in_strips<T>(y: &mut [T], strip: &impl Strip<T>) {
+    let first = strips_of::<32, T>(0, y, strip);
     if first < y.len() {
-        let first = strips_of::<8>(first, y, strip);
-        strips_of::<1>(first, y, strip);
+        let first = strips_of::<8, T>(first, y, strip);
+        strips_of::<1, T>(first, y, strip);
     }
 }
 
 /// Computes all whole strips starting at `first`; returns the channel after them.
 #[inline(always)]
-fn strips_of<const N: usize>(first: usize, y: &mut [f32], strip: &impl Strip) -> usize {
+fn strips_of<const N: usize, T>(first: usize, y: &mut [T], strip: &impl Strip<T>) -> usize {
     let strips = y[first..].as_chunks_mut::<N>().0;
     for (idx, y) in strips.iter_mut().enumerate() {
         strip.compute(first + idx * N, y);

@@ -8,6 +8,7 @@
 use crate::conv::{self, Algorithm, Pad};
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use crate::simd::flushed;
+use crate::value::Value;
 use crate::{
     activation, adam, average, batch_norm, bf16, clip, columns, dropout, layer_norm, linear,
 };
@@ -16,7 +17,7 @@ use random::{Purpose, Stream};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::Command;
-use tensor::{Device, Shape, Slot, Vectors};
+use tensor::{Bf16, Device, Shape, Slot, Vectors};
 use testkit::{Slots, each_gpu};
 
 const RECORDED: &str = include_str!("widths.txt");
@@ -63,6 +64,21 @@ impl Run<'_> {
             let name = format!("{name} {result}");
             assert!(floats.iter().all(|x| x.is_finite()), "{name}: {floats:?}");
             self.results.push((name, floats));
+        }
+    }
+
+    /// On a CPU, checks that `op` writes into a bf16 slot what it has written into `y`, rounded.
+    fn check_in_bf16(
+        &mut self,
+        y: Slot,
+        in_bf16: Slot,
+        op: impl FnOnce(&mut Device, Slot) -> tensor::Result<()>,
+    ) {
+        if let Device::Cpu(_) = self.device {
+            op(self.device, in_bf16).unwrap();
+            let y: Vec<f32> = self.device.download(y).unwrap();
+            let y: Vec<Bf16> = y.into_iter().map(Bf16::rounded).collect();
+            assert_eq!(self.device.download::<Bf16>(in_bf16).unwrap(), y);
         }
     }
 
@@ -356,9 +372,10 @@ fn elementwise(run: &mut Run<'_>) {
         let mut op = run.op();
         let (x, dy) = (op.operand(g.in_shape()), op.operand(g.out_shape()));
         let (y, dx) = (op.room(g.out_shape()), op.room(g.in_shape()));
-        let device = run.load(&op);
-        pool::forward(device, &g, x, y).unwrap();
-        pool::backward(device, &g, x, y, dy, dx).unwrap();
+        let in_bf16 = op.slots.room_in_bf16(g.out_shape());
+        pool::forward(run.load(&op), &g, x, y).unwrap();
+        run.check_in_bf16(y, in_bf16, |device, y| pool::forward(device, &g, x, y));
+        pool::backward(run.device, &g, x, y, dy, dx).unwrap();
         run.add(name, [("y", y), ("dx", dx)]);
         if pool::fits_in_place(reduction) {
             pool::backward_in_place(run.device, &g, true, y, dy, x).unwrap();
@@ -456,9 +473,10 @@ fn normalized(run: &mut Run<'_>) {
                 let mut op = run.op();
                 let (x, dy) = (op.operand(pooled.in_shape()), op.operand(pooled.out_shape()));
                 let y = op.room(pooled.out_shape());
-                let device = run.load(&op);
-                lrn_pool::forward(device, &g, x, y).unwrap();
-                lrn_pool::backward_in_place(device, &g, y, dy, x).unwrap();
+                let in_bf16 = op.slots.room_in_bf16(pooled.out_shape());
+                lrn_pool::forward(run.load(&op), &g, x, y).unwrap();
+                run.check_in_bf16(y, in_bf16, |device, y| lrn_pool::forward(device, &g, x, y));
+                lrn_pool::backward_in_place(run.device, &g, y, dy, x).unwrap();
                 run.add(&format!("{name}, pool"), [("y", y), ("dx", x)]);
             }
         }
@@ -519,7 +537,9 @@ fn first_and_last(run: &mut Run<'_>) {
     let mean = op.slots.floats([8 * 22 * 3], positive(8, 8 * 22 * 3));
     let x = op.room([len]);
     let inputs = preprocess::Inputs { pixels, views, tints, mean };
+    let in_bf16 = op.slots.room_in_bf16([len]);
     preprocess::forward(run.load(&op), &g, inputs, x).unwrap();
+    run.check_in_bf16(x, in_bf16, |device, x| preprocess::forward(device, &g, inputs, x));
     run.add("preprocess", [("x", x)]);
 
     let g = softmax_loss::Geometry { images: 4, classes: 37 };

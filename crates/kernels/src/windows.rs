@@ -166,11 +166,19 @@ impl WindowGeometry {
     }
 
     /// # Panics
-    /// If the sizes do not define a convolution, or an operand does not have its shape's length.
+    /// If the sizes do not define a convolution, or an operand is not f32 or does not have its
+    /// shape's length.
     pub(crate) fn expect(&self, operands: &[(&str, Slot, Shape)]) {
+        self.expect_len(operands);
+        for (name, slot, _) in operands {
+            assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
+        }
+    }
+
+    /// [`expect`](Self::expect), of operands of any type.
+    pub(crate) fn expect_len(&self, operands: &[(&str, Slot, Shape)]) {
         self.check();
         for &(name, slot, shape) in operands {
-            assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
             assert_eq!(slot.len(), shape.len(), "{name} is {shape}");
         }
     }

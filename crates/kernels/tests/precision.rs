@@ -2,15 +2,19 @@
 //! and errors are not larger than that rounding and f32 sums explain.
 
 use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
+use alexnet_kernels::stored::StoredWeights;
 use alexnet_kernels::{conv, linear};
 use ndarray::{Array, Array1, Array2, Array4, Dimension};
 use proptest::prelude::*;
 use proptest::sample::select;
-use tensor::{Device, Precision};
-use testkit::{Slots, cases, each_cpu, each_gpu, random_array, wide};
+use tensor::{Device, Precision, Target};
+use testkit::{Slots, bits_equal, cases, each_cpu, each_gpu, random_array, wide};
 
 /// Precisions whose errors are bounded here; each op's own tests bound those of f32.
 const REDUCED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
+
+/// A processor that stores weights in bf16.
+const BF16: Target = Target::CpuBf16 { threads: 1 };
 
 /// y, dx, dw and db.
 type Results<T> = [Vec<T>; 4];
@@ -175,8 +179,18 @@ impl Case for Linear {
         let (y, dx) = (slots.room([g.images, g.outputs]), slots.room([g.images, g.inputs]));
         let (dw, db) = (slots.room([g.outputs, g.inputs]), slots.room([g.outputs]));
         let scratch = slots.room([g.scratch(device.target())]);
+        let stored = slots.room_in_bf16([g.stored_len(device.target())]);
+        let y_stored = slots.room([g.images, g.outputs]);
         slots.load(device);
         linear::forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+        if !stored.is_empty() {
+            let weights = StoredWeights::Linear(*g);
+            weights.store(device, self.w.as_slice().unwrap(), stored).unwrap();
+            let operands = Forward { x, w: stored, b, y: y_stored, scratch };
+            linear::forward(device, g, operands).unwrap();
+            let [y, again] = [y, y_stored].map(|y| device.download(y).unwrap());
+            bits_equal(&again, &y, "stored weights");
+        }
         linear::backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
         linear::backward_weights(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
@@ -231,8 +245,18 @@ impl Case for Conv {
         let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
         let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
         let scratch = slots.room([g.scratch(device.target())]);
+        let stored = slots.room_in_bf16([g.stored_len(device.target())]);
+        let y_stored = slots.room(g.out_shape());
         slots.load(device);
         conv::forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+        if !stored.is_empty() {
+            let weights = StoredWeights::Conv(*g);
+            weights.store(device, self.w.as_slice().unwrap(), stored).unwrap();
+            let operands = Forward { x, w: stored, b, y: y_stored, scratch };
+            conv::forward(device, g, operands).unwrap();
+            let [y, again] = [y, y_stored].map(|y| device.download(y).unwrap());
+            bits_equal(&again, &y, "stored filters");
+        }
         conv::backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
         conv::backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
@@ -344,6 +368,26 @@ fn layers_like_alexnets() {
             check(&case, &exact, Precision::Bf16, device);
         });
     }
+}
+
+/// A GPU has no kernels for weights in bf16: a plan with them is refused.
+#[test]
+fn gpus_refuse_stored_weights() {
+    let g = linear::Geometry { images: 1, inputs: 2, outputs: 3, relu: false };
+    each_gpu(|device| {
+        let mut slots = Slots::new();
+        let [x, b, y, scratch] = [2, 3, 3, 1].map(|n| slots.room([n]));
+        let w = slots.room_in_bf16([g.stored_len(BF16)]);
+        slots.load(device);
+        let errors = [
+            StoredWeights::Linear(g).store(device, &[0.0; 6], w),
+            linear::forward(device, &g, Forward { x, w, b, y, scratch }),
+        ];
+        for error in errors {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("linear layers with bf16 weights"), "{error}");
+        }
+    });
 }
 
 /// Detects a kernel that does not round its operands: except in f32, most elements must have larger

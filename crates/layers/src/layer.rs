@@ -20,6 +20,7 @@ use crate::rows::{Exchange, Row, Tanh};
 use crate::slots::{Gradients, LayerSlots, Phase};
 pub use exchange::Transfer;
 use kernels::activation::Activation;
+use kernels::stored::StoredWeights;
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot, Target};
 
@@ -76,6 +77,25 @@ pub trait Layer: Debug + Send + Sync {
     fn scratch(&self, target: Target) -> usize {
         let _ = target;
         0
+    }
+
+    /// The layer's first parameter, if a forward-only network stores it in bf16 on this kind of
+    /// device. The slot of the parameter is then a bf16 slot.
+    fn stored_weights(&self, target: Target) -> Option<StoredWeights> {
+        let _ = target;
+        None
+    }
+
+    /// Whether `forward` can read a bf16 slot `x` without changing a bit of a bf16 slot `y`, if
+    /// `y_in_bf16`, else of an f32 one: because it rounds its input to bf16 anyway.
+    fn rounds_input(&self, target: Target, y_in_bf16: bool) -> bool {
+        let _ = (target, y_in_bf16);
+        false
+    }
+
+    /// Whether `forward` can write a bf16 slot `y`.
+    fn writes_bf16(&self) -> bool {
+        false
     }
 
     /// Floats of packed weights on this kind of device, in a forward-only network.

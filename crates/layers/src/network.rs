@@ -2,11 +2,15 @@
 
 use crate::clock::{Clock, ClockSlot};
 use crate::fuse::{NamedRows, fuse_except};
+use crate::layer::Layer;
 use crate::parameters::{Parameter, Parameters};
 use crate::planned_row::PlannedRow;
 use crate::planning::{self, NamedLayer, Outputs};
 use crate::slots::Phase;
 use crate::spec::{Spec, SpecError};
+use kernels::stored::StoredWeights;
+use kernels::value;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use tensor::{DType, Device, Error, Planner, Result, Shape, Slot, Target};
 
@@ -14,7 +18,7 @@ use tensor::{DType, Device, Error, Planner, Result, Shape, Slot, Target};
 #[derive(Debug)]
 pub struct Network {
     rows: Vec<PlannedRow>,
-    /// Images: `[images, height, width, channels]`.
+    /// Images: `[images, height, width, channels]`, in bf16 where the first row rounds them anyway.
     pub input: Slot,
     /// Class scores: `[images, classes]`.
     pub output: Slot,
@@ -38,7 +42,9 @@ pub struct TrainableNetwork {
 
 impl Network {
     /// Plans the forward pass of `spec` for `images` images: an activation's memory is reused once
-    /// the next row has read it. Rows are [fused](crate::fuse) first.
+    /// the next row has read it. Rows are [fused](crate::fuse) first. On a CPU in bf16, the weights
+    /// of convolutions and linear layers are stored in bf16 only, and activations where the next row
+    /// rounds them anyway; no bit of the output depends on it.
     ///
     /// # Errors
     /// [`SpecError`] if rows do not fit together, with the row's name and both shapes.
@@ -65,9 +71,11 @@ impl Network {
     ) -> std::result::Result<Network, SpecError> {
         spec.describe()?;
         let layers = planning::build(&fuse_except(spec, outputs), images)?;
-        let parameters = Parameters::plan(entries(&layers), planner);
-        let network =
-            Network::lay_out(layers, parameters, Outputs::UntilRead, spec, images, planner, target);
+        let stored = stored_weights(&layers, target);
+        let parameters = Parameters::plan(entries(&layers), &stored, planner, target);
+        let types = planning::value_types(&layers, outputs, target);
+        let outputs = (Outputs::UntilRead, &types[..]);
+        let network = Network::lay_out(layers, parameters, outputs, spec, images, planner, target);
         planner.seal();
         Ok(network)
     }
@@ -75,7 +83,7 @@ impl Network {
     fn lay_out(
         layers: Vec<NamedLayer>,
         parameters: Parameters,
-        outputs: Outputs,
+        (outputs, types): (Outputs, &[DType]),
         spec: &Spec,
         images: usize,
         planner: &mut Planner,
@@ -83,7 +91,8 @@ impl Network {
     ) -> Network {
         let clock = ClockSlot::plan(planner);
         let [height, width, channels] = spec.input;
-        let input = planner.claim(DType::F32, Shape::from([images, height, width, channels]));
+        let input = planner.claim(types[0], Shape::from([images, height, width, channels]));
+        let outputs = (outputs, &types[1..]);
         let rows = planning::forward(layers, input, clock, &parameters, outputs, planner, target);
         let output = rows.last().map_or(input, PlannedRow::output);
         Network { rows, input, output, parameters, clock }
@@ -130,7 +139,7 @@ impl Network {
     /// come before pixels; if the device fails.
     pub fn set_input(&self, device: &mut Device, shape: [usize; 4], values: &[f32]) -> Result<()> {
         check_input(self.input.shape(), shape, values.len())?;
-        device.upload(self.input, values)
+        value::upload(device, self.input, values)
     }
 
     /// From `input` to `output`.
@@ -193,10 +202,11 @@ impl TrainableNetwork {
     ) -> std::result::Result<TrainableNetwork, SpecError> {
         let (spec, layers) = (&rows.spec, planning::build(rows, images)?);
         let entries = entries(&layers).into_iter().chain(above).collect();
-        let parameters = Parameters::plan(entries, planner);
+        let parameters = Parameters::plan(entries, &BTreeMap::new(), planner, target);
         let [gradients, velocities] =
             [(); 2].map(|()| planner.claim(DType::F32, parameters.values.shape()));
-        let outputs = Outputs::UntilBackward;
+        let types = vec![DType::F32; layers.len() + 1];
+        let outputs = (Outputs::UntilBackward, &types[..]);
         let mut network =
             Network::lay_out(layers, parameters, outputs, spec, images, planner, target);
         let Network { rows, parameters, .. } = &mut network;
@@ -233,6 +243,17 @@ impl Deref for TrainableNetwork {
     fn deref(&self) -> &Network {
         &self.network
     }
+}
+
+/// The weights that are stored in bf16, by the index of the parameter.
+fn stored_weights(layers: &[NamedLayer], target: Target) -> BTreeMap<usize, StoredWeights> {
+    let mut next = 0;
+    let first = |layer: &dyn Layer| {
+        let first = next;
+        next += layer.parameters().len();
+        Some((first, layer.stored_weights(target)?))
+    };
+    layers.iter().map(|(_, layer)| layer.as_ref()).filter_map(first).collect()
 }
 
 fn entries(layers: &[NamedLayer]) -> Vec<Parameter> {

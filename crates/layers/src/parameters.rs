@@ -3,7 +3,9 @@
 use crate::clock::Readiness;
 use crate::init::Initializer;
 use kernels::denormal;
-use tensor::{DType, Device, Error, Planner, Result, Shape, Slot};
+use kernels::stored::StoredWeights;
+use std::collections::BTreeMap;
+use tensor::{DType, Device, Error, Planner, Result, Shape, Slot, Target};
 
 /// What a parameter does. Recipes give roles different rates and decays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub struct Parameter {
     pub fan_in: usize,
     /// Its initial values, if its layer and not the recipe decides.
     pub initial: Option<Initializer>,
-    /// Offset in each block, in floats.
+    /// Offset in each block, in floats; without meaning for weights stored in bf16.
     pub start: usize,
 }
 
@@ -105,8 +107,10 @@ pub struct Parameters {
     /// In the order of the rows, weight before bias.
     pub entries: Vec<Parameter>,
     /// Their values. A direct upload to this slot does not mark packed weights as outdated, as
-    /// [`upload`](Self::upload) does.
+    /// [`upload`](Self::upload) does. Weights stored in bf16 are not among them.
     pub values: Slot,
+    /// The parameters that are stored in bf16, by their index.
+    stored: BTreeMap<usize, (StoredWeights, Slot)>,
     readiness: Readiness,
 }
 
@@ -114,23 +118,51 @@ impl Parameters {
     /// Each parameter starts on a cache line.
     const ALIGN: usize = Planner::ALIGN / 4;
 
-    pub(crate) fn plan(mut entries: Vec<Parameter>, planner: &mut Planner) -> Parameters {
+    /// `weights`: the parameters that are stored in bf16, by their index.
+    pub(crate) fn plan(
+        mut entries: Vec<Parameter>,
+        weights: &BTreeMap<usize, StoredWeights>,
+        planner: &mut Planner,
+        target: Target,
+    ) -> Parameters {
         let mut end = 0;
-        for entry in &mut entries {
+        for (idx, entry) in entries.iter_mut().enumerate() {
             entry.start = end;
-            end += entry.len().next_multiple_of(Self::ALIGN);
+            if !weights.contains_key(&idx) {
+                end += entry.len().next_multiple_of(Self::ALIGN);
+            }
         }
         let values = planner.claim(DType::F32, Shape::from([end]));
-        Parameters { entries, values, readiness: Readiness::default() }
+        let mut claim = |weights: &StoredWeights| {
+            planner.claim(DType::Bf16, Shape::from([weights.len(target)]))
+        };
+        let stored = weights.iter().map(|(&idx, weights)| (idx, (*weights, claim(weights))));
+        let stored = stored.collect();
+        Parameters { entries, values, stored, readiness: Readiness::default() }
     }
 
     /// The value of parameter `idx`.
+    ///
+    /// # Panics
+    /// If it is [stored in bf16](Self::is_stored).
     pub fn value(&self, idx: usize) -> Slot {
+        assert!(!self.is_stored(idx), "{} is stored in bf16", self.entries[idx].name);
         self.view(self.values, idx)
     }
 
+    /// Whether parameter `idx` has no f32 value, as its network is planned for inference in bf16:
+    /// [`upload`](Self::upload) rounds it.
+    pub fn is_stored(&self, idx: usize) -> bool {
+        self.stored.contains_key(&idx)
+    }
+
+    /// The slot of parameter `idx`: f32, or bf16 if it is [stored](Self::is_stored).
+    pub(crate) fn slot(&self, idx: usize) -> Slot {
+        self.stored.get(&idx).map_or_else(|| self.view(self.values, idx), |&(_, slot)| slot)
+    }
+
     /// Uploads the values of parameter `idx`; denormal values become zero. Weights must be
-    /// [packed](crate::Network::prepare) again before inference.
+    /// [packed](crate::Network::prepare) again before inference; those stored in bf16 are rounded.
     ///
     /// # Errors
     /// [`Error::Misuse`] if the parameter has another number of values; if the device fails.
@@ -140,6 +172,9 @@ impl Parameters {
             let (name, given) = (&entry.name, values.len());
             let reason = format!("{given} values for {name}, which has {}", entry.shape);
             return Err(Error::Misuse(reason));
+        }
+        if let Some((weights, slot)) = self.stored.get(&idx) {
+            return weights.store(device, values, *slot);
         }
         self.readiness.set_packed(false);
         denormal::upload(device, self.value(idx), values)

@@ -4,6 +4,7 @@ use crate::clock::Readiness;
 use crate::fuse::RowNames;
 use crate::layer::{Layer, Transfer, exchange};
 use crate::slots::{LayerSlots, Phase};
+use kernels::value;
 use tensor::{Device, Result, Slot};
 
 /// A planned row: a layer, its slots, and the slots that nothing reads after its passes.
@@ -33,9 +34,18 @@ impl PlannedRow {
         self.slots.x
     }
 
-    /// The slot of its output.
+    /// The slot of its output: f32, or bf16 in a forward-only network where the next row rounds
+    /// it.
     pub fn output(&self) -> Slot {
         self.slots.y
+    }
+
+    /// The values of its output as f32, after its forward pass; rounded to bf16 if its slot is.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn output_values(&self, device: &Device) -> Result<Vec<f32>> {
+        value::download(device, self.slots.y)
     }
 
     /// The slot of the gradient of its output, valid just before its backward pass; `None` if it

@@ -37,14 +37,30 @@ pub(crate) fn build(rows: &NamedRows, images: usize) -> Result<Vec<NamedLayer>, 
     Ok(layers)
 }
 
+/// The types of a forward-only network's input and of every row's output: bf16 where the next row
+/// rounds to bf16 anyway, except for the outputs of the rows called `own`.
+pub(crate) fn value_types(layers: &[NamedLayer], own: &[&str], target: Target) -> Vec<DType> {
+    let mut types = vec![DType::F32; layers.len() + 1];
+    for (idx, (_, reader)) in layers.iter().enumerate().rev() {
+        let is_written_in_bf16 = match idx.checked_sub(1).map(|writer| &layers[writer]) {
+            Some((names, writer)) => writer.writes_bf16() && !own.contains(&&*names.last),
+            None => true,
+        };
+        if is_written_in_bf16 && reader.rounds_input(target, types[idx + 1] == DType::Bf16) {
+            types[idx] = DType::Bf16;
+        }
+    }
+    types
+}
+
 /// Plans the forward pass: claims every output in order and, with [`Outputs::UntilRead`], releases
-/// it once the next row has read it.
+/// it once the next row has read it. `types` are those of the rows' outputs.
 pub(crate) fn forward(
     layers: Vec<NamedLayer>,
     input: Slot,
     clock: ClockSlot,
     parameters: &Parameters,
-    outputs: Outputs,
+    (outputs, types): (Outputs, &[DType]),
     planner: &mut Planner,
     target: Target,
 ) -> Vec<PlannedRow> {
@@ -58,8 +74,8 @@ pub(crate) fn forward(
         _ => None,
     };
     let packed: Vec<_> = layers.iter().map(|(_, layer)| claim_packed(layer.as_ref())).collect();
-    for ((names, layer), packed) in layers.into_iter().zip(packed) {
-        let y = planner.claim(DType::F32, layer.output());
+    for (((names, layer), packed), &dtype) in layers.into_iter().zip(packed).zip(types) {
+        let y = planner.claim(dtype, layer.output());
         let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(target)]));
         planner.release(scratch);
         let own = next_parameter..next_parameter + layer.parameters().len();
@@ -69,7 +85,7 @@ pub(crate) fn forward(
             planner.release(x);
             dead_after_forward.push(x);
         }
-        let values = own.map(|idx| parameters.value(idx)).collect();
+        let values = own.map(|idx| parameters.slot(idx)).collect();
         let clock = clock.slot();
         let slots =
             LayerSlots { x, y, parameters: values, packed, scratch, clock, gradients: None };

@@ -6,7 +6,7 @@ use alexnet_layers::{
 };
 use random::{Purpose, Stream};
 use std::collections::BTreeMap;
-use tensor::{Device, Planner, Recording, Target};
+use tensor::{DType, Device, Planner, Recording, Target};
 use testkit::{bits_equal, close, each_device, each_gpu};
 
 /// Every kind of row, on 11 x 9 images.
@@ -63,6 +63,11 @@ fn built_forward(spec: &Spec, images: usize, threads: usize) -> Built<Network> {
 
 fn filled(network: &Network, planner: &Planner, threads: usize) -> Device {
     let mut device = Device::cpu(threads);
+    fill(network, planner, &mut device);
+    device
+}
+
+fn fill(network: &Network, planner: &Planner, device: &mut Device) {
     device.reserve(planner.total()).unwrap();
     let mut draws = Stream::new(5, Purpose::Test, 0, 0);
     let mut normals =
@@ -72,11 +77,11 @@ fn filled(network: &Network, planner: &Planner, threads: usize) -> Device {
         if entry.role == Role::Variance {
             values.iter_mut().for_each(|value| *value = value.abs());
         }
-        device.upload(network.parameters.value(idx), &values).unwrap();
+        network.parameters.upload(device, idx, &values).unwrap();
     }
-    device.upload(network.input, &normals(network.input.len(), 1.0)).unwrap();
-    network.set_clock(&mut device, clock(3, network.input.shape().dims()[0])).unwrap();
-    device
+    let shape = network.input.shape().dims().try_into().unwrap();
+    network.set_input(device, shape, &normals(network.input.len(), 1.0)).unwrap();
+    network.set_clock(device, clock(3, network.input.shape().dims()[0])).unwrap();
 }
 
 /// sum(output * upstream), forward only.
@@ -239,14 +244,10 @@ fn rows_with_their_own_outputs_change_no_bit() {
     });
 }
 
-/// The paper's network, planned for training with 128 images, needs little more memory than its
-/// parameters, gradients, velocities, input and outputs: gradients of activations reuse the memory
-/// of dead activations.
-#[test]
 #[rustfmt::skip]
-fn training_takes_little_more_memory_than_its_activations() {
+fn paper() -> Spec {
     let overlap = window(3).stride(2);
-    let spec = Spec::image("paper", 227, 227, 3)
+    Spec::image("paper", 227, 227, 3)
         .conv("conv1", 96, window(11).stride(4)).relu().lrn().pool(overlap)
         .conv("conv2", 256, window(5).pad(2).groups(2)).relu().lrn().pool(overlap)
         .conv("conv3", 384, window(3).pad(1)).relu()
@@ -254,7 +255,15 @@ fn training_takes_little_more_memory_than_its_activations() {
         .conv("conv5", 256, window(3).pad(1).groups(2)).relu().pool(overlap)
         .linear("fc6", 4096).relu().dropout(0.5)
         .linear("fc7", 4096).relu().dropout(0.5)
-        .linear("fc8", 1000);
+        .linear("fc8", 1000)
+}
+
+/// The paper's network, planned for training with 128 images, needs little more memory than its
+/// parameters, gradients, velocities, input and outputs: gradients of activations reuse the memory
+/// of dead activations.
+#[test]
+fn training_takes_little_more_memory_than_its_activations() {
+    let spec = paper();
     let (mut planner, mut apart) = (Planner::new(), Planner::new());
     let target = Target::Cpu { threads: 2 };
     let network = TrainableNetwork::plan(&spec, 128, &mut planner, target).unwrap();
@@ -283,6 +292,105 @@ fn inference_takes_less_memory_and_gives_the_same_scores() {
     let infer = built_forward(&every_row(), 2, 2);
     let train = built(&every_row(), 2, 2);
     assert_eq!(scores(&infer.network, infer.device), scores(&train.network, train.device));
+}
+
+/// x in bf16, by arithmetic.
+fn rounded(x: f32) -> f32 {
+    if x == 0.0 || !x.is_finite() {
+        return x;
+    }
+    let unit = (f64::from(x).abs().log2().floor() - 7.0).exp2();
+    ((f64::from(x) / unit).round_ties_even() * unit) as f32
+}
+
+/// On a CPU in bf16, weights and some activations are stored in bf16 only. Every output is
+/// bit-identical to that of a network that rounds f32 operands in each pass, or is its rounded
+/// value.
+#[test]
+fn values_stored_in_bf16_change_no_bit() {
+    for spec in [every_row(), convolutions()] {
+        check_stored_values(&spec);
+    }
+}
+
+/// Rows of which several write bf16: with and without a normalisation that reads f32.
+fn convolutions() -> Spec {
+    let overlap = window(3).stride(2);
+    Spec::image("convolutions", 47, 45, 3)
+        .conv("conv1", 40, window(5).stride(2))
+        .relu()
+        .lrn()
+        .pool(overlap)
+        .conv("conv2", 24, window(3).pad(1).groups(2))
+        .relu()
+        .pool(overlap)
+        .conv("conv3", 8, window(3).pad(1))
+        .conv("conv4", 8, window(1))
+        .relu()
+        .pool(overlap)
+        .linear("fc5", 5)
+}
+
+fn check_stored_values(spec: &Spec) {
+    let images = 3;
+    let in_bf16 = |threads| {
+        let mut device = Device::cpu(threads);
+        let Device::Cpu(cpu) = &mut device else { unreachable!("a CPU") };
+        cpu.emulate_bf16();
+        device
+    };
+    let (mut planner, mut device) = (Planner::new(), in_bf16(2));
+    let rounding = TrainableNetwork::plan(spec, images, &mut planner, device.target()).unwrap();
+    fill(&rounding, &planner, &mut device);
+    let mut expected = BTreeMap::new();
+    for row in rounding.rows() {
+        row.forward(&mut device, Phase::Test).unwrap();
+        let output = device.download::<f32>(row.output()).unwrap();
+        expected.insert(row.output_name().to_string(), output);
+    }
+    let all: Vec<String> = spec.describe().unwrap().into_iter().map(|row| row.name).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for (threads, own) in [(1, &[][..]), (3, &[]), (2, &["pool1", "fc4"]), (2, &all)] {
+        let (mut planner, mut device) = (Planner::new(), in_bf16(threads));
+        let target = device.target();
+        let storing = Network::plan_with_outputs(spec, images, own, &mut planner, target).unwrap();
+        fill(&storing, &planner, &mut device);
+        let parameters = &storing.parameters;
+        for (idx, entry) in parameters.entries.iter().enumerate() {
+            let multiplies = entry.layer().starts_with("conv") || entry.layer().starts_with("fc");
+            let stored = multiplies && entry.role == Role::Weight;
+            assert_eq!(parameters.is_stored(idx), stored, "{}", entry.name);
+        }
+        storing.prepare(&mut device).unwrap();
+        for phase in [Phase::Infer, Phase::Test] {
+            for row in storing.rows() {
+                row.forward(&mut device, phase).unwrap();
+                let Some(expected) = expected.get(row.output_name()) else { continue };
+                let output = row.output_values(&device).unwrap();
+                if row.output().dtype() == DType::Bf16 {
+                    assert!(!own.contains(&row.output_name()), "{}", row.output_name());
+                    let rounded: Vec<f32> = expected.iter().map(|&x| rounded(x)).collect();
+                    bits_equal(&output, &rounded, row.output_name());
+                } else {
+                    bits_equal(&output, expected, row.output_name());
+                }
+            }
+        }
+    }
+}
+
+/// The paper's network, for single images and for batches: no f32 copy of the weights is kept.
+#[test]
+fn inference_in_bf16_takes_at_most_three_fifths_of_the_memory() {
+    for images in [1, 8, 64] {
+        let bytes = |target| {
+            let mut planner = Planner::new();
+            Network::plan(&paper(), images, &mut planner, target).unwrap();
+            planner.total()
+        };
+        let [f32, bf16] = [Target::Cpu { threads: 2 }, Target::CpuBf16 { threads: 2 }].map(bytes);
+        assert!(bf16 * 10 <= f32 * 6, "{images} images: {bf16} bytes in bf16, {f32} in f32");
+    }
 }
 
 /// Packed filters give the same scores as unpacked ones, also after new parameters are packed.

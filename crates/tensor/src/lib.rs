@@ -58,7 +58,7 @@ pub use device::{
     Pool, Recording, Target, Vectors, amx, free_memory,
 };
 pub use device::{cublaslt, cudnn, nccl, tune};
-pub use dtype::{DType, Element};
+pub use dtype::{Bf16, DType, Element};
 pub use error::{Error, Result};
 pub use planner::Planner;
 pub use precision::Precision;

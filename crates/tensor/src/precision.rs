@@ -5,7 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The format to which a device rounds the operands of convolutions and fully connected layers.
-/// Sums, stored values and all other computations are f32.
+/// Sums and all other computations are f32. Stored values are f32, too, except that a network for
+/// inference stores those that are rounded anyway in bf16.
 ///
 /// The relative error of a sum of products is at most `2 u + u^2` of the sum of their absolute
 /// values, where u is [`unit`](Self::unit), plus the error of f32.

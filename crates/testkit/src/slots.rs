@@ -2,7 +2,7 @@
 
 use crate::devices;
 use ndarray::{Array, Dimension};
-use tensor::{DType, Device, Element, Planner, Shape, Slot};
+use tensor::{Bf16, DType, Device, Element, Planner, Shape, Slot};
 
 /// Operands of an op under test: planned one by one, then uploaded together.
 ///
@@ -11,6 +11,7 @@ use tensor::{DType, Device, Element, Planner, Shape, Slot};
 pub struct Slots {
     planner: Planner,
     floats: Vec<(Slot, Vec<f32>)>,
+    halves: Vec<(Slot, Vec<Bf16>)>,
     words: Vec<(Slot, Vec<u32>)>,
     bytes: Vec<(Slot, Vec<u8>)>,
 }
@@ -67,6 +68,14 @@ impl Slots {
         self.floats(shape, vec![f32::NAN; shape.len()])
     }
 
+    /// A slot for bf16 results, NaN until an op writes it.
+    pub fn room_in_bf16(&mut self, shape: impl Into<Shape>) -> Slot {
+        let shape = shape.into();
+        let slot = self.claim(DType::Bf16, shape, shape.len());
+        self.halves.push((slot, vec![Bf16::MAX; shape.len()]));
+        slot
+    }
+
     /// Reserves the device's memory and uploads all operands; can be repeated on other devices.
     ///
     /// # Panics
@@ -80,6 +89,7 @@ impl Slots {
         device.reserve(self.planner.total()).expect("a test fits into memory");
         self.fence(device);
         upload(device, &self.floats);
+        upload(device, &self.halves);
         upload(device, &self.words);
         upload(device, &self.bytes);
     }
@@ -90,6 +100,7 @@ impl Slots {
             return;
         };
         let slots = self.floats.iter().map(|operand| operand.0);
+        let slots = slots.chain(self.halves.iter().map(|operand| operand.0));
         let slots = slots.chain(self.words.iter().map(|operand| operand.0));
         let slots = slots.chain(self.bytes.iter().map(|operand| operand.0));
         let full = slots.filter(|slot| !slot.is_empty());

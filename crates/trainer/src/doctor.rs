@@ -35,9 +35,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     say("program", Ok(format!("alexnet {version}{build}")))?;
     let device = Device::cpu(0);
     let name = machine::processor().unwrap_or_else(|| "unknown".to_string());
-    let bf16 = if tensor::amx().is_ok() { ", AMX for --precision bf16" } else { "" };
-    let features = format!("{}{bf16}", features());
-    say("processor", Ok(format!("{name}, {} threads, {features}", device.threads())))?;
+    say("processor", Ok(format!("{name}, {} threads", device.threads())))?;
+    say("precision", Ok(precisions()))?;
     say("memory", memory())?;
     say("gpu", Ok(gpu()))?;
     say("disk", disk(&args.runs))?;
@@ -55,6 +54,15 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     }
 }
 
+/// What the processor computes with in each precision.
+fn precisions() -> String {
+    let bf16 = match tensor::amx() {
+        Ok(()) => "by AMX, for which inference stores weights in bf16".to_string(),
+        Err(why) => format!("is refused: {why}"),
+    };
+    format!("f32 by {}; --precision bf16 {bf16}", features())
+}
+
 /// The vector instructions that the kernels know.
 fn features() -> &'static str {
     #[cfg(target_arch = "x86_64")]
@@ -66,7 +74,7 @@ fn features() -> &'static str {
             return "AVX2";
         }
     }
-    "no AVX2: the portable form is used, several times slower"
+    "the portable form, several times slower, as there is no AVX2"
 }
 
 fn memory() -> std::result::Result<String, String> {

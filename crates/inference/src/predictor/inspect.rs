@@ -76,7 +76,10 @@ impl Predictor {
     }
 
     /// Computes a batch up to the last of `rows`; `each` receives the output of each
-    /// row for the whole batch, image by image, channels last.
+    /// row for the whole batch, image by image, channels last. In bf16 on a CPU, outputs that the
+    /// next row rounds are rounded, unless [`InferencePlan::with_outputs`] names them.
+    ///
+    /// [`InferencePlan::with_outputs`]: crate::InferencePlan::with_outputs
     ///
     /// # Errors
     /// If the device fails.
@@ -120,7 +123,7 @@ impl Predictor {
         for (idx, row) in plan.network.rows()[..end].iter().enumerate() {
             row.forward(device, Phase::Test)?;
             if rows.contains(&idx) {
-                each(idx, &device.download::<f32>(row.output())?);
+                each(idx, &row.output_values(device)?);
             }
         }
         Ok(())

@@ -137,14 +137,15 @@ impl ConvPlan {
     }
 }
 
-/// Operands of a convolution with packed filters.
-struct PackedOperands<'a> {
-    source: &'a [f32],
-    filters: &'a [f32],
-    bias: Option<&'a [f32]>,
-    target: &'a mut [f32],
+/// Operands of a convolution with packed filters of type `F`, input of type `S` and output of type
+/// `T`.
+pub(super) struct PackedOperands<'a, F = f32, S = f32, T = f32> {
+    pub source: &'a [S],
+    pub filters: &'a [F],
+    pub bias: Option<&'a [f32]>,
+    pub target: &'a mut [T],
     /// Scratch memory.
-    work: &'a mut [f32],
+    pub work: &'a mut [f32],
 }
 
 fn as_direct(g: &Geometry) -> Direct {

@@ -22,9 +22,10 @@ use crate::operands::{
     BackwardInput, BackwardInputSlices, BackwardWeights, BackwardWeightsSlices, Forward,
     ForwardSlices,
 };
+use crate::value::{self, Value, any_in_bf16, by_types};
 pub use crate::windows::{Algorithm, Pad, WindowGeometry};
-use cpu::bf16;
-use tensor::{Device, Precision, Result, Shape, Slot, Target};
+use cpu::{PackedOperands, bf16};
+use tensor::{Bf16, Cpu, DType, Device, Precision, Result, Shape, Slot, Target};
 
 /// The sizes of a convolution, and its algorithm.
 pub type Geometry = WindowGeometry;
@@ -48,28 +49,64 @@ impl Geometry {
     }
 
     /// Floats of the filters that [`pack_weights`] writes on such a device; 0 if the device reads
-    /// them unpacked.
+    /// them unpacked or [stored](store_weights).
     pub fn packed_len(&self, target: Target) -> usize {
         self.check();
         match target {
             Target::Cpu { .. } => cpu::packed_len(Isa::best(), self),
-            Target::CpuBf16 { .. } => bf16::packed_len(self),
-            Target::Cuda => 0,
+            Target::CpuBf16 { .. } | Target::Cuda => 0,
+        }
+    }
+
+    /// bf16 elements of the filters that [`store_weights`] writes on such a device; 0 if the device
+    /// reads them in f32.
+    pub fn stored_len(&self, target: Target) -> usize {
+        self.check();
+        match target {
+            Target::CpuBf16 { .. } => bf16::stored_len(self),
+            Target::Cpu { .. } | Target::Cuda => 0,
         }
     }
 }
 
-/// `y = conv(x, w) + b`, rectified if `relu` is set.
+/// Rounds the filters, in host memory, to bf16 and stores them in the order in which [`forward`]
+/// multiplies them. Denormal values become zero.
 ///
 /// # Errors
-/// If the device fails.
+/// [`Error::NoKernel`](tensor::Error::NoKernel) on a GPU.
+///
+/// # Panics
+/// If `stored` is not a bf16 slot of [`Geometry::stored_len`] elements, or `w` has another length
+/// than the filters.
+pub fn store_weights(device: &mut Device, g: &Geometry, w: &[f32], stored: Slot) -> Result<()> {
+    assert_eq!(w.len(), g.filter_shape().len(), "filters of {g:?}");
+    match device {
+        Device::Cpu(cpu) => {
+            assert_eq!(stored.len(), bf16::stored_len(g), "stored filters of {g:?}");
+            let ([stored], pool) = cpu.lend_with_pool([stored]);
+            bf16::store_weights(pool, g, w, stored.into());
+            Ok(())
+        }
+        Device::Cuda(cuda) => value::lacks_bf16(cuda, "convolutions with bf16 filters"),
+    }
+}
+
+/// `y = conv(x, w) + b`, rectified if `relu` is set. w is f32, or bf16 by [`store_weights`]; then x
+/// and y may be bf16, too.
+///
+/// # Errors
+/// If the device fails; [`Error::NoKernel`](tensor::Error::NoKernel) for bf16 filters on a GPU.
 ///
 /// # Panics
 /// If a slot does not have the geometry's length, or the scratch memory is too small.
 pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
     let Forward { x, w, b, y, scratch } = operands;
-    g.expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape()), ("w", w, g.filter_shape())]);
+    g.expect_len(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
     g.expect(&[("b", b, Shape::from([g.filters]))]);
+    if w.dtype() == DType::Bf16 {
+        return forward_stored(device, g, operands);
+    }
+    g.expect(&[("w", w, g.filter_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
@@ -81,11 +118,36 @@ pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<(
             }
             Ok(())
         }
+        Device::Cuda(cuda) if any_in_bf16([x, y]) => {
+            value::lacks_bf16(cuda, "convolutions of bf16 values")
+        }
         Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
     }
 }
 
-/// Packs or transforms w, once for many passes of [`forward_packed`].
+/// [`forward`] with filters in bf16.
+fn forward_stored(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
+    match device {
+        Device::Cpu(cpu) => {
+            assert_eq!(operands.w.len(), bf16::stored_len(g), "stored filters of {g:?}");
+            by_types!(operands.x, operands.y, forward_on_cpu(cpu, g, operands));
+            Ok(())
+        }
+        Device::Cuda(cuda) => value::lacks_bf16(cuda, "convolutions with bf16 filters"),
+    }
+}
+
+fn forward_on_cpu<X: Value, Y: Value>(cpu: &mut Cpu, g: &Geometry, operands: Forward) {
+    let Forward { x, w, b, y, scratch } = operands;
+    let ([x, w, b, y, scratch], pool) = cpu.lend_with_pool([x, w, b, y, scratch]);
+    let (source, filters, bias): (&mut [X], &mut [Bf16], &mut [f32]) =
+        (x.into(), w.into(), b.into());
+    let (target, work): (&mut [Y], &mut [f32]) = (y.into(), scratch.into());
+    let operands = PackedOperands { source, filters, bias: Some(bias), target, work };
+    bf16::forward_stored(MatrixUnit::best(), pool, g, operands);
+}
+
+/// Packs or transforms w, once for many passes of [`forward_packed`], in f32.
 ///
 /// # Errors
 /// None on the CPU.
@@ -103,12 +165,8 @@ pub fn pack_weights(
     g.expect(&[("w", w, g.filter_shape()), ("the packed filters", packed, shape)]);
     match device {
         Device::Cpu(cpu) => {
-            let precision = cpu.precision();
             let ([w, packed, scratch], pool) = cpu.floats_with_pool([w, packed, scratch]);
-            match precision {
-                Precision::Bf16 => bf16::pack_weights(pool, g, w, packed),
-                _ => cpu::pack_weights(Isa::best(), pool, g, w, packed, scratch),
-            }
+            cpu::pack_weights(Isa::best(), pool, g, w, packed, scratch);
             Ok(())
         }
         Device::Cuda(_) => Ok(()), // it reads w unpacked
@@ -136,13 +194,8 @@ pub fn forward_packed(
     };
     g.expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
     g.expect(&[("the packed filters", packed, shapes[0]), ("b", b, shapes[1])]);
-    let precision = cpu.precision();
     let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, packed, b, y, scratch]);
-    let operands: ForwardSlices<'_> = Forward { x, w, b, y, scratch };
-    match precision {
-        Precision::Bf16 => bf16::forward_packed(MatrixUnit::best(), pool, g, operands),
-        _ => cpu::forward_packed(Isa::best(), pool, g, operands),
-    }
+    cpu::forward_packed(Isa::best(), pool, g, Forward { x: &*x, w: &*w, b: &*b, y, scratch });
     Ok(())
 }
 

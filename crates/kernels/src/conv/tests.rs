@@ -1,12 +1,14 @@
+use super::cpu::PackedOperands;
 use super::{Algorithm, Geometry, Pad, bf16, cpu, reference};
 use crate::gemm::Isa;
 use crate::gemm::amx::MatrixUnit;
 use crate::gemm::amx::pack::{self, Runs};
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
+use crate::value::Value;
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
-use tensor::{Device, Pool, Shape, Target};
+use tensor::{Bf16, Device, Pool, Shape, Target};
 use testkit::{
     Expected, OpCase, Slots, bits_equal, cases, close, compare, gradient, is_long, random_array,
     same_bits_for_threads, wide,
@@ -70,7 +72,7 @@ impl Operands {
         [y, dx, dw, db]
     }
 
-    /// The same in bf16, and y with packed filters.
+    /// The same in bf16, and y with stored filters.
     fn run_in_bf16(&self, unit: MatrixUnit, threads: usize) -> [Vec<f32>; 5] {
         let (g, pool) = (&self.g, Pool::new(threads));
         let scratch = || vec![f32::NAN; bf16::scratch(g, threads)];
@@ -80,11 +82,20 @@ impl Operands {
         let (mut y, mut again) = (room(dy.len()), room(dy.len()));
         let operands = Forward { x, w, b, y: &mut y[..], scratch: &mut scratch() };
         bf16::forward(unit, &pool, g, operands);
-        let mut packed = room(bf16::packed_len(g));
-        bf16::pack_weights(&pool, g, w, &mut packed);
-        let (y_packed, scratch) = (&mut again[..], &mut scratch());
-        let operands = Forward { x, w: &packed[..], b, y: y_packed, scratch };
-        bf16::forward_packed(unit, &pool, g, operands);
+        let mut stored = vec![u16::MAX; bf16::stored_len(g)];
+        bf16::store_weights(&pool, g, w, &mut stored);
+        let scratch = &mut scratch();
+        let (filters, bias, work) = (&stored[..], Some(b), &mut scratch[..]);
+        let operands = PackedOperands { source: x, filters, bias, target: &mut again[..], work };
+        bf16::forward_stored(unit, &pool, g, operands);
+        // The same on values in bf16.
+        let halves = |values: &[f32]| values.iter().map(|&x| Bf16::rounded(x)).collect::<Vec<_>>();
+        let (source, mut target) = (halves(x), vec![Bf16::MAX; dy.len()]);
+        scratch.fill(f32::NAN);
+        let (source, bias, work) = (&source[..], Some(b), &mut scratch[..]);
+        let operands = PackedOperands { source, filters, bias, target: &mut target[..], work };
+        bf16::forward_stored(unit, &pool, g, operands);
+        assert!(target == halves(&again), "values in bf16");
         scratch.fill(f32::NAN);
         let (mut dx, mut dw, mut db) = (room(x.len()), room(w.len()), room(b.len()));
         let operands = BackwardInput { dy, w, dx: &mut dx[..], scratch };
@@ -238,12 +249,12 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// In bf16: AMX, if available, and its twin; any number of threads; filters packed or not.
+    /// In bf16: AMX, if available, and its twin; any number of threads; filters stored or not.
     #[test]
     fn bf16_is_bit_identical_for_threads_and_hardware(g in geometry(), images in 1usize..4) {
         let operands = Operands::random(Geometry { images, ..g });
         let expected = operands.run_in_bf16(MatrixUnit::best(), 1);
-        bits_equal(&expected[0], &expected[1], "packed filters");
+        bits_equal(&expected[0], &expected[1], "stored filters");
         for (unit, threads) in [(MatrixUnit::best(), 3), (MatrixUnit::Twin, 2)] {
             for (actual, expected) in operands.run_in_bf16(unit, threads).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{unit:?}, {threads} threads"));

@@ -31,7 +31,9 @@ pub mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use pack::{SharedFloats, copy_rows, copy_strip, transpose_panel, untranspose_panel};
+pub(crate) use pack::{
+    Shared, SharedFloats, copy_rows, copy_strip, transpose_panel, untranspose_panel,
+};
 
 use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]

@@ -6,23 +6,23 @@ use crate::simd::{self, flushed};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Floats that several threads write, each its own part.
+/// Elements that several threads write, each its own part.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SharedFloats<'a> {
-    start: *mut f32,
+pub(crate) struct Shared<'a, T> {
+    start: *mut T,
     len: usize,
-    borrowed: PhantomData<&'a mut [f32]>,
+    borrowed: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a borrowed slice of floats; callers of the unsafe methods guarantee that their parts do
+// SAFETY: a borrowed slice; callers of the unsafe methods guarantee that their parts do
 // not overlap.
-unsafe impl Send for SharedFloats<'_> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for SharedFloats<'_> {}
+unsafe impl<T: Send + Sync> Sync for Shared<'_, T> {}
 
-impl<'a> SharedFloats<'a> {
-    pub fn new(floats: &'a mut [f32]) -> SharedFloats<'a> {
-        SharedFloats { start: floats.as_mut_ptr(), len: floats.len(), borrowed: PhantomData }
+impl<'a, T> Shared<'a, T> {
+    pub fn new(elements: &'a mut [T]) -> Shared<'a, T> {
+        Shared { start: elements.as_mut_ptr(), len: elements.len(), borrowed: PhantomData }
     }
 
     pub fn len(&self) -> usize {
@@ -30,31 +30,34 @@ impl<'a> SharedFloats<'a> {
     }
 
     /// A pointer to element `idx`, or to the end.
-    pub fn at(&self, idx: usize) -> *mut f32 {
+    pub fn at(&self, idx: usize) -> *mut T {
         assert!(idx <= self.len, "element {idx} of {}", self.len);
         self.start.wrapping_add(idx)
     }
 
-    /// All floats, for reading.
+    /// All elements, for reading.
     ///
     /// # Safety
     /// Nothing is written while the slice exists.
-    pub unsafe fn all(&self) -> &'a [f32] {
+    pub unsafe fn all(&self) -> &'a [T] {
         // SAFETY: the borrowed slice; the caller keeps writers away.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// Some of the floats, for writing.
+    /// Some of the elements, for writing.
     ///
     /// # Safety
-    /// No other code reads or writes these floats while the slice exists.
+    /// No other code reads or writes these elements while the slice exists.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
+    pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
         // SAFETY: inside the borrowed slice; the caller guarantees exclusive access.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
+
+/// Floats that several threads write.
+pub(crate) type SharedFloats<'a> = Shared<'a, f32>;
 
 /// Packs rows of B that are `row` floats apart: `panel` gets `columns` floats of each, padded with
 /// zeros to `width`.

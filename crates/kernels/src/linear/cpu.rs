@@ -21,7 +21,7 @@ use crate::operands::{
 };
 use crate::per_channel::{RUN, sum_columns};
 use crate::simd::flushed;
-use tensor::{Cpu, Pool, Precision};
+use tensor::{Bf16, Cpu, DType, Pool, Precision, Slot};
 
 /// Length of a block of k (the index that is summed over) in the forward pass: four panels of a
 /// block fit into the L2 cache with room to spare.
@@ -79,14 +79,30 @@ fn start<'a>(block: usize) -> Start<'a> {
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, operands: Forward) {
     let Forward { x, w, b, y, scratch } = operands;
-    let precision = cpu.precision();
-    let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
-    let operands = Forward { x: &*x, w: &*w, b: &*b, y, scratch };
+    let (precision, dtype) = (cpu.precision(), w.dtype());
+    let (lent, pool) = cpu.lend_with_pool([x, w, b, y, scratch]);
+    let [x, w, b, y, scratch] = lent;
+    let (x, b): (&mut [f32], &mut [f32]) = (x.into(), b.into());
+    let operands = Forward { x: &*x, w: &[][..], b: &*b, y: y.into(), scratch: scratch.into() };
+    if dtype == DType::Bf16 {
+        let w: &mut [Bf16] = w.into();
+        return bf16::forward(MatrixUnit::best(), pool, g, bf16::Weights::Stored(w), operands);
+    }
+    let w: &mut [f32] = w.into();
+    let operands = Forward { w: &*w, ..operands };
     match (precision, few_images::suits(g)) {
-        (Precision::Bf16, _) => bf16::forward(MatrixUnit::best(), pool, g, operands),
+        (Precision::Bf16, _) => {
+            bf16::forward(MatrixUnit::best(), pool, g, bf16::Weights::Rows(w), operands)
+        }
         (_, true) => few_images::forward(pool, g, operands),
         (_, false) => forward_with(Isa::best(), pool, g, operands),
     }
+}
+
+/// Stores w for [`forward`] in bf16.
+pub(super) fn store_weights(cpu: &mut Cpu, g: &Geometry, w: &[f32], stored: Slot) {
+    let ([stored], pool) = cpu.lend_with_pool([stored]);
+    bf16::store_weights(pool, g, w, stored.into());
 }
 
 /// y^T = w x^T, in tiles of w's rows by panels of images. Each task then transposes its rows of y^T

@@ -23,7 +23,8 @@ pub(crate) mod tests;
 pub(crate) use cpu::sum_rows;
 
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
-use tensor::{Device, Result, Shape, Slot, Target};
+use crate::value;
+use tensor::{DType, Device, Result, Shape, Slot, Target};
 
 /// The sizes of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,23 @@ impl Geometry {
         }
     }
 
-    fn check(&self, operands: [(Slot, [usize; 2]); 3]) {
+    /// bf16 elements of the weights that [`store_weights`] writes on such a device; 0 if the device
+    /// reads them in f32.
+    pub fn stored_len(&self, target: Target) -> usize {
+        match target {
+            Target::CpuBf16 { .. } => bf16::stored_len(self),
+            Target::Cpu { .. } | Target::Cuda => 0,
+        }
+    }
+
+    fn check_weights(&self, w: Slot) {
+        match w.dtype() {
+            DType::Bf16 => assert_eq!(w.len(), bf16::stored_len(self), "weights of {self:?}"),
+            _ => self.check([(w, self.w())]),
+        }
+    }
+
+    fn check<const N: usize>(&self, operands: [(Slot, [usize; 2]); N]) {
         for (slot, [rows, columns]) in operands {
             let expected = Shape::from([rows, columns]);
             assert_eq!(
@@ -77,21 +94,46 @@ impl Geometry {
     }
 }
 
-/// `y = x w^T + b`, rectified if `relu` is set.
+/// Rounds the weights `w[o][i]`, in host memory, to bf16 and stores them in the order in which
+/// [`forward`] multiplies them. Denormal values become zero.
 ///
 /// # Errors
-/// If the device fails.
+/// [`Error::NoKernel`](tensor::Error::NoKernel) on a GPU.
+///
+/// # Panics
+/// If `stored` is not a bf16 slot of [`Geometry::stored_len`] elements, or `w` has another length
+/// than `outputs x inputs`.
+pub fn store_weights(device: &mut Device, g: &Geometry, w: &[f32], stored: Slot) -> Result<()> {
+    assert_eq!(w.len(), g.outputs * g.inputs, "weights of {g:?}");
+    match device {
+        Device::Cpu(cpu) => {
+            assert_eq!(stored.len(), bf16::stored_len(g), "stored weights of {g:?}");
+            cpu::store_weights(cpu, g, w, stored);
+            Ok(())
+        }
+        Device::Cuda(cuda) => value::lacks_bf16(cuda, "linear layers with bf16 weights"),
+    }
+}
+
+/// `y = x w^T + b`, rectified if `relu` is set. w is f32, or bf16 by [`store_weights`].
+///
+/// # Errors
+/// If the device fails; [`Error::NoKernel`](tensor::Error::NoKernel) for bf16 weights on a GPU.
 ///
 /// # Panics
 /// If a slot does not have the geometry's size.
 pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
     let Forward { x, w, b, y, scratch } = operands;
-    g.check([(x, g.x()), (w, g.w()), (y, g.y())]);
+    g.check([(x, g.x()), (y, g.y())]);
+    g.check_weights(w);
     g.check_bias(b);
     match device {
         Device::Cpu(cpu) => {
             cpu::forward(cpu, g, operands);
             Ok(())
+        }
+        Device::Cuda(cuda) if w.dtype() == DType::Bf16 => {
+            value::lacks_bf16(cuda, "linear layers with bf16 weights")
         }
         Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
     }

@@ -200,10 +200,10 @@ fn results_depend_on_neither_threads_nor_instructions() {
     }
 }
 
-/// In bf16: AMX, if available, and its twin; any number of threads.
+/// In bf16: AMX, if available, and its twin; any number of threads; weights stored or not.
 #[test]
 fn bf16_is_bit_identical_for_threads_and_hardware() {
-    for (images, inputs, outputs) in [(33, 1030, 300), (1, 40, 130), (40, 7, 1)] {
+    for (images, inputs, outputs) in [(33, 1030, 300), (1, 40, 130), (40, 7, 1), (5, 97, 129)] {
         let g = Geometry { images, inputs, outputs, relu: true };
         let x: Array2<f32> = random_array(3, (g.images, g.inputs));
         let w: Array2<f32> = random_array(4, (g.outputs, g.inputs));
@@ -218,7 +218,15 @@ fn bf16_is_bit_identical_for_threads_and_hardware() {
             let mut dx = vec![f32::NAN; g.images * g.inputs];
             let mut dw = vec![f32::NAN; g.outputs * g.inputs];
             let (db, scratch) = (&mut [], &mut scratch[..]);
-            bf16::forward(unit, &pool, &g, Forward { x, w, b, y: &mut y, scratch });
+            let rows = bf16::Weights::Rows(w);
+            bf16::forward(unit, &pool, &g, rows, Forward { x, w, b, y: &mut y, scratch });
+            let mut stored = vec![u16::MAX; bf16::stored_len(&g)];
+            bf16::store_weights(&pool, &g, w, &mut stored);
+            let mut again = vec![f32::NAN; y.len()];
+            let stored = bf16::Weights::Stored(&stored);
+            scratch.fill(f32::NAN);
+            bf16::forward(unit, &pool, &g, stored, Forward { x, w, b, y: &mut again, scratch });
+            bits_equal(&again, &y, "stored weights");
             bf16::backward_input(unit, &pool, &g, BackwardInput { dy, w, dx: &mut dx, scratch });
             let operands = BackwardWeights { x, dy, dw: &mut dw[..], db, scratch };
             bf16::backward_weights(unit, &pool, &g, operands);
@@ -239,7 +247,8 @@ pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 3] {
     let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|like| vec![f32::NAN; like.len()]);
     let (unit, scratch, db) = (MatrixUnit::Twin, &mut scratch[..], &mut []);
     let (x, w, b, dy) = (&x[..], &w[..], &b[..], &dy[..]);
-    bf16::forward(unit, &pool, g, Forward { x, w, b, y: &mut y[..], scratch });
+    let rows = bf16::Weights::Rows(w);
+    bf16::forward(unit, &pool, g, rows, Forward { x, w, b, y: &mut y[..], scratch });
     bf16::backward_input(unit, &pool, g, BackwardInput { dy, w, dx: &mut dx[..], scratch });
     let operands = BackwardWeights { x, dy, dw: &mut dw[..], db, scratch };
     bf16::backward_weights(unit, &pool, g, operands);

@@ -9,8 +9,9 @@ use crate::lrn::power::{Any, Half, One, Power, ThreeQuarters};
 use crate::lrn::{self, window_sums};
 use crate::pool::cpu::{Covering, max_gradient};
 use crate::simd::{Strip, flushed, in_strips, vectorized};
+use crate::value::Value;
 use std::ops::Range;
-use tensor::{Cpu, Pool, Result, Slot};
+use tensor::{Bf16, Cpu, DType, Pool, Result, Slot};
 
 /// Floats of a buffer: some pixels, with zeros where windows extend beyond their towers. The
 /// backward pass has six buffers in an L1 cache of 32 KB.
@@ -24,14 +25,22 @@ const WIDE: usize = 8192;
 const TASKS: usize = 8;
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
-    let ([x, y], pool) = cpu.floats_with_pool([x, y]);
+    match y.dtype() {
+        DType::Bf16 => forward_into::<Bf16>(cpu, g, x, y),
+        _ => forward_into::<f32>(cpu, g, x, y),
+    }
+    Ok(())
+}
+
+fn forward_into<Y: Value>(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) {
+    let ([x, y], pool) = cpu.lend_with_pool([x, y]);
+    let (x, y): (&mut [f32], &mut [Y]) = (x.into(), y.into());
     match g.lrn.beta {
         0.75 => forward_by(pool, g, ThreeQuarters, x, y),
         0.5 => forward_by(pool, g, Half, x, y),
         1.0 => forward_by(pool, g, One, x, y),
         beta => forward_by(pool, g, Any(beta), x, y),
     }
-    Ok(())
 }
 
 /// `slots` are y, dy and x.
@@ -46,7 +55,7 @@ pub(super) fn backward_in_place(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 3]) -
     Ok(())
 }
 
-fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32]) {
+fn forward_by<Y: Value>(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [Y]) {
     let rows = g.pool.out_height();
     let (row_len, in_len) = (g.pool.out_width() * g.lrn.channels, g.lrn.height * g.row_len());
     let task_rows = rows_per_task(g, rows);
@@ -76,12 +85,12 @@ struct ForwardBuffers {
 /// and updates the maxima of all windows that cover the row. Rows longer than `normal` are split
 /// into blocks of columns, which overlap by a few pixels.
 #[inline(always)]
-fn forward_rows(
+fn forward_rows<Y: Value>(
     g: &Geometry,
     power: impl Power,
     x: &[f32],
     out_rows: Range<usize>,
-    y: &mut [f32],
+    y: &mut [Y],
     ForwardBuffers { squares, normal }: &mut ForwardBuffers,
 ) {
     let (pool, channels) = (&g.pool, g.lrn.channels);
@@ -122,7 +131,7 @@ fn forward_rows(
 
 /// y <- the maximum of y and of adjacent pixels; without y if they are the window's first.
 #[inline(always)]
-fn update_max(pixels: &[f32], is_first: bool, y: &mut [f32]) {
+fn update_max<Y: Value>(pixels: &[f32], is_first: bool, y: &mut [Y]) {
     in_strips(y, &RunningMax { pixels, channels: y.len(), is_first });
 }
 
@@ -132,10 +141,15 @@ struct RunningMax<'a> {
     is_first: bool,
 }
 
-impl Strip for RunningMax<'_> {
+impl<Y: Value> Strip<Y> for RunningMax<'_> {
     #[inline(always)]
-    fn compute<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
-        let mut greatest = if self.is_first { [f32::NEG_INFINITY; N] } else { *y };
+    fn compute<const N: usize>(&self, first: usize, y: &mut [Y; N]) {
+        let mut greatest = [f32::NEG_INFINITY; N];
+        if !self.is_first {
+            for (greatest, y) in greatest.iter_mut().zip(&*y) {
+                *greatest = y.wide();
+            }
+        }
         for pixel in self.pixels.chunks_exact(self.channels) {
             let x: &[f32; N] = pixel[first..].first_chunk().expect("as many channels");
             for (greatest, &x) in greatest.iter_mut().zip(x) {
@@ -143,7 +157,9 @@ impl Strip for RunningMax<'_> {
                 *greatest = if x > *greatest || x.is_nan() { x } else { *greatest };
             }
         }
-        *y = greatest;
+        for (y, &greatest) in y.iter_mut().zip(&greatest) {
+            *y = Y::rounded(greatest);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod tests;
 
 use crate::lrn::{self, Region};
 use crate::pool::{self, Reduction, Ties};
+use crate::value::{self, any_in_bf16};
 use tensor::{Device, Result, Slot};
 
 /// The two ops, on the same map.
@@ -78,10 +79,10 @@ impl Geometry {
     }
 }
 
-/// y = pool(lrn(x)).
+/// y = pool(lrn(x)). On a CPU, y may be bf16.
 ///
 /// # Errors
-/// If the device fails.
+/// If the device fails; [`Error::NoKernel`](tensor::Error::NoKernel) for bf16 on a GPU.
 ///
 /// # Panics
 /// If an operand does not have the geometry's shape, or the two ops cannot be computed in one pass,
@@ -90,6 +91,9 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(x, &[y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
+        Device::Cuda(cuda) if any_in_bf16([y]) => {
+            value::lacks_bf16(cuda, "normalised values in bf16")
+        }
         Device::Cuda(cuda) => cuda::forward(cuda, g, x, y),
     }
 }

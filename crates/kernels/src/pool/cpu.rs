@@ -6,6 +6,7 @@
 
 use super::{Geometry, Reduction, Ties};
 use crate::simd::{CHUNK, Strip, flushed, in_strips, vectorized};
+use crate::value::{Value, by_types};
 use std::ops::Range;
 use tensor::{Cpu, Result, Slot};
 
@@ -13,7 +14,13 @@ use tensor::{Cpu, Result, Slot};
 const STRIP: usize = 256;
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
-    let ([x, y], pool) = cpu.floats_with_pool([x, y]);
+    by_types!(x, y, forward_of(cpu, g, x, y));
+    Ok(())
+}
+
+fn forward_of<X: Value, Y: Value>(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) {
+    let ([x, y], pool) = cpu.lend_with_pool([x, y]);
+    let (x, y): (&mut [X], &mut [Y]) = (x.into(), y.into());
     let (x, row_len, rows) = (&*x, g.out_width() * g.channels, g.out_height());
     let in_len = g.height * g.width * g.channels;
     let rows_per_task = (CHUNK / row_len.max(1)).max(1);
@@ -26,7 +33,6 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<(
             }
         });
     });
-    Ok(())
 }
 
 /// `slots` are x, y, dy and dx.
@@ -86,57 +92,61 @@ pub(super) fn backward_in_place(
     Ok(())
 }
 
-fn image(all: &[f32], len: usize, number: usize) -> &[f32] {
+fn image<T>(all: &[T], len: usize, number: usize) -> &[T] {
     &all[number * len..][..len]
 }
 
 /// The channels of one pixel of a map that is `width` pixels wide.
 #[inline(always)]
-fn pixel<'a>(map: &'a [f32], g: &Geometry, width: usize, at: (usize, usize)) -> &'a [f32] {
+fn pixel<'a, T>(map: &'a [T], g: &Geometry, width: usize, at: (usize, usize)) -> &'a [T] {
     &map[(at.0 * width + at.1) * g.channels..][..g.channels]
 }
 
 /// `N` channels of a pixel, starting with channel `first`.
 #[inline(always)]
-fn lanes<'a, const N: usize>(
-    map: &'a [f32],
+fn lanes<'a, const N: usize, T>(
+    map: &'a [T],
     g: &Geometry,
     width: usize,
     at: (usize, usize),
     first: usize,
-) -> &'a [f32; N] {
+) -> &'a [T; N] {
     pixel(map, g, width, at)[first..].first_chunk().expect("as many channels")
 }
 
 /// One row of y.
 #[inline(always)]
-fn pool_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
+fn pool_row<X: Value, Y: Value>(g: &Geometry, x: &[X], out_row: usize, y: &mut [Y]) {
     for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
         in_strips(y, &Pooled { g, x, out: (out_row, out_column) });
     }
 }
 
 /// The maxima or means of the window `out`.
-struct Pooled<'a> {
+struct Pooled<'a, X> {
     g: &'a Geometry,
-    x: &'a [f32],
+    x: &'a [X],
     out: (usize, usize),
 }
 
-impl Strip for Pooled<'_> {
+impl<X: Value, Y: Value> Strip<Y> for Pooled<'_, X> {
     #[inline(always)]
-    fn compute<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
+    fn compute<const N: usize>(&self, first: usize, y: &mut [Y; N]) {
         let Pooled { g, x, out } = *self;
         let covered = [g.covered(out.0, g.height), g.covered(out.1, g.width)];
         let pixels = (covered[0].len() * covered[1].len()) as f32;
         match g.reduction {
             Reduction::Max { .. } => {
-                *y = fold([f32::NEG_INFINITY; N], g, x, covered, first, greater);
-                y.iter_mut().for_each(|y| *y = flushed(*y));
+                let greatest = fold([f32::NEG_INFINITY; N], g, x, covered, first, greater);
+                for (y, &greatest) in y.iter_mut().zip(&greatest) {
+                    *y = Y::rounded(flushed(greatest));
+                }
             }
             Reduction::Average => {
-                *y = fold([0.0; N], g, x, covered, first, sum);
-                y.iter_mut().for_each(|mean| *mean = flushed(*mean / pixels));
+                let sums = fold([0.0; N], g, x, covered, first, sum);
+                for (y, &sum) in y.iter_mut().zip(&sums) {
+                    *y = Y::rounded(flushed(sum / pixels));
+                }
             }
         }
     }
@@ -154,19 +164,19 @@ fn sum(a: f32, b: f32) -> f32 {
 }
 
 #[inline(always)]
-fn fold<const N: usize>(
+fn fold<const N: usize, X: Value>(
     mut folded: [f32; N],
     g: &Geometry,
-    x: &[f32],
+    x: &[X],
     [rows, columns]: [Range<usize>; 2],
     first: usize,
     step: impl Fn(f32, f32) -> f32,
 ) -> [f32; N] {
     for row in rows {
         for column in columns.clone() {
-            let x: &[f32; N] = lanes(x, g, g.width, (row, column), first);
+            let x: &[X; N] = lanes(x, g, g.width, (row, column), first);
             for (folded, &x) in folded.iter_mut().zip(x) {
-                *folded = step(*folded, x);
+                *folded = step(*folded, x.wide());
             }
         }
     }

@@ -20,6 +20,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::value::{self, any_in_bf16};
 use std::ops::Range;
 use tensor::{Device, Result, Shape, Slot};
 
@@ -131,10 +132,10 @@ impl Geometry {
     }
 }
 
-/// y from x.
+/// y from x. On a CPU, each may be bf16.
 ///
 /// # Errors
-/// If the device fails.
+/// If the device fails; [`Error::NoKernel`](tensor::Error::NoKernel) for bf16 on a GPU.
 ///
 /// # Panics
 /// If an operand does not have the geometry's shape, or a window could lie entirely in the padding,
@@ -143,6 +144,9 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(&[x], &[y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
+        Device::Cuda(cuda) if any_in_bf16([x, y]) => {
+            value::lacks_bf16(cuda, "pooling of bf16 values")
+        }
         Device::Cuda(cuda) => cuda::forward(cuda, g, x, y),
     }
 }

@@ -1,19 +1,28 @@
 //! On the CPU: sixteen pixels at a time, 48 elements, so that three channels fill whole vectors.
 //!
-//! Memory bound: one byte per element is read and four are written.
+//! Memory bound: one byte per element is read and four, or two in bf16, are written.
 
 use super::{CHANNELS, Geometry, Mean, TINTS};
 use crate::simd::{flushed, vectorized};
-use tensor::{Cpu, Result, Slot};
+use crate::value::Value;
+use tensor::{Bf16, Cpu, DType, Result, Slot};
 
 /// Elements of sixteen pixels.
 const STRIP: usize = 16 * CHANNELS;
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    match slots[4].dtype() {
+        DType::Bf16 => forward_into::<Bf16>(cpu, g, slots),
+        _ => forward_into::<f32>(cpu, g, slots),
+    }
+    Ok(())
+}
+
+fn forward_into<X: Value>(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) {
     let ([pixels, views, tints, mean, x], pool) = cpu.lend_with_pool(slots);
     let (pixels, views): (&mut [u8], &mut [u32]) = (pixels.into(), views.into());
-    let (tints, mean, x): (&mut [f32], &mut [f32], &mut [f32]) =
-        (tints.into(), mean.into(), x.into());
+    let (tints, mean): (&mut [f32], &mut [f32]) = (tints.into(), mean.into());
+    let x: &mut [X] = x.into();
     let (pixels, views, tints, mean) = (&*pixels, &*views, &*tints, &*mean);
     let row = g.width * CHANNELS;
     pool.chunks(x, g.height * row, |n, x| {
@@ -39,12 +48,11 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<(
             }
         });
     });
-    Ok(())
 }
 
 /// A row of a crop; `mean` is a row, or one colour.
 #[inline(always)]
-fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32]) {
+fn one_row<X: Value>(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [X]) {
     let gain: [f32; STRIP] = std::array::from_fn(|k| tint[k % CHANNELS]);
     let shift: [f32; STRIP] = std::array::from_fn(|k| tint[CHANNELS + k % CHANNELS]);
     let color: [f32; STRIP] = std::array::from_fn(|k| mean[k % CHANNELS]);
@@ -65,7 +73,7 @@ fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32
             reverse_pixels(&mut means[..len]);
         }
         for k in 0..len {
-            x[k] = flushed((f32::from(bytes[k]) - means[k]) * gain[k] + shift[k]);
+            x[k] = X::rounded(flushed((f32::from(bytes[k]) - means[k]) * gain[k] + shift[k]));
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::value::{self, any_in_bf16};
 use tensor::{DType, Device, Result, Slot};
 
 /// Red, green, blue.
@@ -65,10 +66,10 @@ pub struct Inputs {
     pub mean: Slot,
 }
 
-/// Fills `x`, `[images, height, width, 3]`.
+/// Fills `x`, `[images, height, width, 3]`, in f32 or, on a CPU, in bf16.
 ///
 /// # Errors
-/// If the device fails.
+/// If the device fails; [`Error::NoKernel`](tensor::Error::NoKernel) for bf16 on a GPU.
 ///
 /// # Panics
 /// If slots do not fit the geometry, or a crop lies outside the mean image.
@@ -86,6 +87,7 @@ pub fn forward(device: &mut Device, g: &Geometry, inputs: Inputs, x: Slot) -> Re
     assert_eq!(mean.len(), mean_elements, "a mean of another length");
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, [pixels, views, tints, mean, x]),
+        Device::Cuda(cuda) if any_in_bf16([x]) => value::lacks_bf16(cuda, "images in bf16"),
         Device::Cuda(cuda) => cuda::forward(cuda, g, [pixels, views, tints, mean, x]),
     }
 }

@@ -5,6 +5,7 @@ use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
 use kernels::conv::{self, Algorithm, Pad, WindowGeometry};
+use kernels::stored::StoredWeights;
 use tensor::{Device, Result, Shape, Slot, Target};
 
 #[derive(Debug)]
@@ -86,6 +87,18 @@ impl Layer for Conv {
             }
             _ => conv::forward(device, &self.geometry, operands),
         }
+    }
+
+    fn stored_weights(&self, target: Target) -> Option<StoredWeights> {
+        Some(StoredWeights::Conv(self.geometry)).filter(|weights| weights.len(target) > 0)
+    }
+
+    fn rounds_input(&self, target: Target, _: bool) -> bool {
+        self.stored_weights(target).is_some()
+    }
+
+    fn writes_bf16(&self) -> bool {
+        true
     }
 
     fn packed_len(&self, target: Target) -> usize {

@@ -5,6 +5,7 @@ use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
 use kernels::linear::{self, Geometry};
+use kernels::stored::StoredWeights;
 use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
@@ -38,6 +39,10 @@ impl Layer for Linear {
 
     fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
         linear::forward(device, &self.geometry, slots.operands())
+    }
+
+    fn stored_weights(&self, target: Target) -> Option<StoredWeights> {
+        Some(StoredWeights::Linear(self.geometry)).filter(|weights| weights.len(target) > 0)
     }
 
     fn backward(

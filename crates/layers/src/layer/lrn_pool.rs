@@ -35,6 +35,10 @@ impl Layer for LrnPool {
         lrn_pool::backward_in_place(device, &self.geometry, y, dy, x)
     }
 
+    fn writes_bf16(&self) -> bool {
+        true
+    }
+
     fn writes_over_input(&self) -> bool {
         true
     }

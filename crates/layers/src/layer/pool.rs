@@ -4,7 +4,7 @@ use super::{Gradients, Layer, LayerSlots, Phase, Planned};
 use crate::rows;
 use kernels::activation;
 use kernels::pool::{self, Geometry, Reduction};
-use tensor::{Device, Result, Shape};
+use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -57,6 +57,15 @@ impl Layer for Pool {
         }
         pool::backward(device, g, x, y, dy, dx)?;
         if self.relu { activation::mask_by_relu(device, x, dx) } else { Ok(()) }
+    }
+
+    /// The maximum of rounded values is the rounded maximum.
+    fn rounds_input(&self, _: Target, y_in_bf16: bool) -> bool {
+        y_in_bf16 && matches!(self.geometry.reduction, Reduction::Max { .. })
+    }
+
+    fn writes_bf16(&self) -> bool {
+        true
     }
 
     fn reads_output(&self) -> bool {

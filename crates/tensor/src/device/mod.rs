@@ -9,7 +9,7 @@ pub use cpu::{Cpu, FreeMemory, Lent, Pool, Vectors, amx, free_memory};
 pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Operand, Recording};
 pub use cuda::{cublaslt, cudnn, nccl, tune};
 
-use crate::{Element, Error, Precision, Result, Slot};
+use crate::{Bf16, DType, Element, Error, Precision, Result, Slot};
 use std::str::FromStr;
 
 /// A device with its memory. Every op matches on it once.
@@ -30,7 +30,7 @@ pub enum Target {
         /// How many of its threads compute.
         threads: usize,
     },
-    /// The host's processor, in bf16.
+    /// The host's processor, in bf16: forward-only networks store values in bf16, too.
     CpuBf16 {
         /// How many of its threads compute.
         threads: usize,
@@ -191,14 +191,17 @@ impl Device {
         Ok(host)
     }
 
-    /// Fills a slot of floats with NaN, so that reading it by mistake is noticed.
+    /// Fills a slot of f32 or bf16 with NaN, so that reading it by mistake is noticed.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the GPU fails.
     pub fn poison(&mut self, slot: Slot) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
-                cpu.slice_mut::<f32>(slot).fill(f32::NAN);
+                match slot.dtype() {
+                    DType::Bf16 => cpu.slice_mut::<Bf16>(slot).fill(Bf16::MAX),
+                    _ => cpu.slice_mut::<f32>(slot).fill(f32::NAN),
+                }
                 Ok(())
             }
             Device::Cuda(cuda) => cuda.poison(slot),

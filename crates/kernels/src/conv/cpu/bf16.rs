@@ -27,9 +27,10 @@ use crate::gemm::amx::{
     Bf16, Block, Configured, DEPTH, MatrixUnit, PACKED, SIDE, Start, TILE, Tiles, as_bf16,
     as_bf16_mut,
 };
-use crate::gemm::{Loop, SharedFloats};
+use crate::gemm::{Loop, Shared};
 use crate::operands::{BackwardInput, BackwardInputSlices, Forward, ForwardSlices};
 use crate::simd;
+use crate::value::Value;
 use padded::{Lines, PaddedImage};
 use rectify::{Aligned, rectify};
 use std::ops::Range;
@@ -50,9 +51,9 @@ pub(in super::super) fn scratch(g: &Geometry, threads: usize) -> usize {
     whole(as_direct(g)).max(input).max(filter::scratch(g, threads))
 }
 
-/// Floats of the filters that [`pack_weights`] writes.
-pub(in super::super) fn packed_len(g: &Geometry) -> usize {
-    TilePlan::new(&as_direct(g)).filters_len()
+/// bf16 elements of the filters that [`store_weights`] writes.
+pub(in super::super) fn stored_len(g: &Geometry) -> usize {
+    2 * TilePlan::new(&as_direct(g)).filters_len()
 }
 
 /// `y = conv(x, w) + b`.
@@ -62,17 +63,19 @@ pub(in super::super) fn forward(
     g: &Geometry,
     operands: ForwardSlices<'_>,
 ) {
-    let (packed, scratch) = super::split(operands.scratch, packed_len(g));
-    pack_weights(pool, g, operands.w, packed);
-    forward_packed(unit, pool, g, Forward { w: packed, scratch, ..operands });
+    let Forward { x: source, w, b, y: target, scratch } = operands;
+    let (packed, work) = super::split(scratch, stored_len(g) / 2);
+    store_weights(pool, g, w, as_bf16_mut(packed));
+    let (filters, bias) = (as_bf16(packed), Some(b));
+    forward_stored(unit, pool, g, PackedOperands { source, filters, bias, target, work });
 }
 
-/// Packs w for [`forward_packed`].
-pub(in super::super) fn pack_weights(pool: &Pool, g: &Geometry, w: &[f32], packed: &mut [f32]) {
+/// Rounds w to bf16 and packs it for [`forward_stored`].
+pub(in super::super) fn store_weights(pool: &Pool, g: &Geometry, w: &[f32], stored: &mut [Bf16]) {
     let direct = as_direct(g);
     let plan = TilePlan::new(&direct);
     let (depth, run) = (direct.depth(), plan.run);
-    plan.pack(pool, packed, |filters, down, tiles| {
+    plan.pack(pool, stored, |filters, down, tiles| {
         let first = filters.start * depth + down * run;
         match plan.interleaved {
             1 => {
@@ -87,15 +90,13 @@ pub(in super::super) fn pack_weights(pool: &Pool, g: &Geometry, w: &[f32], packe
     });
 }
 
-/// [`forward`] with packed filters: `w` is what [`pack_weights`] has written.
-pub(in super::super) fn forward_packed(
+/// [`forward`] with the filters that [`store_weights`] has written, on f32 or bf16 values.
+pub(in super::super) fn forward_stored<S: Value, T: Value>(
     unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    Forward { x, w, b, y, scratch }: ForwardSlices<'_>,
+    operands: PackedOperands<'_, Bf16, S, T>,
 ) {
-    let operands =
-        PackedOperands { source: x, filters: w, bias: Some(b), target: y, work: scratch };
     TilePlan::new(&as_direct(g)).run(unit, pool, operands);
 }
 
@@ -111,7 +112,7 @@ pub(in super::super) fn backward_input(
         let plan = TilePlan::new(&direct);
         let (filters, work) = super::split(scratch, plan.filters_len());
         let [taps_down, taps_across] = direct.taps;
-        plan.pack(pool, filters, |columns, down, tiles| {
+        plan.pack(pool, as_bf16_mut(filters), |columns, down, tiles| {
             let (group, first) = (columns.start / channels, columns.start % channels);
             let kh = tap[0] + g.stride * (taps_down - 1 - down);
             let run = |k: usize| {
@@ -125,7 +126,7 @@ pub(in super::super) fn backward_input(
             };
             pack::tiles(PackLayout::AcrossB, tiles, |tile| move |idx| run(tile * DEPTH + idx));
         });
-        let target = &mut *dx;
+        let (filters, target) = (as_bf16(filters), &mut *dx);
         plan.run(unit, pool, PackedOperands { source: dy, filters, bias: None, target, work });
     }
 }
@@ -222,14 +223,14 @@ impl TilePlan<'_> {
     fn pack(
         &self,
         pool: &Pool,
-        filters: &mut [f32],
+        filters: &mut [Bf16],
         pack: impl Fn(Range<usize>, usize, &mut [Bf16]) + Sync + Send,
     ) {
         if self.tiles == 0 {
             return;
         }
         let of_group = self.columns().div_ceil(TILE);
-        pool.chunks(as_bf16_mut(filters), self.panel_len(), |idx, panel| {
+        pool.chunks(filters, self.panel_len(), |idx, panel| {
             let first = idx / of_group * self.columns();
             let columns = idx % of_group * TILE..(idx % of_group * TILE + TILE).min(self.columns());
             for (down, tiles) in panel.chunks_exact_mut(self.tiles * PACKED).enumerate() {
@@ -239,11 +240,16 @@ impl TilePlan<'_> {
     }
 
     /// Convolves with packed filters.
-    fn run(&self, unit: MatrixUnit, pool: &Pool, operands: PackedOperands<'_>) {
+    fn run<S: Value, T: Value>(
+        &self,
+        unit: MatrixUnit,
+        pool: &Pool,
+        operands: PackedOperands<'_, Bf16, S, T>,
+    ) {
         let PackedOperands { source, filters, bias, target, work } = operands;
         let direct = self.direct;
         let (own, _) = super::split_shared(work, self.work_len(pool.threads()));
-        let (filters, target) = (as_bf16(filters), SharedFloats::new(target));
+        let target = Shared::new(target);
         let pass = TilePass { plan: self, source, filters, bias, target };
         let (each_image, len) = (self.bands * self.panels, self.own_len());
         pool.each_with_thread(direct.images.div_ceil(self.images) * each_image, |chunk, thread| {
@@ -260,15 +266,15 @@ impl TilePlan<'_> {
     }
 }
 
-struct TilePass<'a> {
+struct TilePass<'a, S, T> {
     plan: &'a TilePlan<'a>,
-    source: &'a [f32],
+    source: &'a [S],
     filters: &'a [Bf16],
     bias: Option<&'a [f32]>,
-    target: SharedFloats<'a>,
+    target: Shared<'a, T>,
 }
 
-impl TilePass<'_> {
+impl<S: Value, T: Value> TilePass<'_, S, T> {
     /// Some pairs of panels, numbered over all groups, for rows of the output of some images.
     fn chunk(
         &self,

@@ -33,8 +33,7 @@ mod tests;
 use super::Loop;
 use std::cell::Cell;
 
-/// The bits of a bf16 value.
-pub(crate) type Bf16 = u16;
+pub(crate) use tensor::Bf16;
 
 /// The side of a tile, in rows, columns or pairs of k.
 pub(crate) const TILE: usize = 16;

@@ -149,7 +149,7 @@ pub(crate) fn fence() {
 }
 
 /// The same without AVX-512, bit-identical.
-pub(super) mod portable {
+pub(crate) mod portable {
     use super::{Bf16, DEPTH, PACKED, PackLayout, TILE};
 
     pub fn tiles<'a, Run: Fn(usize) -> &'a [f32]>(

@@ -24,7 +24,7 @@ pub use launch::{Address, Argument, Grid, Image, Operand};
 pub use profile::Lap;
 
 use crate::planner::PlannerInUse;
-use crate::{Element, Error, Precision, Result, Slot};
+use crate::{Bf16, DType, Element, Error, Precision, Result, Slot};
 use ahead::Ahead;
 use driver::{Context, Gpu, Memory, Stream};
 use launch::Kernels;
@@ -242,9 +242,12 @@ impl Cuda {
         if self.state == State::Rehearsing || slot.is_empty() {
             return Ok(());
         }
-        let address = self.address_of::<f32>(slot);
+        let address = match slot.dtype() {
+            DType::Bf16 => self.address_of::<Bf16>(slot),
+            _ => self.address_of::<f32>(slot),
+        };
         self.join()?;
-        // SAFETY: a slot's bytes lie in the reserved memory. Four such bytes are a NaN.
+        // SAFETY: a slot's bytes lie in the reserved memory. Two or four such bytes are a NaN.
         unsafe { self.stream.fill(address, 0xFF, slot.range().len()) }
     }
 

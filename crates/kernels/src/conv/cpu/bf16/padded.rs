@@ -5,6 +5,7 @@
 use super::interleave;
 use crate::gemm::amx::pack::{self, Runs};
 use crate::gemm::amx::{Bf16, DEPTH, TILE};
+use crate::value::Value;
 use std::ops::Range;
 
 /// A part of an image, padded with zeros: `[group][line][column][row of the line][channel]`, where
@@ -57,14 +58,15 @@ impl PaddedImage {
     }
 
     /// Copies and rounds an image.
-    pub fn copy(&self, image: &[f32], to: &mut [Bf16], spare: &mut [Bf16]) {
+    pub fn copy<S: Value>(&self, image: &[S], to: &mut [Bf16], spare: &mut [Bf16]) {
         to.fill(0);
         if self.interleaved == 1 {
-            return self.each_row(|from, at, runs| pack::runs(&image[from..], &mut to[at..], runs));
+            let copy = |from: usize, at, runs| S::round_runs(&image[from..], &mut to[at..], runs);
+            return self.each_row(copy);
         }
         self.each_row(|from, at, runs| {
             let row = &mut spare[..runs.len];
-            pack::runs(&image[from..], row, runs);
+            S::round_runs(&image[from..], row, runs);
             let (to, step) = (&mut to[at..], self.pixel());
             match self.source[2] {
                 1 => interleave::spread::<1>(row, to, step),

@@ -3,6 +3,7 @@
 //! Memory bound: y is written once.
 
 use crate::gemm::amx::{BlockSums, SIDE};
+use crate::value::Value;
 
 /// Sums, aligned to cache lines.
 #[repr(align(64))]
@@ -13,17 +14,20 @@ pub(super) struct Aligned(pub BlockSums);
 /// The loops have a constant length, so that they are vectorized; the array of `map` would be
 /// stored on the stack.
 #[inline(always)]
-pub(super) fn rectify(y: &mut [f32], sums: &[f32; SIDE], relu: bool) {
+pub(super) fn rectify<T: Value>(y: &mut [T], sums: &[f32; SIDE], relu: bool) {
     let Some(whole) = y.as_mut_array::<SIDE>() else {
         for (y, &sum) in y.iter_mut().zip(sums) {
-            *y = if relu { positive(sum) } else { sum };
+            *y = T::rounded(if relu { positive(sum) } else { sum });
         }
         return;
     };
-    *whole = *sums;
     if relu {
-        for y in whole {
-            *y = positive(*y);
+        for (y, &sum) in whole.iter_mut().zip(sums) {
+            *y = T::rounded(positive(sum));
+        }
+    } else {
+        for (y, &sum) in whole.iter_mut().zip(sums) {
+            *y = T::rounded(sum);
         }
     }
 }
