@@ -13,9 +13,7 @@ static inline float __bfloat162float(__nv_bfloat16 x) {
 }
 
 // cp.async: copied as late as the wait allows, so that a missing wait shows as stale data.
-static inline void __pipeline_memcpy_async(void* to, const void* from, size_t bytes, size_t = 0) {
-  cuda_on_cpu::copy_later(to, from, bytes);
-}
+#define __pipeline_memcpy_async(to, from, bytes) cuda_on_cpu::copy_later(to, from, bytes, __LINE__)
 static inline void __pipeline_commit() { cuda_on_cpu::commit_copies(); }
 static inline void __pipeline_wait_prior(int groups) { cuda_on_cpu::wait_for_copies(groups); }
 
