@@ -121,21 +121,36 @@ impl Toolkit {
             + &String::from_utf8_lossy(&done.stdout);
         if done.status.success() { Ok(log) } else { Err(format!("{}:\n{log}", source.display())) }
     }
+}
 
-    /// The instructions for sm_90 (H100, H200).
-    pub fn sass(&self, fatbin: &Path) -> Result<String, String> {
-        let bin = environment(&DISASSEMBLER)?.join("bin");
-        let path = env::join_paths(
-            [bin.clone()]
-                .into_iter()
-                .chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
-        );
-        let mut dump = Command::new(bin.join("cuobjdump"));
-        dump.args(["--dump-sass", "--gpu-architecture", "sm_90"]).arg(fatbin);
-        dump.env("PATH", path.unwrap_or_default());
-        let done = dump.output().map_err(|error| format!("cuobjdump did not start: {error}"))?;
-        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
-    }
+/// The instructions for sm_90 (H100, H200).
+pub fn sass(fatbin: &Path) -> Result<String, String> {
+    let flags = ["--dump-sass", "--gpu-architecture", "sm_90"];
+    cuobjdump(&flags, fatbin, Path::new("."))
+}
+
+/// The machine code for sm_90.
+pub fn cubin(fatbin: &Path) -> Result<Vec<u8>, String> {
+    let folder = cargo::target().join("kernels/cubin");
+    let unusable = |error| format!("{}: {error}", folder.display());
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).map_err(unusable)?;
+    cuobjdump(&["--extract-elf", "sm_90"], fatbin, &folder)?;
+    let file = fs::read_dir(&folder).map_err(unusable)?.flatten().next();
+    let file = file.ok_or_else(|| format!("{}: has no code for sm_90", fatbin.display()))?;
+    fs::read(file.path()).map_err(unusable)
+}
+
+/// Runs cuobjdump in `folder`; returns its output.
+fn cuobjdump(flags: &[&str], fatbin: &Path, folder: &Path) -> Result<String, String> {
+    let bin = environment(&DISASSEMBLER)?.join("bin");
+    let path = env::join_paths(
+        [bin.clone()].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+    );
+    let mut dump = Command::new(bin.join("cuobjdump"));
+    dump.args(flags).arg(fatbin).current_dir(folder).env("PATH", path.unwrap_or_default());
+    let done = dump.output().map_err(|error| format!("cuobjdump did not start: {error}"))?;
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 fn version(nvcc: &Path) -> Option<String> {
