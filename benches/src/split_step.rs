@@ -1,8 +1,9 @@
 //! A step split into parts: the passes of every row, preprocessing, loss and update.
 
+use crate::expected::{Layer, Product, products};
 use crate::{StepMode, noise};
 use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Clock, Network, Phase, Spec, SpecError, TrainableNetwork};
+use layers::{Clock, Conv, Network, Phase, Row, Spec, SpecError, TrainableNetwork};
 use tensor::{DType, Device, Planner, Recording, Shape, Slot, Target};
 use train::recipe::Recipe;
 
@@ -36,7 +37,18 @@ pub struct StepPart {
     pub flops: f64,
     /// Bytes of all operands, each read or written once.
     pub bytes: f64,
+    /// What takes the time of a GPU.
+    pub work: Work,
     operation: Operation,
+}
+
+/// What takes the time of a part on a GPU.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Matrix products, one after the other.
+    Products(Vec<Product>),
+    /// Reading and writing.
+    Bytes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +174,7 @@ impl SplitStep {
             .iter()
             .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
             .collect();
-        let parts = parts(&network, &table, images, classes);
+        let parts = parts(spec, &network, &table, images, classes);
         let layout = Layout {
             preprocess: preprocess::Geometry {
                 images,
@@ -303,11 +315,33 @@ pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<StepPart> {
     let classes = spec.classes().expect("a classifier");
     let (planner, target) = (&mut Planner::new(), Target::Cpu { threads: 1 });
     let network = PlannedNetwork::new(spec, images, StepMode::Train, planner, target);
-    parts(&network.expect("a network that fits together"), &table, images, classes)
+    parts(spec, &network.expect("a network that fits together"), &table, images, classes)
+}
+
+/// A convolution or linear layer.
+fn layer(spec: &Spec, row: &layers::PlannedRow, images: usize) -> Option<Layer> {
+    let map = |slot: Slot| match *slot.shape().dims() {
+        [_, height, width, channels] => [height, width, channels],
+        _ => [1, 1, slot.len() / images],
+    };
+    let (inputs, outputs) = (map(row.input()), map(row.output()));
+    let flat = |[height, width, channels]: [usize; 3]| [1, 1, height * width * channels];
+    spec.rows.iter().find_map(|other| match other {
+        Row::Conv(conv) if conv.name == row.name() => {
+            let Conv { window, stride, groups, .. } = *conv;
+            Some(Layer { images, inputs, outputs, window, stride, groups })
+        }
+        Row::Linear(linear) if linear.name == row.name() => {
+            let (inputs, outputs) = (flat(inputs), flat(outputs));
+            Some(Layer { images, inputs, outputs, window: 0, stride: 1, groups: 1 })
+        }
+        _ => None,
+    })
 }
 
 /// Every part with its operations and bytes.
 fn parts(
+    spec: &Spec,
     planned: &PlannedNetwork,
     table: &[layers::RowInfo],
     images: usize,
@@ -321,7 +355,12 @@ fn parts(
         pass,
         flops,
         bytes,
+        work: Work::Bytes,
         operation,
+    };
+    let work = |row: &layers::PlannedRow, pass, first| match layer(spec, row, images) {
+        Some(layer) => Work::Products(products(&layer, pass, first)),
+        None => Work::Bytes,
     };
     let input = network.input.len() as f64;
     let mut parts =
@@ -331,7 +370,8 @@ fn parts(
         let (x, y) = (row.input().len() as f64, row.output().len() as f64);
         let flops = 2.0 * (macs * images) as f64;
         let bytes = FLOAT * (x + y + parameters);
-        parts.push(part(row.name(), Pass::Forward, flops, bytes, Operation::Forward(idx)));
+        let forward = part(row.name(), Pass::Forward, flops, bytes, Operation::Forward(idx));
+        parts.push(StepPart { work: work(row, Pass::Forward, false), ..forward });
     }
     let scores = FLOAT * (images * classes) as f64;
     parts.push(part("softmax_loss", Pass::Forward, 0.0, 2.0 * scores, Operation::Loss));
@@ -348,7 +388,8 @@ fn parts(
         let flops = products * 2.0 * (macs * images) as f64;
         let dx = if first { 0.0 } else { x };
         let bytes = FLOAT * (x + y + dx + 2.0 * parameters);
-        backward.push(part(row.name(), Pass::Backward, flops, bytes, Operation::Backward(idx)));
+        let part = part(row.name(), Pass::Backward, flops, bytes, Operation::Backward(idx));
+        backward.push(StepPart { work: work(row, Pass::Backward, first), ..part });
         first = false;
     }
     parts.extend(backward.into_iter().rev());
