@@ -74,7 +74,8 @@ impl Drop for Event {
 fn elapsed(from: sys::CUevent, to: sys::CUevent) -> std::result::Result<f32, DriverError> {
     type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
     let mut milliseconds = 0.0;
-    // SAFETY: opening the GPU has checked that the function exists; every version of CUDA declares it so.
+    // SAFETY: opening the GPU has checked that the function exists; every version of CUDA declares
+    // it so.
     let elapsed = unsafe { sys::culib().get::<Elapsed>(b"cuEventElapsedTime") };
     let elapsed = elapsed.map_err(|_| DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND))?;
     // SAFETY: both are alive, and the driver writes one number.
