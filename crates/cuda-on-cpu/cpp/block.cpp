@@ -23,7 +23,7 @@ constexpr char poison = char(0xff);               // as a float: NaN
 
 enum class State : uint8_t { Fresh, Ready, AtBlock, AtWarp, Done };
 
-struct Copy { void* to; const void* from; size_t bytes; int group; };
+struct Copy { void* to; const void* from; size_t bytes, zeros; int group; };
 
 struct Running : Thread {
   Fiber* fiber;
@@ -324,27 +324,30 @@ void mark_copied(const void* to, size_t bytes, int copier) {
   for (size_t word = first; word < first + bytes / 4; word++)
     m.touched[word].copier = copier, m.touched[word].copy_block = m.block;
 }
-void copy_later(void* to, const void* from, size_t bytes, int line) {
+void copy_later(void* to, const void* from, size_t bytes, size_t zeros, int line) {
   if (bytes != 4 && bytes != 8 && bytes != 16)
     fail("line %d: copies %zu bytes at once; 4, 8 and 16 are possible", line, bytes);
   for (const void* address : {const_cast<const void*>(to), from})
     if (reinterpret_cast<uint64_t>(address) % bytes)
       fail("line %d: copies %zu bytes %s %p, which is not a multiple of %zu", line, bytes,
            address == to ? "to" : "from", address, bytes);
+  if (zeros > bytes) fail("line %d: fills %zu bytes of %zu with zeros", line, zeros, bytes);
   bool outside = false;
   if (!in_shared_memory(to, bytes, &outside)) fail("line %d: copies to no shared memory", line);
-  check_access(from, bytes, false);
+  if (zeros < bytes) check_access(from, bytes - zeros, false);
   check_access(to, bytes, true);
   Running& me = machine->now();
   mark_copied(to, bytes, me.linear);
-  me.copies.push_back({to, from, bytes, me.groups});
+  me.copies.push_back({to, from, bytes, zeros, me.groups});
 }
 void commit_copies() { machine->now().groups++; }
 void wait_for_copies(int groups_left) {
   Running& me = machine->now();
   auto pending = [&](const Copy& copy) {
     if (copy.group >= me.groups - groups_left) return true;
-    std::memcpy(copy.to, copy.from, copy.bytes);
+    const size_t read = copy.bytes - copy.zeros;
+    std::memcpy(copy.to, copy.from, read);
+    std::memset(static_cast<char*>(copy.to) + read, 0, copy.zeros);
     mark_copied(copy.to, copy.bytes, -1);
     watch_shared(copy.to, copy.bytes, true);  // written now: others need a barrier from here on
     return false;

@@ -251,6 +251,11 @@ fn asynchronous_copies_without_wait_or_barrier_are_reported() {
         assert_eq!(launch(driver, "copied", 1, 64, &[x, y]), "");
         let reversed: Vec<f32> = values.iter().rev().copied().collect();
         assert_eq!(download(driver, y, 64), reversed);
+        // What is filled with zeros is not read.
+        let few = upload(driver, &values[..16]);
+        assert_eq!(launch(driver, "copied_or_zero", 1, 64, &[few, y, 16]), "");
+        assert_eq!(download(driver, y, 64), [&values[..16], &[0.0; 48]].concat());
+        assert!(!launch(driver, "copied_or_zero", 1, 64, &[few, y, 17]).is_empty());
         for kernel in ["copied_without_wait", "copied_with_barrier_before_wait"] {
             let failure = launch(driver, kernel, 1, 64, &[x, y]);
             let found = ["has not waited for it", "no barrier lies between"];

@@ -107,6 +107,16 @@ extern "C" __global__ void copied_without_wait(const float* x, float* y) {
 extern "C" __global__ void copied_with_barrier_before_wait(const float* x, float* y) {
   copy_reversed<true, false>(x, y);
 }
+/// y is the first n of x, then zeros.
+extern "C" __global__ void copied_or_zero(const float* x, float* y, int n) {
+  SHARED(float, tile, [BLOCK]);
+  const int i = threadIdx.x;
+  __pipeline_memcpy_async(tile + i, x + i, sizeof(float), i < n ? 0 : sizeof(float));
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+  y[i] = tile[i];
+}
+KERNEL(copied_or_zero)
 /// Sixteen bytes from or to addresses that are multiples of four only, and three at once.
 extern "C" __global__ void copied_misaligned(const float* x, int from, int to, int bytes) {
   SHARED(float4, tile, [BLOCK]);
