@@ -1,7 +1,8 @@
 //! What the loop of a tensor-core kernel costs, counted in its machine code for sm_90.
 //!
-//! A panel is a step of that loop: `DEPTH` k of a tile. Of all ways through the loop the one counted
-//! copies the panel 16 bytes at a time ("wide"), or 4 ("narrow"), and takes the fewest instructions.
+//! A panel is a step of that loop: `DEPTH` k of a tile. Of all ways through the loop the one
+//! counted copies the panel 16 bytes at a time ("wide"), or 4 ("narrow"), and takes the fewest
+//! instructions.
 
 /// Threads of a block, in warps.
 const WARPS: u32 = 8;
@@ -172,8 +173,8 @@ impl Path<'_> {
         let cost = &mut way.cost[if in_copies { 1 } else { usize::from(in_products) * 2 }];
         cost.slots += 1;
         // What is read before the last copy are cursors, the same for several lanes.
-        let cursor = later_copies && is_read(text);
-        cost.shared += if cursor { 1 } else { shared_clocks(text) };
+        let most = if later_copies && is_read(text) { 1 } else { u32::MAX };
+        cost.shared += shared_clocks(text).min(most);
         Some(way)
     }
 }
@@ -207,8 +208,12 @@ fn is_read(text: &str) -> bool {
     text.contains("LDS.") || text.contains("LDS ")
 }
 
-/// Clocks of a warp's access to shared memory, without bank conflicts.
+/// Clocks of a warp's access to shared memory, without bank conflicts. What is never executed takes
+/// none: a read before an asynchronous copy, and the twin of a copy.
 fn shared_clocks(text: &str) -> u32 {
+    if text.starts_with("@!PT") || text.ends_with(", !PT") {
+        return 0;
+    }
     let name = text.split(' ').find(|word| !word.starts_with('@')).unwrap_or_default();
     let shared =
         ["LDS", "STS", "LDGSTS", "LDSM"].iter().any(|kind| name.split('.').next() == Some(kind));

@@ -9,16 +9,16 @@ use std::path::Path;
 const NAME: &str = "sm_90.txt";
 const HEAD: &str = "\
 # What each kernel uses on sm_90 (H100, H200), written by `cargo xtask kernels`.
-# threads: of a block at most, by its launch bounds (0: none); blocks: of so many threads that fit a
-# multiprocessor; parameters: bytes of each. Of tensor-core kernels also, for a panel of `DEPTH` k:
-# tile; products (HMMA) of a warp; slots: instructions of a warp; clocks: of a block in shared memory.
-# The latter two with copies of 16 and of 4 bytes.
+# threads: of a block at most, by its launch bounds (0: none); blocks: of so many threads that fit
+# a multiprocessor; parameters: bytes of each. Of tensor-core kernels also, for a panel of `DEPTH`
+# k: tile; products (HMMA) of a warp; slots: instructions of a warp; clocks: of a block in shared
+# memory. The latter two with copies of 16 and of 4 bytes.
 # op kernel threads registers shared_bytes blocks parameters tile products slots clocks
 ";
 
 // A multiprocessor of compute capability 9.0 (CUDA C++ Programming Guide, technical
-// specifications): registers, given to a warp in units of 256; bytes of shared memory, of which each
-// block takes 1 KB more than it declares; and threads.
+// specifications): registers, given to a warp in units of 256; bytes of shared memory, of which
+// each block takes 1 KB more than it declares; and threads.
 const REGISTERS: u32 = 65_536;
 const SHARED_BYTES: u32 = 228 * 1024;
 const RESERVED_BYTES: u32 = 1024;
@@ -78,9 +78,8 @@ pub fn rows(
                 }
             }
             if blocks < LEAST_BLOCKS {
-                problems.push(format!(
-                    "{blocks} blocks of {kernel} fit a multiprocessor of sm_90, fewer than {LEAST_BLOCKS}"
-                ));
+                let fit = format!("{blocks} blocks of {kernel} fit a multiprocessor of sm_90");
+                problems.push(format!("{fit}, fewer than {LEAST_BLOCKS}"));
             }
         }
         rows.push(row);
