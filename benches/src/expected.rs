@@ -1,17 +1,21 @@
 //! The expected time of a part of a step on an H200, counted from the kernels' machine code.
 //!
 //! No GPU has confirmed these times. `cargo xtask kernels` counts instructions and accesses to
-//! shared memory for a panel of each product (`crates/kernels/sm_90.txt`). A panel takes the longest
-//! of three times of a multiprocessor: to issue the instructions, to move the bytes of shared memory,
-//! and to multiply; [`EFFICIENCY`] stands for what they do not overlap. Tiles run in waves, as many
-//! at once as fit the multiprocessors.
+//! shared memory for a panel of each product (`crates/kernels/sm_90.txt`). A panel takes the
+//! longest of three times of a multiprocessor: to issue the instructions, to move the bytes of
+//! shared memory, and to multiply; [`EFFICIENCY`] stands for what they do not overlap. Tiles run
+//! in waves, as many at once as fit the multiprocessors.
 //!
 //! Parts without a product take the time of their bytes, times a factor for the instructions that
 //! they spend beside copying ([`slowness`]), and the time of their launches.
 
 use crate::peaks::Peaks;
-use crate::split_step::{Pass, StepPart, Work};
+use crate::split_step::{Pass, StepPart};
 use kernels::gemm::{GpuTiles, gpu_tiles};
+use layers::{Conv, PlannedRow, Row, Spec};
+use std::fs;
+use std::sync::OnceLock;
+use tensor::Slot;
 
 /// Multiprocessors of an H200, and their clock under load.
 const MULTIPROCESSORS: f64 = 132.0;
@@ -30,6 +34,15 @@ const ELEMENT_CLOCKS: f64 = 0.106;
 const LAUNCH: f64 = 1.6e-6;
 /// Bytes a second at which slices are stored and added up.
 const SLICE_BYTES: f64 = 4.0e12;
+
+/// What takes the time of a part on a GPU.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Matrix products, one after the other.
+    Products(Vec<Product>),
+    /// Reading and writing.
+    Bytes,
+}
 
 /// A product as a pass of a layer computes it.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +65,17 @@ struct KernelRow {
     clocks: [f64; 2],
 }
 
-const TABLE: &str = include_str!("../../crates/kernels/sm_90.txt");
+/// Read when the program runs, as the table may have changed since it was built.
+fn table() -> &'static str {
+    static TABLE: OnceLock<String> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/kernels/sm_90.txt");
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    })
+}
 
 fn row(kernel: &str) -> Option<KernelRow> {
-    let line = TABLE.lines().find(|line| line.split(' ').nth(1) == Some(kernel))?;
+    let line = table().lines().find(|line| line.split(' ').nth(1) == Some(kernel))?;
     let cells: Vec<&str> = line.split(' ').collect();
     let pair = |cell: &str| {
         let (wide, narrow) = cell.split_once('/')?;
@@ -178,6 +198,29 @@ pub struct Layer {
     pub stride: usize,
     /// Groups of channels.
     pub groups: usize,
+}
+
+impl Layer {
+    /// The layer of a row, if it is a convolution or linear layer.
+    pub fn of(spec: &Spec, row: &PlannedRow, images: usize) -> Option<Layer> {
+        let map = |slot: Slot| match *slot.shape().dims() {
+            [_, height, width, channels] => [height, width, channels],
+            _ => [1, 1, slot.len() / images],
+        };
+        let (inputs, outputs) = (map(row.input()), map(row.output()));
+        let flat = |[height, width, channels]: [usize; 3]| [1, 1, height * width * channels];
+        spec.rows.iter().find_map(|other| match other {
+            Row::Conv(conv) if conv.name == row.name() => {
+                let Conv { window, stride, groups, .. } = *conv;
+                Some(Layer { images, inputs, outputs, window, stride, groups })
+            }
+            Row::Linear(linear) if linear.name == row.name() => {
+                let (inputs, outputs) = (flat(inputs), flat(outputs));
+                Some(Layer { images, inputs, outputs, window: 0, stride: 1, groups: 1 })
+            }
+            _ => None,
+        })
+    }
 }
 
 #[cfg(test)]

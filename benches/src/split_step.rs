@@ -1,9 +1,9 @@
 //! A step split into parts: the passes of every row, preprocessing, loss and update.
 
-use crate::expected::{Layer, Product, products};
+use crate::expected::{Layer, Work, products};
 use crate::{StepMode, noise};
 use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Clock, Conv, Network, Phase, Row, Spec, SpecError, TrainableNetwork};
+use layers::{Clock, Network, Phase, Spec, SpecError, TrainableNetwork};
 use tensor::{DType, Device, Planner, Recording, Shape, Slot, Target};
 use train::recipe::Recipe;
 
@@ -40,15 +40,6 @@ pub struct StepPart {
     /// What takes the time of a GPU.
     pub work: Work,
     operation: Operation,
-}
-
-/// What takes the time of a part on a GPU.
-#[derive(Clone, Debug)]
-pub enum Work {
-    /// Matrix products, one after the other.
-    Products(Vec<Product>),
-    /// Reading and writing.
-    Bytes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -318,27 +309,6 @@ pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<StepPart> {
     parts(spec, &network.expect("a network that fits together"), &table, images, classes)
 }
 
-/// A convolution or linear layer.
-fn layer(spec: &Spec, row: &layers::PlannedRow, images: usize) -> Option<Layer> {
-    let map = |slot: Slot| match *slot.shape().dims() {
-        [_, height, width, channels] => [height, width, channels],
-        _ => [1, 1, slot.len() / images],
-    };
-    let (inputs, outputs) = (map(row.input()), map(row.output()));
-    let flat = |[height, width, channels]: [usize; 3]| [1, 1, height * width * channels];
-    spec.rows.iter().find_map(|other| match other {
-        Row::Conv(conv) if conv.name == row.name() => {
-            let Conv { window, stride, groups, .. } = *conv;
-            Some(Layer { images, inputs, outputs, window, stride, groups })
-        }
-        Row::Linear(linear) if linear.name == row.name() => {
-            let (inputs, outputs) = (flat(inputs), flat(outputs));
-            Some(Layer { images, inputs, outputs, window: 0, stride: 1, groups: 1 })
-        }
-        _ => None,
-    })
-}
-
 /// Every part with its operations and bytes.
 fn parts(
     spec: &Spec,
@@ -358,7 +328,7 @@ fn parts(
         work: Work::Bytes,
         operation,
     };
-    let work = |row: &layers::PlannedRow, pass, first| match layer(spec, row, images) {
+    let work = |row: &layers::PlannedRow, pass, first| match Layer::of(spec, row, images) {
         Some(layer) => Work::Products(products(&layer, pass, first)),
         None => Work::Bytes,
     };

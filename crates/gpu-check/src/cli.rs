@@ -15,8 +15,8 @@ pub struct Cli {
     /// Skip these sections
     #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "SECTION")]
     skip: Vec<Section>,
-    /// The first look at a GPU, within fifteen minutes: what most needs to be known comes first, and
-    /// bf16 before other precisions
+    /// The first look at a GPU, within fifteen minutes: what most needs to be known comes first,
+    /// and bf16 before other precisions
     #[arg(long)]
     pub quick: bool,
     /// Time limit in seconds; checks that do not fit are reported as unfinished
