@@ -118,16 +118,11 @@ fn product_seconds(product: &Product) -> f64 {
     clocks / CLOCK + LAUNCH + summed
 }
 
-/// How much longer than its bytes a part takes. Guessed from the source, not counted: 64-bit
-/// divisions, powers, and comparisons for every window.
+/// How much longer than its bytes a part takes. Guessed from the source, not counted: divisions,
+/// powers, and comparisons for every window.
 fn slowness(name: &str) -> f64 {
-    if name == "preprocess" {
-        4.7
-    } else if name.starts_with("lrn") || name.starts_with("pool") {
-        2.0
-    } else {
-        1.0
-    }
+    let is_slow = ["preprocess", "lrn", "pool"].iter().any(|slow| name.starts_with(slow));
+    if is_slow { 2.0 } else { 1.0 }
 }
 
 /// The expected seconds of a part in bf16.
