@@ -28,9 +28,9 @@ const THREADS: u32 = 2048;
 /// least, and instructions for each HMMA with copies of 16 bytes.
 const MOST_REGISTERS: u32 = 128;
 const LEAST_BLOCKS: u32 = 2;
-const MOST_SLOTS: u32 = 24;
+const MOST_SLOTS: u32 = 14;
 /// The same for tiles of at most 64 x 64, which have fewer HMMA for as many other instructions.
-const MOST_SLOTS_OF_SMALL: u32 = 80;
+const MOST_SLOTS_OF_SMALL: u32 = 34;
 
 /// Blocks that fit a multiprocessor.
 fn blocks(entry: &Entry) -> u32 {
