@@ -70,12 +70,14 @@ fn download(driver: &StandIn, address: u64, len: usize) -> Vec<f32> {
     values
 }
 
+/// A fatbin without entries.
+const EMPTY_FATBIN: [u8; 16] = [0x50, 0xed, 0x55, 0xba, 1, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// A kernel, not loaded yet.
 fn function(driver: &StandIn, kernel: &str) -> Raw {
     open(driver);
     let (mut module, mut function): (Raw, Raw) = (null_mut(), null_mut());
-    // An empty fatbin.
-    let image = b"\x50\xed\x55\xba\x01\0\x10\0\0\0\0\0\0\0\0\0".as_ptr().cast();
+    let image = EMPTY_FATBIN.as_ptr().cast();
     call!(driver, c"cuModuleLoadData"(&mut module, image) as fn(*mut Raw, *const c_void));
     let name = CString::new(kernel).unwrap();
     let found = call!(

@@ -7,6 +7,9 @@ use std::ptr::null_mut;
 
 type Raw = *mut c_void;
 
+/// A fatbin without entries.
+const EMPTY_FATBIN: [u8; 16] = [0x50, 0xed, 0x55, 0xba, 1, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// Bytes of each parameter of a kernel of the stand-in; `None` if it has no such kernel.
 fn parameters(driver: &StandIn, module: Raw, kernel: &str) -> Option<Vec<usize>> {
     let library = driver.library();
@@ -43,7 +46,7 @@ fn compiled_kernels_have_the_parameters_of_their_sources() {
     };
     driver.behave(Behaviour::default());
     let mut module: Raw = null_mut();
-    let image = b"\x50\xed\x55\xba\x01\0\x10\0\0\0\0\0\0\0\0\0".as_ptr().cast();
+    let image = EMPTY_FATBIN.as_ptr().cast();
     // SAFETY: the driver has this function, which reads the image's beginning.
     let loaded = unsafe {
         driver
