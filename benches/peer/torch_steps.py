@@ -1,11 +1,12 @@
 """Steps of AlexNet in PyTorch, for `cargo xtask bench --peer torch`.
 
 Arguments: model (alexnet, torchvision), mode (train, infer), form (eager, channels-last,
-compiled, compiled-channels-last), images per batch, threads (0: PyTorch's default), device (cpu,
+compiled, compiled-channels-last, graph-channels-last: the whole training step, update included, in
+one CUDA graph), images per batch, threads (0: PyTorch's default), device (cpu,
 cuda) and precision (f32, tf32, bf16: under torch.autocast). Prints a line when it is ready, and then
 replies to each line of standard input with one line of JSON:
 
-    steps N     runs N steps: their milliseconds, [ms, ...]
+    steps N     runs N steps: their milliseconds, [ms, ...]; on a GPU without waiting in between
     profile     runs a training step under torch.profiler, module by module:
                 {"step": ms, "rows": [[module, forward ms, backward ms], ...]}
     memory      the peak memory of the process in bytes (VmHWM)
@@ -137,6 +138,20 @@ def profiled(net, x, y, sgd, cast):
     return {"step": step, "rows": by_module(profiler.events(), names)}
 
 
+def captured(step):
+    """The function that replays `step` as one CUDA graph; see "CUDA graphs" in PyTorch's notes."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # cuDNN selects algorithms, SGD allocates its momentum
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
 def peak_memory():
     with open("/proc/self/status") as status:
         line = next(line for line in status if line.startswith("VmHWM:"))
@@ -145,7 +160,9 @@ def peak_memory():
 
 def main():
     model, mode, form, images, threads, device, precision = sys.argv[1:]
-    on_gpu = device == "cuda"
+    on_gpu, graph = device == "cuda", form.startswith("graph")
+    if graph and (not on_gpu or mode == "infer"):
+        sys.exit(f"{form} is a form of training steps on a GPU")
     if int(threads):
         torch.set_num_threads(int(threads))
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -165,7 +182,9 @@ def main():
     sgd = torch.optim.SGD(
         net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=on_gpu or None
     )
-    cast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
+    # Casts of weights in a cache would stay those of the step that was captured.
+    bf16 = precision == "bf16"
+    cast = torch.autocast(device, torch.bfloat16, enabled=bf16, cache_enabled=not graph)
 
     def step():
         if mode == "infer":
@@ -177,24 +196,29 @@ def main():
         loss.backward()
         sgd.step()
 
-    def timed():
+    def timed(count):
         if on_gpu:  # measured on the GPU
-            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            step()
-            stop.record()
-            stop.synchronize()
-            return start.elapsed_time(stop)
-        start = time.perf_counter()
-        step()
-        return (time.perf_counter() - start) * 1e3
+            events = [torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]
+            events[0].record()
+            for event in events[1:]:
+                run_step()
+                event.record()
+            torch.cuda.synchronize()
+            return [start.elapsed_time(stop) for start, stop in zip(events, events[1:])]
+        times = []
+        for _ in range(count):
+            start = time.perf_counter()
+            run_step()
+            times.append((time.perf_counter() - start) * 1e3)
+        return times
 
     step()  # compiles, allocates
+    run_step = captured(step) if graph else step
     print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
     for line in sys.stdin:
         command, *count = line.split()
         if command == "steps":
-            reply = [timed() for _ in range(int(count[0]))]
+            reply = timed(int(count[0]))
         elif command == "profile":
             reply = profiled(net, x, y, sgd, cast)
         else:

@@ -27,6 +27,7 @@
 
 pub mod baseline;
 pub mod epoch;
+mod expected;
 pub mod floor;
 pub mod ledger;
 mod loader_peer;

@@ -21,6 +21,9 @@ pub enum PeerMode {
     /// Both
     #[value(skip)]
     CompiledChannelsLast,
+    /// A training step on a GPU as one CUDA graph, in `channels_last`
+    #[value(skip)]
+    GraphChannelsLast,
 }
 
 impl PeerMode {
@@ -34,6 +37,7 @@ impl PeerMode {
             PeerMode::ChannelsLast => "channels-last",
             PeerMode::Compiled => "compiled",
             PeerMode::CompiledChannelsLast => "compiled-channels-last",
+            PeerMode::GraphChannelsLast => "graph-channels-last",
         }
     }
 }

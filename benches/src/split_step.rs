@@ -1,5 +1,6 @@
 //! A step split into parts: the passes of every row, preprocessing, loss and update.
 
+use crate::expected::{Layer, Work, products};
 use crate::{StepMode, noise};
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Clock, Network, Phase, Spec, SpecError, TrainableNetwork};
@@ -36,6 +37,8 @@ pub struct StepPart {
     pub flops: f64,
     /// Bytes of all operands, each read or written once.
     pub bytes: f64,
+    /// What takes the time of a GPU.
+    pub work: Work,
     operation: Operation,
 }
 
@@ -162,7 +165,7 @@ impl SplitStep {
             .iter()
             .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
             .collect();
-        let parts = parts(&network, &table, images, classes);
+        let parts = parts(spec, &network, &table, images, classes);
         let layout = Layout {
             preprocess: preprocess::Geometry {
                 images,
@@ -303,11 +306,12 @@ pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<StepPart> {
     let classes = spec.classes().expect("a classifier");
     let (planner, target) = (&mut Planner::new(), Target::Cpu { threads: 1 });
     let network = PlannedNetwork::new(spec, images, StepMode::Train, planner, target);
-    parts(&network.expect("a network that fits together"), &table, images, classes)
+    parts(spec, &network.expect("a network that fits together"), &table, images, classes)
 }
 
 /// Every part with its operations and bytes.
 fn parts(
+    spec: &Spec,
     planned: &PlannedNetwork,
     table: &[layers::RowInfo],
     images: usize,
@@ -321,7 +325,12 @@ fn parts(
         pass,
         flops,
         bytes,
+        work: Work::Bytes,
         operation,
+    };
+    let work = |row: &layers::PlannedRow, pass, first| match Layer::of(spec, row, images) {
+        Some(layer) => Work::Products(products(&layer, pass, first)),
+        None => Work::Bytes,
     };
     let size = |slot: Slot| slot.range().len() as f64;
     let bytes = network.input.len() as f64 + size(network.input);
@@ -336,7 +345,8 @@ fn parts(
         let flops = 2.0 * (macs * images) as f64;
         let weights = FLOAT * (parameters - in_bf16 as f64 / 2.0);
         let bytes = size(row.input()) + size(row.output()) + weights;
-        parts.push(part(row.name(), Pass::Forward, flops, bytes, Operation::Forward(idx)));
+        let forward = part(row.name(), Pass::Forward, flops, bytes, Operation::Forward(idx));
+        parts.push(StepPart { work: work(row, Pass::Forward, false), ..forward });
     }
     let scores = FLOAT * (images * classes) as f64;
     parts.push(part("softmax_loss", Pass::Forward, 0.0, 2.0 * scores, Operation::Loss));
@@ -353,7 +363,8 @@ fn parts(
         let flops = products * 2.0 * (macs * images) as f64;
         let dx = if first { 0.0 } else { x };
         let bytes = FLOAT * (x + y + dx + 2.0 * parameters);
-        backward.push(part(row.name(), Pass::Backward, flops, bytes, Operation::Backward(idx)));
+        let part = part(row.name(), Pass::Backward, flops, bytes, Operation::Backward(idx));
+        backward.push(StepPart { work: work(row, Pass::Backward, first), ..part });
         first = false;
     }
     parts.extend(backward.into_iter().rev());

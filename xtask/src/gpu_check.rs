@@ -14,6 +14,7 @@ cargo xtask gpu-check [--build] [ARGUMENTS...]
   copy the folder to a machine with a GPU and run ./gpu-check there. Neither cargo nor the CUDA
   toolkit is needed there.
   --build   only builds the folder
+  --quick   the first look at a GPU, within fifteen minutes; with --python FILE also at PyTorch
 ";
 
 /// Test programs: the name in the folder and the arguments for `cargo test`.

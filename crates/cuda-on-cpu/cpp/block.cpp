@@ -23,7 +23,7 @@ constexpr char poison = char(0xff);               // as a float: NaN
 
 enum class State : uint8_t { Fresh, Ready, AtBlock, AtWarp, Done };
 
-struct Copy { void* to; const void* from; size_t bytes; int group; };
+struct Copy { void* to; const void* from; size_t bytes, zeros; int group; };
 
 struct Running : Thread {
   Fiber* fiber;
@@ -42,6 +42,8 @@ struct Touched {
   unsigned write_phase = 0, read_phase = 0;
   unsigned write_warp = 0, read_warp = 0;  // how often the thread's warp had met
   int reader_warp = -1;                    // -2: several
+  int copier = -1;                         // a thread whose copy into it has not been waited for
+  unsigned copy_block = 0;                 // the block of that copy
 };
 
 struct Block {
@@ -292,6 +294,9 @@ void watch_shared(const void* address, size_t bytes, bool writes) {
   size_t first = size_t(static_cast<const char*>(address) - m.shared);
   for (size_t word = first / 4; word <= (first + bytes - 1) / 4; word++) {
     Touched& t = m.touched[word];
+    if (t.copier != -1 && t.copy_block == m.block)
+      fail("%s shared memory into which thread %d copies, and has not waited for it",
+           writes ? "overwrites" : "reads", t.copier);
     auto unordered = [&](int thread, unsigned phase, int warp, unsigned meeting) {
       return thread != -1 && thread != me.linear && phase == m.phase &&
              !(warp == me.warp && meeting < me.warp_waits);
@@ -312,18 +317,39 @@ void watch_shared(const void* address, size_t bytes, bool writes) {
   }
 }
 
-void copy_later(void* to, const void* from, size_t bytes) {
-  check_access(from, bytes, false);
+/// The words of shared memory that a copy fills.
+void mark_copied(const void* to, size_t bytes, int copier) {
+  Block& m = *machine;
+  size_t first = size_t(static_cast<const char*>(to) - m.shared) / 4;
+  for (size_t word = first; word < first + bytes / 4; word++)
+    m.touched[word].copier = copier, m.touched[word].copy_block = m.block;
+}
+void copy_later(void* to, const void* from, size_t bytes, size_t zeros, int line) {
+  if (bytes != 4 && bytes != 8 && bytes != 16)
+    fail("line %d: copies %zu bytes at once; 4, 8 and 16 are possible", line, bytes);
+  for (const void* address : {const_cast<const void*>(to), from})
+    if (reinterpret_cast<uint64_t>(address) % bytes)
+      fail("line %d: copies %zu bytes %s %p, which is not a multiple of %zu", line, bytes,
+           address == to ? "to" : "from", address, bytes);
+  if (zeros > bytes) fail("line %d: fills %zu bytes of %zu with zeros", line, zeros, bytes);
+  bool outside = false;
+  if (!in_shared_memory(to, bytes, &outside)) fail("line %d: copies to no shared memory", line);
+  if (zeros < bytes) check_access(from, bytes - zeros, false);
   check_access(to, bytes, true);
   Running& me = machine->now();
-  me.copies.push_back({to, from, bytes, me.groups});
+  mark_copied(to, bytes, me.linear);
+  me.copies.push_back({to, from, bytes, zeros, me.groups});
 }
 void commit_copies() { machine->now().groups++; }
 void wait_for_copies(int groups_left) {
   Running& me = machine->now();
   auto pending = [&](const Copy& copy) {
     if (copy.group >= me.groups - groups_left) return true;
-    std::memcpy(copy.to, copy.from, copy.bytes);
+    const size_t read = copy.bytes - copy.zeros;
+    std::memcpy(copy.to, copy.from, read);
+    std::memset(static_cast<char*>(copy.to) + read, 0, copy.zeros);
+    mark_copied(copy.to, copy.bytes, -1);
+    watch_shared(copy.to, copy.bytes, true);  // written now: others need a barrier from here on
     return false;
   };
   me.copies.erase(std::stable_partition(me.copies.begin(), me.copies.end(), pending),

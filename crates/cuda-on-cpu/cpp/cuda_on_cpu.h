@@ -62,7 +62,7 @@ void* shared_array(int id, size_t bytes);
 void check_access(const void* address, size_t bytes, bool writes);
 /// Ends the running kernel with a sentence: never returns to the fiber.
 [[noreturn]] void fail(const char* format, ...);
-void copy_later(void* to, const void* from, size_t bytes);
+void copy_later(void* to, const void* from, size_t bytes, size_t zeros, int line);
 void commit_copies();
 void wait_for_copies(int groups_left);
 

@@ -90,7 +90,11 @@ struct Event {
   std::chrono::steady_clock::time_point when = {};
   bool captured = false;
 };
-struct Function { std::string name; int dynamic_shared = 48 * 1024; };
+struct Function {
+  std::string name;
+  bool loaded = false;  // drivers load a function when it is first launched, or by cuFuncLoad
+  int dynamic_shared = 48 * 1024;
+};
 struct Module { std::map<std::string, std::unique_ptr<Function>> functions; };
 
 std::mutex guard;
@@ -354,7 +358,7 @@ API cuEventRecord(void* handle, void* stream) {
     return event->reached = number, Ok;
   });
 }
-API cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {
+API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
   auto *begin = static_cast<Event*>(from), *end = static_cast<Event*>(to);
   if (!begin->reached || !end->reached) return NotReady;
   return *milliseconds = std::chrono::duration<float, std::milli>(end->when - begin->when).count(),
@@ -399,6 +403,21 @@ API cuGraphExecDestroy(void* graph) { return delete static_cast<Graph*>(graph), 
 API cuGraphDestroy(void* graph) { return delete static_cast<Graph*>(graph), Ok; }
 
 // Modules and launches. An image is only looked at: its kernels are those of this library.
+
+/// What a driver of CUDA 12 says to a fatbin of CUDA 13: machine code has a new format since then,
+/// and PTX a newer version. A fatbin's entries begin with their kind (2 bytes: 1 is PTX, 2 machine
+/// code), two bytes, and the sizes of their header (4) and of what follows (8).
+Result judge_of_cuda_12(const unsigned char* bytes) {
+  auto number = [&](size_t at, size_t size) {
+    uint64_t value = 0;
+    return std::memcpy(&value, bytes + at, size), value;
+  };
+  size_t at = number(6, 2), end = at + number(8, 8);
+  for (; at < end; at += number(at + 4, 4) + number(at + 8, 8))
+    if (number(at, 2) != 1) return InvalidImage;
+  return Ok;
+}
+
 API cuModuleLoadData(void** module, const void* image) {
   if (broken) return broken;
   if (capturing) return CaptureUnsupported;
@@ -406,14 +425,21 @@ API cuModuleLoadData(void** module, const void* image) {
   bool fatbin = !std::memcmp(bytes, "\x50\xed\x55\xba", 4);
   bool cubin = !std::memcmp(bytes, "\x7f" "ELF", 4);
   if (!fatbin && !cubin) return InvalidImage;
+  if (fatbin && behaviour.driver_version < 13000)
+    if (Result verdict = judge_of_cuda_12(bytes)) return verdict;
   return *module = new Module, Ok;
 }
 API cuModuleUnload(void* module) { return delete static_cast<Module*>(module), Ok; }
 API cuModuleGetFunction(void** function, void* module, const char* name) {
   if (!kernels().count(name)) return NotFound;
   auto& slot = static_cast<Module*>(module)->functions[name];
-  if (!slot) slot.reset(new Function{name});
+  if (!slot) slot.reset(new Function{name, behaviour.driver_version < 12040});
   return *function = slot.get(), Ok;
+}
+API cuFuncLoad(void* function) {
+  if (broken) return broken;
+  if (capturing) return CaptureUnsupported;
+  return static_cast<Function*>(function)->loaded = true, Ok;
 }
 API cuFuncSetAttribute(void* function, int attribute, int value) {
   constexpr int max_dynamic_shared = 8;
@@ -442,6 +468,8 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   bool fits = threads && threads <= 1024 && bz <= 64 && blocks && gx <= 0x7fffffffu &&
               gy <= 65535 && gz <= 65535 && int(dynamic) <= f->dynamic_shared;
   if (!fits) return InvalidValue;
+  if (stream_of(stream).capture && !f->loaded) return CaptureUnsupported;
+  f->loaded = true;
   // The driver copies the arguments during the call.
   auto kept = std::make_shared<std::vector<std::vector<uint64_t>>>();
   for (int i = 0; i < kernel.parameters; i++) {

@@ -13,9 +13,14 @@ static inline float __bfloat162float(__nv_bfloat16 x) {
 }
 
 // cp.async: copied as late as the wait allows, so that a missing wait shows as stale data.
-static inline void __pipeline_memcpy_async(void* to, const void* from, size_t bytes, size_t = 0) {
-  cuda_on_cpu::copy_later(to, from, bytes);
+#define __pipeline_memcpy_async(...) cuda_on_cpu::copy_async(__LINE__, __VA_ARGS__)
+namespace cuda_on_cpu {
+/// The last `zeros` of the bytes are not read, but zero.
+static inline void copy_async(int line, void* to, const void* from, size_t bytes,
+                              size_t zeros = 0) {
+  copy_later(to, from, bytes, zeros, line);
 }
+}  // namespace cuda_on_cpu
 static inline void __pipeline_commit() { cuda_on_cpu::commit_copies(); }
 static inline void __pipeline_wait_prior(int groups) { cuda_on_cpu::wait_for_copies(groups); }
 

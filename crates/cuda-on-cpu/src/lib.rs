@@ -11,6 +11,9 @@
 //! * races: shared memory that one thread writes and another accesses without a barrier in
 //!   between;
 //! * reads of shared memory before it is written (it starts as NaN);
+//! * asynchronous copies (cp.async) at addresses that are no multiples of their size, and accesses
+//!   to shared memory before the wait for a copy and a barrier;
+//! * launches inside a graph's capture of functions that are not loaded yet;
 //! * barriers that only part of a block or warp reaches;
 //! * a wrong number or wrong sizes of a kernel's arguments;
 //! * overflow of indices, shifts, divisions and signed integers in the source;
@@ -18,7 +21,7 @@
 //!
 //! A test can make any allocation or launch fail, remove devices or use an old driver
 //! ([`Behaviour`]); this applies to the calling thread only. A program that finds the library by
-//! itself reads `CUDA_ON_CPU`, for example `CUDA_ON_CPU="driver_version=12040 failing_launch=7"`.
+//! itself reads `CUDA_ON_CPU`, for example `CUDA_ON_CPU="driver_version=12080 failing_launch=7"`.
 //! Only the first call needs g++, and only if no earlier run has left its result in
 //! `target/cuda-on-cpu`.
 //!

@@ -70,11 +70,14 @@ fn download(driver: &StandIn, address: u64, len: usize) -> Vec<f32> {
     values
 }
 
-/// Launches `kernel` and waits; returns its error, or an empty string.
-fn launch(driver: &StandIn, kernel: &str, blocks: u32, threads: u32, args: &[u64]) -> String {
+/// A fatbin without entries.
+const EMPTY_FATBIN: [u8; 16] = [0x50, 0xed, 0x55, 0xba, 1, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// A kernel, not loaded yet.
+fn function(driver: &StandIn, kernel: &str) -> Raw {
     open(driver);
     let (mut module, mut function): (Raw, Raw) = (null_mut(), null_mut());
-    let image = b"\x50\xed\x55\xba".as_ptr().cast();
+    let image = EMPTY_FATBIN.as_ptr().cast();
     call!(driver, c"cuModuleLoadData"(&mut module, image) as fn(*mut Raw, *const c_void));
     let name = CString::new(kernel).unwrap();
     let found = call!(
@@ -83,9 +86,19 @@ fn launch(driver: &StandIn, kernel: &str, blocks: u32, threads: u32, args: &[u64
             as fn(*mut Raw, Raw, *const std::ffi::c_char)
     );
     assert_eq!(found, 0, "{kernel}");
+    function
+}
+
+/// Enqueues a launch; returns the driver's code.
+fn start(
+    driver: &StandIn,
+    function: Raw,
+    [blocks, threads]: [u32; 2],
+    stream: Raw,
+    args: &[u64],
+) -> i32 {
     let mut pointers: Vec<*const u64> = args.iter().map(std::ptr::from_ref).collect();
-    let none = null_mut();
-    let launched = call!(
+    call!(
         driver,
         c"cuLaunchKernel"(
             function,
@@ -96,12 +109,18 @@ fn launch(driver: &StandIn, kernel: &str, blocks: u32, threads: u32, args: &[u64
             1,
             1,
             0,
-            none,
+            stream,
             pointers.as_mut_ptr().cast(),
-            none
+            null_mut()
         ) as fn(Raw, u32, u32, u32, u32, u32, u32, u32, Raw, *mut Raw, Raw)
-    );
-    assert_eq!(launched, 0);
+    )
+}
+
+/// Launches `kernel` and waits; returns its error, or an empty string.
+fn launch(driver: &StandIn, kernel: &str, blocks: u32, threads: u32, args: &[u64]) -> String {
+    let none = null_mut();
+    let function = function(driver, kernel);
+    assert_eq!(start(driver, function, [blocks, threads], none, args), 0);
     match call!(driver, c"cuStreamSynchronize"(none) as fn(Raw)) {
         0 => String::new(),
         code => {
@@ -221,7 +240,71 @@ fn a_tensor_core_product_is_right_and_a_missing_wait_is_reported() {
         let y = upload(driver, &[0.0f32; 256]);
         assert_eq!(launch(driver, "tensor_core_product", 1, 32, &[a, b, y, 1]), "");
         assert_eq!(download(driver, y, 256), product);
-        assert_eq!(launch(driver, "tensor_core_product", 1, 32, &[a, b, y, 0]), "");
-        assert!(download(driver, y, 256).iter().all(|value| value.is_nan()));
+        let failure = launch(driver, "tensor_core_product", 1, 32, &[a, b, y, 0]);
+        assert!(failure.contains("has not waited for it"), "{failure:?}");
     });
+}
+
+#[test]
+fn asynchronous_copies_without_wait_or_barrier_are_reported() {
+    let values = numbers(64);
+    in_every_schedule(|driver| {
+        let (x, y) = (upload(driver, &values), upload(driver, &values));
+        assert_eq!(launch(driver, "copied", 1, 64, &[x, y]), "");
+        let reversed: Vec<f32> = values.iter().rev().copied().collect();
+        assert_eq!(download(driver, y, 64), reversed);
+        // What is filled with zeros is not read.
+        let few = upload(driver, &values[..16]);
+        assert_eq!(launch(driver, "copied_or_zero", 1, 64, &[few, y, 16]), "");
+        assert_eq!(download(driver, y, 64), [&values[..16], &[0.0; 48]].concat());
+        assert!(!launch(driver, "copied_or_zero", 1, 64, &[few, y, 17]).is_empty());
+        for kernel in ["copied_without_wait", "copied_with_barrier_before_wait"] {
+            let failure = launch(driver, kernel, 1, 64, &[x, y]);
+            let found = ["has not waited for it", "no barrier lies between"];
+            assert!(found.iter().any(|text| failure.contains(text)), "{kernel}: {failure:?}");
+        }
+    });
+}
+
+#[test]
+fn misaligned_asynchronous_copies_are_reported() {
+    in_every_schedule(|driver| {
+        let x = upload(driver, &numbers(64));
+        let copied =
+            |from, to, bytes| launch(driver, "copied_misaligned", 1, 64, &[x, from, to, bytes]);
+        assert_eq!(copied(4, 8, 16), "");
+        assert_eq!(copied(1, 3, 4), "");
+        for (failure, wrong) in [
+            (copied(1, 0, 16), "copies 16 bytes from"),
+            (copied(0, 2, 16), "copies 16 bytes to"),
+            (copied(1, 0, 8), "copies 8 bytes from"),
+            (copied(0, 0, 12), "copies 12 bytes at once"),
+        ] {
+            assert!(failure.contains(wrong), "{wrong}: {failure:?}");
+        }
+    });
+}
+
+/// Drivers load a function at its first launch, or earlier by cuFuncLoad; a capture forbids it.
+#[test]
+fn a_captured_launch_of_an_unloaded_function_is_refused() {
+    const CAPTURE_UNSUPPORTED: i32 = 900;
+    let Some(driver) = stand_in() else { return };
+    for (driver_version, loads, result) in
+        [(13_000, false, CAPTURE_UNSUPPORTED), (13_000, true, 0), (12_000, false, 0)]
+    {
+        driver.behave(Behaviour { driver_version, ..Behaviour::default() });
+        let (x, y) = (upload(driver, &numbers(64)), upload(driver, &numbers(64)));
+        let function = function(driver, "reversed");
+        if loads {
+            assert_eq!(0, call!(driver, c"cuFuncLoad"(function) as fn(Raw)));
+        }
+        let (mut stream, mut graph): (Raw, Raw) = (null_mut(), null_mut());
+        call!(driver, c"cuStreamCreate"(&mut stream, 1) as fn(*mut Raw, u32));
+        call!(driver, c"cuStreamBeginCapture_v2"(stream, 0) as fn(Raw, i32));
+        assert_eq!(start(driver, function, [1, 64], stream, &[x, y]), result, "{driver_version}");
+        call!(driver, c"cuStreamEndCapture"(stream, &mut graph) as fn(Raw, *mut Raw));
+        call!(driver, c"cuGraphDestroy"(graph) as fn(Raw));
+        call!(driver, c"cuStreamDestroy_v2"(stream) as fn(Raw));
+    }
 }

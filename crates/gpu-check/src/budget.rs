@@ -45,11 +45,16 @@ pub enum ExitReason {
 }
 
 /// Runs a program with a time limit: how it ended, after how many seconds, and its output. At the
-/// limit, the program's own child processes are killed, too.
+/// limit, the program's own child processes are killed, too. `so_far` gets the output whenever it
+/// has grown, at most once a second.
 ///
 /// # Errors
 /// If the program does not start.
-pub fn run(mut program: Command, limit: Duration) -> Result<(ExitReason, f64, String), String> {
+pub fn run(
+    mut program: Command,
+    limit: Duration,
+    mut so_far: impl FnMut(&str),
+) -> Result<(ExitReason, f64, String), String> {
     let began = Instant::now();
     let name = program.get_program().to_string_lossy().into_owned();
     let child = program.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn();
@@ -63,7 +68,16 @@ pub fn run(mut program: Command, limit: Duration) -> Result<(ExitReason, f64, St
             into.lock().expect("no panic while locked").extend(&chunk[..read]);
         }
     });
+    let (mut reported, mut bytes) = (Instant::now(), 0);
     let exit = loop {
+        if reported.elapsed() > Duration::from_secs(1) {
+            reported = Instant::now();
+            let text = text.lock().expect("no panic while locked").clone();
+            if text.len() > bytes {
+                bytes = text.len();
+                so_far(&String::from_utf8_lossy(&text));
+            }
+        }
         match child.try_wait().map_err(|error| format!("{name}: {error}"))? {
             Some(status) => break status.code().map_or(ExitReason::Signal, ExitReason::Code),
             None if began.elapsed() > limit => {
@@ -103,6 +117,7 @@ mod tests {
     #[test]
     fn a_program_is_killed_at_its_limit() {
         let enough = Duration::from_secs(10);
+        let run = |program, limit| super::run(program, limit, |_| {});
         let (exit, _, text) = run(shell("echo hello; exit 3"), enough).unwrap();
         assert_eq!((exit, text.as_str()), (ExitReason::Code(3), "hello\n"));
         let (exit, _, _) = run(shell("kill -9 $$"), enough).unwrap();
@@ -112,6 +127,15 @@ mod tests {
         assert_eq!((exit, text.as_str()), (ExitReason::Timeout, "early\n"));
         assert!(seconds < 1.9, "{seconds}: its child processes are killed");
         assert!(run(Command::new("no/such/program"), limit).unwrap_err().contains("no/such"));
+    }
+
+    #[test]
+    fn output_is_reported_while_a_program_runs() {
+        let mut reports = Vec::new();
+        let script = shell("echo early; sleep 2; echo late");
+        let (_, _, text) =
+            run(script, Duration::from_secs(10), |text| reports.push(text.to_string())).unwrap();
+        assert_eq!((reports[0].as_str(), text.as_str()), ("early\n", "early\nlate\n"));
     }
 
     #[test]

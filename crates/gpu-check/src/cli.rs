@@ -15,8 +15,17 @@ pub struct Cli {
     /// Skip these sections
     #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "SECTION")]
     skip: Vec<Section>,
+    /// The first look at a GPU, within fifteen minutes: what most needs to be known comes first,
+    /// and bf16 before other precisions
+    #[arg(long)]
+    pub quick: bool,
     /// Time limit in seconds; checks that do not fit are reported as unfinished
-    #[arg(long, default_value_t = 560.0, value_name = "S")]
+    #[arg(
+        long,
+        default_value_t = 560.0,
+        default_value_if("quick", "true", "840"),
+        value_name = "S"
+    )]
     pub seconds: f64,
     /// Models to time
     #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "NAME",
@@ -46,6 +55,8 @@ pub struct Cli {
 /// A section of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Section {
+    /// The driver, clocks, and the toolkit
+    Machine,
     /// Ten losses, on CPU and GPU
     Curves,
     /// Replayed CUDA graphs against direct launches
@@ -68,7 +79,8 @@ pub enum Section {
 
 impl Section {
     /// In the order in which they run: short and important ones first.
-    const ALL: [Section; 9] = [
+    const ALL: [Section; 10] = [
+        Section::Machine,
         Section::Curves,
         Section::Replay,
         Section::Repeats,
@@ -83,6 +95,7 @@ impl Section {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Section::Machine => "machine",
             Section::Curves => "curves",
             Section::Replay => "replay",
             Section::Repeats => "repeats",
@@ -98,6 +111,7 @@ impl Section {
     /// Its heading in the report.
     pub fn title(self) -> &'static str {
         match self {
+            Section::Machine => "Driver, clocks and toolkit",
             Section::Curves => "Ten losses of the CPU and the GPU",
             Section::Replay => "Replayed CUDA graphs against direct launches",
             Section::Repeats => "The same step a hundred times",
@@ -110,9 +124,34 @@ impl Section {
         }
     }
 
-    /// Its time limit.
-    pub fn time_limit(self) -> Duration {
+    /// In the order of `--quick`.
+    const QUICK: [Section; 9] = [
+        Section::Machine,
+        Section::Replay,
+        Section::Curves,
+        Section::Repeats,
+        Section::Times,
+        Section::Peer,
+        Section::Tests,
+        Section::Vendor,
+        Section::Sanitizer,
+    ];
+
+    /// Its time limit with `--quick`.
+    fn quick_limit(self) -> Duration {
         Duration::from_secs(match self {
+            Section::Machine => 10,
+            Section::Replay | Section::Curves | Section::Repeats | Section::Nccl => 30,
+            Section::Times | Section::Sanitizer => 120,
+            Section::Peer | Section::Tests => 180,
+            Section::Vendor => 60,
+        })
+    }
+
+    /// Its time limit.
+    fn time_limit(self) -> Duration {
+        Duration::from_secs(match self {
+            Section::Machine => 20,
             Section::Curves | Section::Repeats => 75,
             Section::Replay | Section::Nccl => 40,
             Section::Vendor => 60,
@@ -132,7 +171,13 @@ impl Cli {
             let can_run = *section != Section::Peer || self.python.is_some() || named;
             can_run && (self.only.is_empty() || named) && !self.skip.contains(section)
         };
-        Section::ALL.into_iter().filter(selected).collect()
+        let all = if self.quick { &Section::QUICK[..] } else { &Section::ALL };
+        all.iter().copied().filter(selected).collect()
+    }
+
+    /// The time limit of a section.
+    pub fn time_limit(&self, section: Section) -> Duration {
+        if self.quick { section.quick_limit() } else { section.time_limit() }
     }
 
     /// Models and batch sizes to time.
@@ -182,7 +227,10 @@ mod tests {
         assert_eq!(sections(&["--only", "curves", "--skip", "curves"]), []);
         assert!(!sections(&[]).contains(&Section::Peer));
         assert!(sections(&["--python", "python3"]).contains(&Section::Peer));
-        assert_eq!(sections(&["--skip", "peer"]).len(), 8);
+        assert_eq!(sections(&["--skip", "peer"]).len(), 9);
+        let quick = sections(&["--quick", "--python", "python3"]);
+        assert_eq!(quick[..2], [Section::Machine, Section::Replay]);
+        assert_eq!(quick[4..6], [Section::Times, Section::Peer]);
     }
 
     /// A section's process gets all arguments, followed by its own.
@@ -191,6 +239,18 @@ mod tests {
         let arguments = ["gpu-check", "--seconds", "9", "--section", "times", "--seconds", "4"];
         let cli = Cli::parse_from(arguments);
         assert_eq!((cli.section, cli.seconds), (Some(Section::Times), 4.0));
+    }
+
+    /// All of them end within fifteen minutes, each with its limit.
+    #[test]
+    fn a_quick_check_takes_fifteen_minutes() {
+        let parse = |arguments: &[&str]| Cli::parse_from([&["gpu-check"], arguments].concat());
+        let quick = parse(&["--quick", "--python", "python3"]);
+        let limits: f64 =
+            quick.sections().iter().map(|&one| quick.time_limit(one).as_secs_f64()).sum();
+        assert!(limits <= quick.seconds && quick.seconds <= 900.0, "{limits}");
+        assert_eq!(parse(&["--quick", "--seconds", "60"]).seconds, 60.0);
+        assert_eq!(parse(&[]).seconds, 560.0);
     }
 
     #[test]

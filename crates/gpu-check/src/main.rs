@@ -11,6 +11,7 @@ mod cli;
 mod curves;
 mod exchange;
 mod gpu;
+mod machine;
 mod peer;
 mod suites;
 mod times;
@@ -19,6 +20,7 @@ mod vendor;
 use budget::{Budget, ExitReason};
 use clap::Parser;
 use cli::{Cli, Section};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs};
@@ -88,6 +90,7 @@ impl Verdict {
 fn run_section(section: Section, cli: &Cli) -> Result<ExitCode, String> {
     let budget = Budget::new(cli.seconds);
     let verdict = match section {
+        Section::Machine => machine::run(cli, &budget)?,
         Section::Curves => curves::run(cli, &budget)?,
         Section::Repeats => bits::repeats(cli, &budget)?,
         Section::Replay => bits::replay(cli, &budget)?,
@@ -118,9 +121,10 @@ fn run_all(cli: &Cli) -> Result<ExitCode, String> {
         env!("CARGO_PKG_VERSION"),
         arguments.join(" "),
     );
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut printed) = (Vec::new(), 0);
     for section in cli.sections() {
-        let limit = section.time_limit().min(budget.left());
+        let limit = cli.time_limit(section).min(budget.left());
+        let heading = format!("\n## {}\n\n", section.title());
         let text = if limit < Duration::from_secs(2) {
             verdicts.push((section, Verdict::Unfinished, 0.0));
             "not started: no time left\n".to_string()
@@ -130,7 +134,11 @@ fn run_all(cli: &Cli) -> Result<ExitCode, String> {
             child.args(&arguments).args(["--section", section.name()]);
             // A section should stop before its process is killed.
             child.args(["--seconds", &format!("{:.2}", 0.9 * limit.as_secs_f64())]);
-            let (exit, seconds, text) = budget::run(child, limit)?;
+            // What a section has printed so far is in the report even if this process is ended.
+            let mut unsaved = Ok(());
+            let so_far = |text: &str| unsaved = save(cli, &(report.clone() + &heading + text));
+            let (exit, seconds, text) = budget::run(child, limit, so_far)?;
+            unsaved?;
             let verdict = Verdict::of_process(exit);
             budget.log(&format!("{}: {verdict:?} after {seconds:.1} s", section.name()));
             verdicts.push((section, verdict, seconds));
@@ -140,7 +148,8 @@ fn run_all(cli: &Cli) -> Result<ExitCode, String> {
                 ExitReason::Code(_) => text,
             }
         };
-        report += &format!("\n## {}\n\n{}\n", section.title(), text.trim());
+        report += &format!("{heading}{}\n", text.trim());
+        printed = print_rest(&report, printed);
         save(cli, &report)?;
     }
     report += "\n## Summary\n\n| section | | s |\n|---|---|---:|\n";
@@ -148,9 +157,16 @@ fn run_all(cli: &Cli) -> Result<ExitCode, String> {
         report += &format!("| {} | {verdict:?} | {seconds:.1} |\n", section.name());
     }
     save(cli, &report)?;
-    print!("{report}");
+    print_rest(&report, printed);
     let verdict = verdicts.into_iter().fold(Verdict::Passed, |all, (_, one, _)| all.and(one));
     Ok(verdict.code())
+}
+
+/// Prints the report from byte `printed` on at once; returns its length.
+fn print_rest(report: &str, printed: usize) -> usize {
+    print!("{}", &report[printed..]);
+    let _ = std::io::stdout().flush(); // the report is in its file, too
+    report.len()
 }
 
 fn save(cli: &Cli, report: &str) -> Result<(), String> {

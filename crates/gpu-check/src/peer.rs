@@ -7,10 +7,18 @@ use crate::times::Timed;
 use alexnet_benches::ledger::Table;
 use alexnet_benches::{Peer, PeerMode, median};
 use std::fs;
+use tensor::Precision;
 
-/// `torch.compile` may take minutes, so it comes last.
-const PEER_MODES: [PeerMode; 4] =
-    [PeerMode::ChannelsLast, PeerMode::Eager, PeerMode::Compiled, PeerMode::CompiledChannelsLast];
+/// The fastest form first; `torch.compile` may take minutes, so it comes last.
+const PEER_MODES: [PeerMode; 5] = [
+    PeerMode::GraphChannelsLast,
+    PeerMode::ChannelsLast,
+    PeerMode::Eager,
+    PeerMode::CompiledChannelsLast,
+    PeerMode::Compiled,
+];
+/// With `--quick`, in bf16 only.
+const QUICK_MODES: [PeerMode; 2] = [PeerMode::GraphChannelsLast, PeerMode::CompiledChannelsLast];
 
 /// Runs the section; it reads our times from the section `times`.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
@@ -25,9 +33,11 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let names = ["model", "batch", "precision", "PyTorch"];
     let mut verdict = Verdict::Passed;
-    for form in PEER_MODES {
+    let forms = if cli.quick { &QUICK_MODES[..] } else { &PEER_MODES };
+    for &form in forms {
         for Timed { model, batch, precision, ms } in &ours {
-            if !Peer::MODELS.contains(&model.as_str()) {
+            let skipped = cli.quick && precision != Precision::Bf16.name();
+            if skipped || !Peer::MODELS.contains(&model.as_str()) {
                 continue;
             }
             let what = format!("{model}, {batch} images, {precision}, {}", form.name());

@@ -18,7 +18,7 @@ pub fn tests_on_gpu(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
         budget.log(&format!("tests: {name}"));
         let mut command = Command::new(program);
         command.env("ALEXNET_REQUIRE_CUDA", "1").current_dir(env::temp_dir());
-        let (exit, seconds, output) = budget::run(command, budget.left())?;
+        let (exit, seconds, output) = budget::run(command, budget.left(), |_| {})?;
         let [passed, failed] =
             counts(&output).map(|n| n.map_or("?".to_string(), |n| n.to_string()));
         let (result, one) = judge(exit, "");
@@ -53,7 +53,7 @@ pub fn sanitizer(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
         answers.args(["known", "--test-threads", "1"]).env("ALEXNET_REQUIRE_CUDA", "1");
         for (what, command) in [("training steps", step), ("known answers", answers)] {
             budget.log(&format!("sanitizer: {tool}, {what}"));
-            let (exit, seconds, output) = budget::run(command, budget.left())?;
+            let (exit, seconds, output) = budget::run(command, budget.left(), |_| {})?;
             let (result, one) = judge(exit, "clean");
             if one == Verdict::Failed {
                 let output = tail(&output, 60);

@@ -40,14 +40,22 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     );
     let mut timed = Vec::new();
     let mut verdict = Verdict::Passed;
-    for (model, batch) in cli.units() {
+    let precisions = gpu::precisions()?;
+    // Each group in all its precisions; of a quick check, the fastest precision first.
+    let groups: Vec<Vec<Precision>> = if cli.quick {
+        precisions.into_iter().rev().map(|precision| vec![precision]).collect()
+    } else {
+        vec![precisions]
+    };
+    let units = groups.iter().flat_map(|group| cli.units().into_iter().map(move |u| (group, u)));
+    for (group, (model, batch)) in units {
         if budget.lacks(MIN_SECONDS) && !cli.small {
             println!("{model}, {batch} images: not started: no time left\n");
             verdict = verdict.and(Verdict::Unfinished);
             continue;
         }
         budget.log(&format!("times: {model}, {batch} images"));
-        for precision in gpu::precisions()? {
+        for &precision in group {
             match time(cli, &limits, &model, batch, precision) {
                 Ok(one) => timed.push(one),
                 Err(message) => {

@@ -157,6 +157,21 @@ fn sections_pass_in_every_precision() {
     assert_eq!(timed.matches("\"precision\"").count(), 3, "{timed}");
 }
 
+/// A quick check has its own order, and an interrupted one leaves what it has found.
+#[test]
+fn a_quick_check_reports_each_section() {
+    let scratch = Scratch::new("quick");
+    let Some(folder) = driver(&scratch) else { return };
+    let sections = ["--quick", "--small", "--only", "curves,replay,machine"];
+    let (code, output, errors) = gpu_check(&scratch, &folder, &sections);
+    assert_eq!(code, 0, "{output}\n{errors}");
+    let places = ["## Driver, clocks", "## Replayed CUDA graphs", "## Ten losses"]
+        .map(|title| output.find(title).unwrap_or_else(|| panic!("{title}\n{output}")));
+    assert!(places.is_sorted(), "{output}");
+    assert!(output.contains("driver for CUDA 13.0"), "{output}");
+    assert_eq!(fs::read_to_string(scratch.0.join("report.md")).unwrap(), output);
+}
+
 /// Runs the program with the libraries of these folders: exit code and standard output.
 fn with_libraries(
     scratch: &Scratch,

@@ -16,8 +16,10 @@
 // They exist since sm_80; what is compiled for GPUs before may not contain them.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define SINCE_SM_80(...) asm(__VA_ARGS__)
+#define VOLATILE_SINCE_SM_80(...) asm volatile(__VA_ARGS__)
 #else
 #define SINCE_SM_80(...) __trap()
+#define VOLATILE_SINCE_SM_80(...) __trap()
 #endif
 
 /// The thread's number in its block, and in its warp. Unlike threadIdx it is read where it is used,
@@ -51,9 +53,10 @@ __device__ __forceinline__ unsigned round_to_bf16(float low, float high) {
 // has of d (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1): row and column. A word of a or b is
 // a number of tf32, or a pair, of successive k, of bf16. Counted in words of k, a thread has of a
 // (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4), and of b (t, g), (t + 4, g). (PTX ISA, "Matrix
-// Fragments for mma.m16n8k8" and "for mma.m16n8k16".)
+// Fragments for mma.m16n8k8" and "for mma.m16n8k16".) Volatile: all lanes of a warp take part, so
+// that the compiler may not move it to where only some of them come.
 #define MMA(shape_and_types)                                                                      \
-  SINCE_SM_80("mma.sync.aligned." shape_and_types                                                 \
+  VOLATILE_SINCE_SM_80("mma.sync.aligned." shape_and_types                                        \
               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                  \
               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                    \
               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))

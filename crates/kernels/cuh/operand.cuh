@@ -2,9 +2,10 @@
 //
 // Two index functions define an operand: one maps an index along the tile to an offset, the other
 // maps k; the two offsets add up to an address. So a convolution reads its images in place: an
-// index is a pixel, k a tap and a channel. Both are divided out once for many uses and stored in
-// shared memory (`Cursor`). A panel has the order of memory, k along its rows or across them, so
-// that every copy is of neighbours.
+// index is a pixel, k a tap and a channel. Both are divided out once for many uses (`Cursor`): those
+// of indices never change along k, and a thread holds its own in registers; those of k lie in
+// shared memory, unless k is counted in a plain matrix. A panel has the order of memory, k along
+// its rows or across them, so that every copy is of neighbours.
 #pragma once
 #include "instructions.cuh"
 #ifndef CUDA_ON_CPU
@@ -25,6 +26,7 @@ constexpr int OUTSIDE = -(1 << 29);
 
 /// Indices of a plain matrix: `count` of them, `step` floats apart.
 struct Line {
+  static constexpr bool plain = true;  // cheap enough to compute at every use
   unsigned count;
   long long step;
   __device__ Cursor at(unsigned i) const {
@@ -37,6 +39,7 @@ struct Line {
 template <class Index, class Depth, bool ALONG>
 struct Operand {
   static constexpr bool along = ALONG;
+  static constexpr bool plain = Depth::plain, flat = Index::plain;
   const float* base;
   Index index;
   Depth depth;
@@ -57,42 +60,107 @@ struct Panel {
   static constexpr int rows = ALONG ? SPAN : DEPTH;
   static constexpr int columns = ALONG ? DEPTH : SPAN;
   static constexpr int COPIES_AT_ONCE = DEALT ? 1 : 2;  // more would not fit the registers
-  float at[rows][columns + SPARE];
+  static constexpr bool HOLDS = DEALT;                  // likewise
+  static constexpr unsigned STRIDE = columns + SPARE, REPEATS = DEALT ? ALONG ? 4 : 8 : 1;
+  float at[rows][STRIDE];
 
-  __device__ __forceinline__ float* cell(int row, int column) {
-    if (!DEALT) return &at[row][column];
-    if (ALONG) return &at[row][column ^ row % 4 / 2 * 8];
-    return &at[row / 8 * 8 + row % 2 * 4 + row % 8 / 2][column];
+  /// Where an element lies, in floats from the begin. `REPEATS` rows further it is as many rows
+  /// further.
+  static __device__ __forceinline__ unsigned cell(unsigned row, unsigned column) {
+    if (!DEALT) return row * STRIDE + column;
+    if (ALONG) return row * STRIDE + (column ^ row % 4 / 2 * 8);
+    return (row / 8 * 8 + row % 2 * 4 + row % 8 / 2) * STRIDE + column;
   }
 };
 
-/// Begins to copy a panel, `STEP` floats at a time.
-template <int STEP, class To, class From>
-__device__ __forceinline__ void fetch_by(To& to, const From& from, const Cursor* indices,
-                                         const Cursor* depths) {
-  constexpr int across = To::columns / STEP;
-  static_assert(To::rows * across % THREADS == 0, "every thread has as many");
-#pragma unroll(To::COPIES_AT_ONCE)
-  for (int turn = 0; turn < To::rows * across / THREADS; turn++) {
-    const int i = turn * THREADS + thread_anew();
-    const int row = i / across, column = i % across * STEP;
-    const Cursor one = indices[From::along ? row : column];
-    const Cursor two = depths[From::along ? column : row];
-    const bool exists = static_cast<unsigned>(one.row + two.row) < from.rows &&
-                        static_cast<unsigned>(one.column + two.column) < from.columns;
-    float* cell = to.cell(row, column);
-    if (exists) {
-      __pipeline_memcpy_async(cell, from.base + one.offset + two.offset, STEP * sizeof(float));
-    } else if (STEP == 4) {
-      *reinterpret_cast<float4*>(cell) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    } else {
-      *cell = 0.0f;
+/// Where k leads, of the panel that begins with `k`; `depths` are its cursors, if they are stored.
+template <class From>
+__device__ __forceinline__ Cursor depth_of(const From& from, const Cursor* depths, unsigned k,
+                                           unsigned at) {
+  if constexpr (From::plain) return from.depth.at(k + at);
+  else return depths[at];
+}
+template <class From>
+__device__ __forceinline__ bool exists(const From& from, int row, int column) {
+  return static_cast<unsigned>(row) < from.rows && static_cast<unsigned>(column) < from.columns;
+}
+
+/// Where an index leads in an operand. In a plain matrix null stands for what does not exist; rows
+/// and columns then take no registers.
+struct Start {
+  const float* at;
+  int row, column;
+  template <class From>
+  static __device__ __forceinline__ Start of(const From& from, const Cursor& one) {
+    if constexpr (From::flat) return {one.row == 0 ? from.base + one.offset : nullptr, 0, 0};
+    else return {from.base + one.offset, one.row, one.column};
+  }
+  template <class From>
+  __device__ __forceinline__ bool exists(const From& from, const Cursor& two) const {
+    return (!From::flat || at != nullptr) && ::exists(from, row + two.row, column + two.column);
+  }
+};
+
+/// A thread's copies of a panel, four floats each: in `TURNS` rows that lie `ROWS` apart. It holds
+/// where their indices lead, and the first cell, if the registers suffice.
+template <class To, class From>
+struct Copies {
+  static constexpr unsigned across = To::columns / 4, ROWS = THREADS / across;
+  static constexpr unsigned TURNS = To::rows / ROWS;
+  static_assert(To::rows % ROWS == 0, "every thread has as many");
+  static_assert(ROWS % To::REPEATS == 0, "cells of later turns lie as those of the first");
+  static constexpr unsigned STARTS = From::along ? TURNS : 1;
+  Start held[STARTS];
+  unsigned held_cell;  // floats from the panel's begin
+
+  /// Of the thread's first copy in a panel.
+  static __device__ __forceinline__ unsigned row() { return unsigned(thread_anew()) / across; }
+  static __device__ __forceinline__ unsigned column() {
+    return unsigned(thread_anew()) % across * 4;
+  }
+  static __device__ __forceinline__ unsigned cell() { return To::cell(row(), column()); }
+  static __device__ __forceinline__ Start start(const From& from, const Cursor* indices,
+                                                unsigned turn) {
+    return Start::of(from, indices[From::along ? turn * ROWS + row() : column()]);
+  }
+
+  __device__ __forceinline__ void hold(const From& from, const Cursor* indices) {
+    if constexpr (To::HOLDS) {
+#pragma unroll
+      for (unsigned turn = 0; turn < STARTS; turn++) held[turn] = start(from, indices, turn);
+      held_cell = cell();
     }
   }
-}
+  /// Begins to copy; what does not exist is filled with zeros.
+  __device__ __forceinline__ void begin(To& to, const From& from, const Cursor* indices,
+                                        const Cursor* depths, unsigned k) const {
+#pragma unroll
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+      const unsigned at = From::along ? 0 : turn * ROWS;
+      const Cursor two = depth_of(from, depths + at, k + at, From::along ? column() : row());
+      const Start one = To::HOLDS ? held[turn % STARTS] : start(from, indices, turn % STARTS);
+      const unsigned first = To::HOLDS ? held_cell : cell();
+      __pipeline_memcpy_async(&to.at[0][0] + first + turn * ROWS * To::STRIDE, one.at + two.offset,
+                              16, one.exists(from, two) ? 0 : 16);
+    }
+  }
+};
+
+/// The same, a float at a time: all of a thread's copies are in one column.
 template <class To, class From>
-__device__ __forceinline__ void fetch(To& to, const From& from, const Cursor* indices,
-                                      const Cursor* depths) {
-  if (from.wide) fetch_by<4>(to, from, indices, depths);
-  else fetch_by<1>(to, from, indices, depths);
+__device__ __forceinline__ void begin_by_ones(To& to, const From& from, const Cursor* indices,
+                                              const Cursor* depths, unsigned k) {
+  constexpr unsigned across = To::columns, ROWS = THREADS / across;
+  static_assert(To::rows % ROWS == 0, "every thread has as many");
+  const unsigned first = unsigned(thread_anew()) / across;
+  const unsigned column = unsigned(thread_anew()) % across;
+  const Cursor same = From::along ? depth_of(from, depths, k, column) : indices[column];
+#pragma unroll(To::COPIES_AT_ONCE)
+  for (unsigned row = first; row < To::rows; row += ROWS) {
+    const Cursor other = From::along ? indices[row] : depth_of(from, depths, k, row);
+    const bool is_there = exists(from, same.row + other.row, same.column + other.column);
+    __pipeline_memcpy_async(&to.at[0][0] + To::cell(row, column),
+                            from.base + (same.offset + other.offset), sizeof(float),
+                            is_there ? 0 : sizeof(float));
+  }
 }

@@ -57,23 +57,40 @@ __device__ __forceinline__ void product(const A& a, const B& b, const Out& out, 
     PanelA* panels_a = reinterpret_cast<PanelA*>(memory);
     const int thread = threadIdx.x;
 
-    if (thread == 0) depth_a[0] = a.depth, depth_b[0] = b.depth;
+    if (thread == 0) {
+      if constexpr (!A::plain) depth_a[0] = a.depth;
+      if constexpr (!B::plain) depth_b[0] = b.depth;
+    }
     if (thread < SPAN) indices_a[thread] = a.index.at(part.m + thread);
     if (thread >= THREADS - SPAN) {
       const unsigned i = thread - (THREADS - SPAN);
       indices_b[i] = b.index.at(part.n + i);
     }
+    __syncthreads();
+    Copies<PanelA, A> copies_a;
+    Copies<PanelB, B> copies_b;
+    if (a.wide) copies_a.hold(a, indices_a);
+    if (b.wide) copies_b.hold(b, indices_b);
     const int panels = (part.k_end - part.k + DEPTH - 1) / DEPTH;
     auto begin_fetching = [&](int panel) {  // every thread is past what it did with the one before
       const int at = panel * DEPTH % AHEAD;
       const unsigned k = part.k + panel * DEPTH;
-      if (at == 0) {
-        if (thread < AHEAD) depths_a[thread] = depth_a[0].at(k + thread);
-        else if (thread < 2 * AHEAD) depths_b[thread - AHEAD] = depth_b[0].at(k + thread - AHEAD);
-        __syncthreads();
+      if constexpr (!A::plain || !B::plain) {
+        if (at == 0) {
+          if constexpr (!A::plain)
+            if (thread < AHEAD) depths_a[thread] = depth_a[0].at(k + thread);
+          if constexpr (!B::plain)
+            if (thread >= THREADS - AHEAD)
+              depths_b[thread - (THREADS - AHEAD)] = depth_b[0].at(k + thread - (THREADS - AHEAD));
+          __syncthreads();
+        }
       }
-      fetch(panels_a[panel % 2], a, indices_a, depths_a + at);
-      fetch(panels_b[panel % 2], b, indices_b, depths_b + at);
+      PanelA& panel_a = panels_a[panel % 2];
+      PanelB& panel_b = panels_b[panel % 2];
+      if (a.wide) copies_a.begin(panel_a, a, indices_a, depths_a + at, k);
+      else begin_by_ones(panel_a, a, indices_a, depths_a + at, k);
+      if (b.wide) copies_b.begin(panel_b, b, indices_b, depths_b + at, k);
+      else begin_by_ones(panel_b, b, indices_b, depths_b + at, k);
       __pipeline_commit();
     };
 

@@ -49,13 +49,13 @@ struct TensorCores {
     template <int COUNT, class Panel>
     static __device__ __forceinline__ void read(const Panel& panel, int begin, int first, int k,
                                                 unsigned (&words)[COUNT][2]) {
-      const int lane = lane_anew(), g = lane / 4, t = lane % 4;
+      const unsigned lane = lane_anew(), g = lane / 4, t = lane % 4;  // shifts, if unsigned
       static_assert(COUNT % RUN == 0, "whole runs");
 #pragma unroll
       for (int slot = 0; slot < COUNT; slot += RUN)
 #pragma unroll
         for (int pair = 0; pair < PAIRS; pair++) {
-          const int index = begin + index_of(first + slot, g), at = k + 8 * pair;
+          const unsigned index = begin + index_of(first + slot, g), at = k + 8 * pair;
           if constexpr (ALONG) {
             const float2 v = pair_at(&panel.at[index][(at + 2 * t) ^ g % 4 / 2 * 8]);
             Numbers::round(v.x, v.y, words[slot], pair);

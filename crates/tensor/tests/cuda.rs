@@ -38,12 +38,22 @@ fn planned(n: usize) -> (Planner, [Slot; 2]) {
 
 /// y = factor x, by a kernel.
 fn scale(device: &mut Device, factor: f32, x: Slot, y: Slot) -> Result<()> {
+    scale_by(device, &IMAGE, factor, x, y)
+}
+
+fn scale_by(
+    device: &mut Device,
+    image: &'static Image,
+    factor: f32,
+    x: Slot,
+    y: Slot,
+) -> Result<()> {
     let Device::Cuda(cuda) = device else { unreachable!("a GPU was opened") };
     let n = x.len() as u64;
     let [x, y] = cuda.addresses([x, y]);
     let grid = Grid::over(n.div_ceil(4) as usize);
     // SAFETY: dropout_scale's parameters in their order; both slots hold n floats.
-    unsafe { cuda.launch(&IMAGE, "dropout_scale", grid, &[&factor, &x, &y, &n]) }
+    unsafe { cuda.launch(image, "dropout_scale", grid, &[&factor, &x, &y, &n]) }
 }
 
 #[test]
@@ -256,17 +266,52 @@ fn a_gpu_that_cannot_be_used_says_why_in_a_sentence() {
     };
     let none = why(Behaviour { devices: 0, ..Behaviour::default() }, 0);
     assert!(none.starts_with("cuda:0 cannot be used: "), "{none}");
-    let old = why(Behaviour { driver_version: 12_040, ..Behaviour::default() }, 0);
+    let old = why(Behaviour { driver_version: 11_080, ..Behaviour::default() }, 0);
     assert_eq!(
         old,
-        "cuda:0 cannot be used: the NVIDIA driver is made for CUDA 12.4, and this program needs \
-         13.0: update it to 580 or newer"
+        "cuda:0 cannot be used: the NVIDIA driver is made for CUDA 11.8, and this program needs \
+         12.0: update it to 525 or newer"
     );
     let beyond = why(Behaviour { devices: 2, ..Behaviour::default() }, 5);
     assert_eq!(beyond, "cuda:5 cannot be used: there are 2 GPUs, numbered from 0");
     stand_in.behave(Behaviour { devices: 0, ..Behaviour::default() });
     let (device, why_not) = Device::best(1);
     assert!(matches!(device, Device::Cpu(_)) && why_not.is_some());
+}
+
+/// A fatbin with an empty entry: PTX (1) or machine code (2).
+const fn fatbin(kind: u8) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    [bytes[0], bytes[1], bytes[2], bytes[3]] = *b"\x50\xed\x55\xba";
+    (bytes[4], bytes[6], bytes[8]) = (1, 16, 16); // version, size of the header, and of the rest
+    (bytes[16], bytes[20]) = (kind, 16);
+    bytes
+}
+
+/// A driver of CUDA 12 rejects machine code of CUDA 13; the PTX behind it is loaded.
+#[test]
+fn a_driver_of_cuda_12_runs_the_ptx() {
+    static BOTH: [[u8; 32]; 2] = [fatbin(2), fatbin(1)];
+    static IMAGE: Image = Image { op: "dropout", bytes: BOTH.as_flattened() };
+    static NEW_ONLY: Image = Image { op: "dropout", bytes: &BOTH[0] };
+    let Some(stand_in) = stand_in() else { return };
+    let (planner, [x, y]) = planned(10);
+    for driver_version in [12_000, 12_080, 13_000] {
+        stand_in.behave(Behaviour { driver_version, ..Behaviour::default() });
+        let mut device = open().unwrap();
+        device.reserve(planner.total()).unwrap();
+        device.upload(x, &[1.0f32; 10]).unwrap();
+        let scaled = |device: &mut Device| scale_by(device, &IMAGE, 2.0, x, y);
+        device.replay(&mut Recording::default(), scaled).unwrap();
+        assert_eq!(device.download::<f32>(y).unwrap(), [2.0; 10], "{driver_version}");
+    }
+    stand_in.behave(Behaviour { driver_version: 12_080, ..Behaviour::default() });
+    let mut device = open().unwrap();
+    device.reserve(planner.total()).unwrap();
+    let error = scale_by(&mut device, &NEW_ONLY, 2.0, x, y).unwrap_err().to_string();
+    assert!(error.starts_with("loading the kernels of `dropout` failed"), "{error}");
+    assert!(error.contains("CUDA_ERROR_INVALID_IMAGE"), "{error}");
+    assert!(error.ends_with("made for CUDA 12.8: update it to 580 or newer"), "{error}");
 }
 
 #[test]

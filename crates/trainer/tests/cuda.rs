@@ -68,7 +68,7 @@ fn a_driver_or_gpu_that_cannot_be_used_is_one_sentence_and_code_6() {
     let scratch = Scratch::new("cuda-refused");
     let Some(folder) = driver(&scratch, &[]) else { return };
     for (said, reason) in [
-        (("CUDA_ON_CPU", "driver_version=12040"), "is made for CUDA 12.4, and this program needs"),
+        (("CUDA_ON_CPU", "driver_version=11080"), "is made for CUDA 11.8, and this program needs"),
         (("CUDA_VISIBLE_DEVICES", ""), "CUDA_VISIBLE_DEVICES is empty, which hides every GPU"),
         (("CUDA_ON_CPU", "devices=0"), "there is no NVIDIA GPU"),
         (("CUDA_ON_CPU", "memory_bytes=1048576"), "of memory are needed and 1 MiB are free"),
@@ -81,8 +81,8 @@ fn a_driver_or_gpu_that_cannot_be_used_is_one_sentence_and_code_6() {
         ["train", "--run", &path, "--fake-data", "8", "--batch-size", "4", "--max-steps", "1"];
     let (code, _, stderr) = run(&folder, &[("CUDA_ON_CPU", "devices=0")], &few);
     assert!(code == 0 && !stderr.contains("computing on"), "{code}: {stderr}");
-    let old = [("CUDA_ON_CPU", "driver_version=12040")];
-    falls_back(&scratch, &folder, &old, " cannot be used: the NVIDIA driver is made for CUDA 12.4");
+    let old = [("CUDA_ON_CPU", "driver_version=11080")];
+    falls_back(&scratch, &folder, &old, " cannot be used: the NVIDIA driver is made for CUDA 11.8");
     let small = [("CUDA_ON_CPU", "memory_bytes=1048576")];
     falls_back(&scratch, &folder, &small, ": ");
 }
@@ -93,11 +93,32 @@ fn a_driver_that_lacks_a_function_is_one_sentence() {
     let scratch = Scratch::new("cuda-lacks");
     for lacking in ["cuDriverGetVersion", "cuInit", "cuGraphLaunch"] {
         let Some(folder) = driver(&scratch, &[lacking]) else { return };
-        let reason = format!("the NVIDIA driver has no `{lacking}`: update it to 580 or newer");
+        let reason = format!("the NVIDIA driver has no `{lacking}`: update it to 525 or newer");
         refused(&scratch, &folder, &[], &reason);
         if lacking == "cuGraphLaunch" {
             falls_back(&scratch, &folder, &[], &format!(" cannot be used: {reason}"));
         }
+    }
+}
+
+/// A driver of CUDA 12.0 has no functions of later versions.
+#[test]
+fn a_driver_of_cuda_12_trains() {
+    let scratch = Scratch::new("cuda-12");
+    let later = ["cuEventElapsedTime_v2", "cuFuncGetParamInfo", "cuFuncLoad"];
+    let Some(folder) = driver(&scratch, &later) else { return };
+    let model = scratch.path("model.toml");
+    let net = "name = \"net\"\ninput = [8, 8, 3]\n[[rows]]\n[rows.linear]\nname = \"fc\"\n\
+               outputs = 10\n";
+    fs::write(&model, net).unwrap();
+    for version in ["12000", "12080"] {
+        let path = scratch.path(version);
+        let source = ["train", "--run", &path, "--model", &model, "--fake-data", "8"];
+        let steps = ["--batch-size", "4", "--max-steps", "2", "--device", "cuda"];
+        let version = format!("driver_version={version}");
+        let arguments = [&source[..], &steps].concat();
+        let (code, stdout, stderr) = run(&folder, &[("CUDA_ON_CPU", &version)], &arguments);
+        assert_eq!(code, 0, "{version}: {stdout}{stderr}");
     }
 }
 

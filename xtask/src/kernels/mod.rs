@@ -6,9 +6,12 @@
 //! machine; the manifest records the hashes of the sources. Building the program needs none of
 //! this.
 
+mod cubin;
 mod manifest;
 mod report;
+mod sass;
 pub mod sha256;
+mod table;
 mod toolkit;
 
 use crate::cargo;
@@ -23,12 +26,16 @@ pub use manifest::stale;
 const HELP: &str = "\
 cargo xtask kernels [--check] [OP...]
 cargo xtask kernels --at DIR
+cargo xtask kernels --table
 
   Compiles crates/kernels/src/OP/OP.cu, all of them or those named, and rewrites the manifest.
   Uses nvcc 13.0.88 from CUDA_HOME or PATH; otherwise installs it below target/ (needs python3 and
   g++, downloads 104 MB, needs no GPU).
-  --check   compiles all, compares with the committed files, and fails on spilled registers and on
-            tensor-core kernels without tensor-core instructions
+  Writes what each kernel uses on sm_90 to crates/kernels/sm_90.txt.
+  --check   compiles all, compares with the committed files, and fails on spilled registers, on
+            launch bounds that differ from the source's, and on tensor-core kernels without
+            tensor-core instructions or with too many registers or other instructions
+  --table   only reads the committed files again, and rewrites crates/kernels/sm_90.txt
   --at DIR  compiles each DIR/*.cu to a .fatbin beside it: the kernels of a program's own layers,
             which include \"kernel.cuh\"
 ";
@@ -48,6 +55,10 @@ pub fn run(rest: &[OsString]) -> Result<(), ExitCode> {
         };
         return built.map_err(|message| cargo::failed("kernels", message));
     }
+    if arguments == ["--table"] {
+        let tabled = rewrite_table(&cargo::root().join("crates/kernels"));
+        return tabled.map_err(|message| cargo::failed("kernels", message));
+    }
     let check = arguments.contains(&"--check");
     let named: Vec<&str> =
         arguments.into_iter().filter(|argument| *argument != "--check").collect();
@@ -64,16 +75,20 @@ fn build(check: bool, named: &[&str]) -> Result<(), String> {
     let scratch = cargo::target().join("kernels");
     fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
     println!("{}", report::HEADER);
-    let mut problems = Vec::new();
+    let (mut problems, mut rows) = (Vec::new(), Vec::new());
+    let depth = depth(&kernels)?;
+    let ops: Vec<&str> = sources.iter().map(|source| op_of(source)).collect();
     for source in sources.iter().filter(|s| named.is_empty() || named.contains(&op_of(s))) {
         let fresh = scratch.join(op_of(source)).with_extension("fatbin");
         let log = toolkit.compile(source, &kernels.join("cuh"), &fresh)?;
         let usages = report::usages(&log);
         problems.extend(report::print(&usages));
         let tensor_core: Vec<&str> = report::tensor_core_kernels(&usages);
-        if !tensor_core.is_empty() {
-            problems.extend(report::without_tensor_cores(&tensor_core, &toolkit.sass(&fresh)?));
-        }
+        let sass = toolkit::sass(&fresh)?;
+        problems.extend(report::without_tensor_cores(&tensor_core, &sass));
+        let (of_op, wrong) = table::rows(source, &toolkit::cubin(&fresh)?, &sass, depth)?;
+        problems.extend(wrong);
+        rows.extend(of_op);
         let committed = source.with_extension("fatbin");
         let bytes = read(&fresh)?;
         if check {
@@ -86,10 +101,28 @@ fn build(check: bool, named: &[&str]) -> Result<(), String> {
         }
     }
     if check {
-        problems.extend(stale(&kernels))
+        problems.extend(stale(&kernels));
+        problems.extend(table::stale(&kernels, &rows, &ops)?);
     } else {
-        manifest::write(&kernels)?
+        manifest::write(&kernels)?;
+        table::write(&kernels, &rows, &ops)?;
     }
+    if problems.is_empty() { Ok(()) } else { Err(format!("\n  {}", problems.join("\n  "))) }
+}
+
+/// Writes the table of the committed files, without a compiler.
+fn rewrite_table(kernels: &Path) -> Result<(), String> {
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    let sources = sources(kernels)?;
+    for source in &sources {
+        let fatbin = source.with_extension("fatbin");
+        let (cubin, sass) = (toolkit::cubin(&fatbin)?, toolkit::sass(&fatbin)?);
+        let (of_op, wrong) = table::rows(source, &cubin, &sass, depth(kernels)?)?;
+        rows.extend(of_op);
+        problems.extend(wrong);
+    }
+    let ops: Vec<&str> = sources.iter().map(|source| op_of(source)).collect();
+    table::write(kernels, &rows, &ops)?;
     if problems.is_empty() { Ok(()) } else { Err(format!("\n  {}", problems.join("\n  "))) }
 }
 
@@ -126,6 +159,16 @@ fn sources(kernels: &Path) -> Result<Vec<PathBuf>, String> {
         .collect();
     sources.sort();
     Ok(sources)
+}
+
+/// k of a panel: the constant `DEPTH` of operand.cuh.
+fn depth(kernels: &Path) -> Result<u32, String> {
+    let path = kernels.join("cuh/operand.cuh");
+    let text = String::from_utf8_lossy(&read(&path)?).into_owned();
+    let value = text
+        .split_once("constexpr int DEPTH = ")
+        .and_then(|(_, rest)| rest.split(';').next().and_then(|number| number.parse().ok()));
+    value.ok_or_else(|| format!("{}: has no line `constexpr int DEPTH = N;`", path.display()))
 }
 
 fn op_of(source: &Path) -> &str {

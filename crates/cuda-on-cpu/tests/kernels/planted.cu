@@ -88,6 +88,46 @@ extern "C" __global__ void warp_sums(const float* x, float* y) {
 }
 KERNEL(warp_sums)
 
+/// y is x in reverse, through a tile that cp.async fills.
+template <bool with_wait, bool with_barrier_after>
+__device__ void copy_reversed(const float* x, float* y) {
+  SHARED(float, tile, [BLOCK]);
+  const int i = threadIdx.x;
+  __pipeline_memcpy_async(tile + i, x + i, sizeof(float));
+  __pipeline_commit();
+  if (!with_barrier_after) __syncthreads();  // others' copies may still be under way after it
+  if (with_wait) __pipeline_wait_prior(0);
+  if (with_barrier_after) __syncthreads();
+  y[i] = tile[BLOCK - 1 - i];
+}
+extern "C" __global__ void copied(const float* x, float* y) { copy_reversed<true, true>(x, y); }
+extern "C" __global__ void copied_without_wait(const float* x, float* y) {
+  copy_reversed<false, true>(x, y);
+}
+extern "C" __global__ void copied_with_barrier_before_wait(const float* x, float* y) {
+  copy_reversed<true, false>(x, y);
+}
+/// y is the first n of x, then zeros.
+extern "C" __global__ void copied_or_zero(const float* x, float* y, int n) {
+  SHARED(float, tile, [BLOCK]);
+  const int i = threadIdx.x;
+  __pipeline_memcpy_async(tile + i, x + i, sizeof(float), i < n ? 0 : sizeof(float));
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+  y[i] = tile[i];
+}
+KERNEL(copied_or_zero)
+/// Sixteen bytes from or to addresses that are multiples of four only, and three at once.
+extern "C" __global__ void copied_misaligned(const float* x, int from, int to, int bytes) {
+  SHARED(float4, tile, [BLOCK]);
+  if (threadIdx.x) return;
+  __pipeline_memcpy_async(reinterpret_cast<float*>(tile) + to, x + from, size_t(bytes));
+}
+KERNEL(copied)
+KERNEL(copied_without_wait)
+KERNEL(copied_with_barrier_before_wait)
+KERNEL(copied_misaligned)
+
 /// y = a b for 16 x 16 matrices of bf16, which come to shared memory behind the warp's back.
 extern "C" __global__ void tensor_core_product(const __nv_bfloat16* a, const __nv_bfloat16* b,
                                                float* y, int wait) {

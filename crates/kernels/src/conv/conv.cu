@@ -51,6 +51,7 @@ __device__ __forceinline__ Part part_of(const Cut& cut, unsigned depth) {
 /// Pixels of a map, image by image and row by row; each leads to where its window begins in
 /// another map, whose rows and images are so many floats long.
 struct Pixels {
+  static constexpr bool plain = false;
   unsigned count, rows, columns;
   int step, top, left;
   long long column, row, image;
@@ -66,6 +67,7 @@ struct Pixels {
 /// Taps of a window, row by row, each with its channels; or, `back`, from a pixel to those whose
 /// windows see it.
 struct Taps {
+  static constexpr bool plain = false;
   unsigned count, across, channels;
   bool back;
   long long column, row;
@@ -157,6 +159,7 @@ __device__ __forceinline__ Phase phase(unsigned tap, unsigned extent, unsigned w
 
 /// The taps of a phase with their filters, in w.
 struct TapsOfFilters {
+  static constexpr bool plain = false;
   unsigned count, across, filters;
   Phase down_phase, across_phase;
   unsigned stride, window_width, channels;

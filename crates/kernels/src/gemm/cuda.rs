@@ -128,6 +128,12 @@ impl Tiling {
         Grid { blocks: [grid.blocks[0], self.slices as u32, self.products as u32], ..grid }
     }
 
+    pub fn tiles(&self) -> super::GpuTiles {
+        let suffix = if self.span == 128 { "" } else { "_small" };
+        let (slices, slice) = (self.slices, self.slice());
+        super::GpuTiles { tile: [self.span; 2], suffix, slices, slice, panel: DEPTH }
+    }
+
     pub fn tiles_across(&self) -> usize {
         self.columns.div_ceil(self.span)
     }

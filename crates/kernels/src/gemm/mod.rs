@@ -39,6 +39,26 @@ use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]
 use tensor::Vectors;
 
+/// How a GPU cuts a product into blocks, for estimates of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuTiles {
+    /// Rows and columns of a tile.
+    pub tile: [usize; 2],
+    /// Of the kernel's name, for this tile.
+    pub suffix: &'static str,
+    /// Number of slices of the sums.
+    pub slices: usize,
+    /// Terms of a slice.
+    pub slice: usize,
+    /// Terms that are copied at once.
+    pub panel: usize,
+}
+
+/// The tiles of `count` products with these rows, columns and terms of a sum.
+pub fn gpu_tiles(sizes: [usize; 3], count: usize) -> GpuTiles {
+    cuda::Tiling::of(sizes, count).tiles()
+}
+
 /// The instruction sets with a tile implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {

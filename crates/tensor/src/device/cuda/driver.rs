@@ -9,14 +9,19 @@ use std::env;
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, OnceLock};
 
-/// The minimum driver version for kernels built with CUDA 13.0, and its branch.
-const LEAST_VERSION: i32 = 13_000;
-const LEAST_BRANCH: &str = "580";
+/// The minimum driver version, and its branch. Drivers of CUDA 12 load the kernels' PTX
+/// ([`launch`](super::launch)).
+const LEAST_VERSION: i32 = 12_000;
+const LEAST_BRANCH: &str = "525";
+/// The driver branch of CUDA 13.0, with which the kernels are built.
+pub(super) const CURRENT_BRANCH: &str = "580";
+/// The version of that branch.
+pub(super) const CURRENT_VERSION: i32 = 13_000;
 /// The minimum compute capability of the kernels.
 const LEAST_CAPABILITY: (u32, u32) = (7, 5);
 
-/// Every function that this program calls.
-const FUNCTIONS: [&str; 43] = [
+/// Every function that this program needs.
+const FUNCTIONS: [&str; 42] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuDeviceGetCount",
@@ -46,7 +51,7 @@ const FUNCTIONS: [&str; 43] = [
     "cuEventRecord",
     "cuEventSynchronize",
     "cuEventQuery",
-    "cuEventElapsedTime_v2",
+    "cuEventElapsedTime",
     "cuStreamBeginCapture_v2",
     "cuStreamEndCapture",
     "cuGraphInstantiateWithFlags",
@@ -58,7 +63,6 @@ const FUNCTIONS: [&str; 43] = [
     "cuModuleUnload",
     "cuModuleGetFunction",
     "cuFuncSetAttribute",
-    "cuFuncGetParamInfo",
     "cuLaunchKernel",
 ];
 
@@ -111,11 +115,22 @@ pub(super) fn find(number: usize) -> std::result::Result<Gpu, String> {
     Ok(Gpu { number, name, capability: (major, minor), l2_bytes, device })
 }
 
+/// Whether the driver has this function; the library is present.
+fn has_function(name: &str) -> bool {
+    // SAFETY: the library is present; the pointer is not called.
+    unsafe { sys::culib().get::<*const c_void>(name.as_bytes()) }.is_ok()
+}
+
+/// Whether the driver has the functions that CUDA 12.4 added: `cuFuncGetParamInfo` and
+/// `cuFuncLoad`.
+pub(super) fn has_function_queries() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| ["cuFuncGetParamInfo", "cuFuncLoad"].into_iter().all(has_function))
+}
+
 fn check_functions(names: &[&str]) -> std::result::Result<(), String> {
     for name in names {
-        // SAFETY: the library is present; the pointer is not called.
-        let found = unsafe { sys::culib().get::<*const c_void>(name.as_bytes()) };
-        if found.is_err() {
+        if !has_function(name) {
             return Err(format!(
                 "the NVIDIA driver has no `{name}`: update it to {LEAST_BRANCH} or newer"
             ));
@@ -166,7 +181,7 @@ fn no_gpu(error: DriverError) -> String {
 }
 
 /// The driver's text for an error.
-fn sentence(error: DriverError) -> String {
+pub(super) fn sentence(error: DriverError) -> String {
     let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| match text {
         Ok(text) => text.to_string_lossy().into_owned(),
         Err(_) => "an error that it has no name for".to_string(),

@@ -2,7 +2,7 @@
 
 use super::driver::{Context, Stream, failed, is_reached};
 use crate::Result;
-use cudarc::driver::{result, sys};
+use cudarc::driver::{DriverError, result, sys};
 use std::sync::Arc;
 
 /// A point in a stream that can be waited for.
@@ -46,8 +46,7 @@ impl Event {
 
     /// From this event to a later one; both are timed and reached.
     pub fn milliseconds_to(&self, later: &Event) -> Result<f32> {
-        // SAFETY: both are alive.
-        unsafe { result::event::elapsed(self.raw, later.raw) }.map_err(failed("reading an event"))
+        elapsed(self.raw, later.raw).map_err(failed("reading an event"))
     }
 
     /// Whether the marked point is reached, or none is marked.
@@ -68,4 +67,18 @@ impl Drop for Event {
         // SAFETY: created once, destroyed once.
         let _ = unsafe { result::event::destroy(self.raw) };
     }
+}
+
+/// Milliseconds between two events that are reached. cudarc calls the second version of this
+/// function, which CUDA 12.8 added.
+fn elapsed(from: sys::CUevent, to: sys::CUevent) -> std::result::Result<f32, DriverError> {
+    type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
+    let mut milliseconds = 0.0;
+    // SAFETY: opening the GPU has checked that the function exists; every version of CUDA declares
+    // it so.
+    let elapsed = unsafe { sys::culib().get::<Elapsed>(b"cuEventElapsedTime") };
+    let elapsed = elapsed.map_err(|_| DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND))?;
+    // SAFETY: both are alive, and the driver writes one number.
+    unsafe { elapsed(&mut milliseconds, from, to) }.result()?;
+    Ok(milliseconds)
 }

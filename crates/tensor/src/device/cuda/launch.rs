@@ -1,16 +1,15 @@
 //! Kernels: from the image in which they are embedded to a launch.
 
-use super::driver::{Context, Stream, failed};
-use super::{Cuda, nvrtc};
+use super::driver::{self, Context, Stream, failed};
+use super::{Cuda, image};
 use crate::{Error, Result, Slot};
 use bytemuck::{NoUninit, Pod, Zeroable};
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
-use std::path::PathBuf;
+use std::fmt;
 use std::sync::Arc;
-use std::{env, fmt, fs};
 
 /// The kernels of one op, compiled for every GPU: the output of `cargo xtask kernels` for its
 /// `.cu`.
@@ -189,8 +188,23 @@ pub(super) struct Function {
     op: &'static str,
     /// Bytes of each parameter.
     parameters: [usize; MAX_ARGUMENTS],
-    count: usize,
+    /// How many there are; `None` if the driver cannot tell.
+    count: Option<usize>,
     shared_bytes: u32,
+}
+
+impl Function {
+    /// Panics if the kernel takes other arguments, in number or in size.
+    fn check_arguments(&self, kernel: &str, arguments: &[&dyn Argument]) {
+        let Some(count) = self.count else { return };
+        let wanted = &self.parameters[..count];
+        let fit = wanted.len() == arguments.len()
+            && wanted.iter().zip(arguments).all(|(&bytes, given)| bytes == given.bytes().len());
+        if !fit {
+            let given: Vec<usize> = arguments.iter().map(|given| given.bytes().len()).collect();
+            panic!("{kernel} takes arguments of {wanted:?} bytes and was given {given:?}");
+        }
+    }
 }
 
 /// All loaded kernels.
@@ -237,13 +251,7 @@ impl Kernels {
                 room.insert(load(module, image.op, kernel)?)
             }
         };
-        let wanted = &function.parameters[..function.count];
-        let fit = wanted.len() == arguments.len()
-            && wanted.iter().zip(arguments).all(|(&bytes, given)| bytes == given.bytes().len());
-        if !fit {
-            let given: Vec<usize> = arguments.iter().map(|given| given.bytes().len()).collect();
-            panic!("{kernel} takes arguments of {wanted:?} bytes and was given {given:?}");
-        }
+        function.check_arguments(kernel, arguments);
         if grid.shared_bytes > function.shared_bytes.max(ORDINARY_SHARED_BYTES) {
             use sys::CUfunction_attribute as A;
             let attribute = A::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -271,14 +279,8 @@ fn module(
             Err(twice("images of kernels", image.op, &[]))
         };
     }
-    let fresh = fresh(image.op, capability)?;
-    // The driver requires an aligned address.
-    let bytes = fresh.as_deref().unwrap_or(image.bytes);
-    let mut words = vec![0u64; bytes.len().div_ceil(8)];
-    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-    // SAFETY: a whole image, which the driver copies.
-    let module = unsafe { result::module::load_data(words.as_ptr().cast()) };
-    let module = module.map_err(failed(&format!("loading the kernels of `{}`", image.op)))?;
+    let fresh = image::fresh(image.op, capability)?;
+    let module = image::load(image.op, fresh.as_deref().unwrap_or(image.bytes))?;
     modules.insert(image.op, Module { raw: module, image: image.bytes });
     Ok(module)
 }
@@ -289,28 +291,19 @@ fn twice(what: &str, name: &str, ops: &[&str]) -> Error {
     Error::Misuse(format!("two {what} are called `{name}`{of}: each needs its own name"))
 }
 
-/// Kernels in the folder `ALEXNET_KERNELS`, for development.
-fn fresh(op: &str, capability: (u32, u32)) -> Result<Option<Vec<u8>>> {
-    let Some(folder) = env::var_os("ALEXNET_KERNELS").map(PathBuf::from) else { return Ok(None) };
-    for kind in ["fatbin", "cubin"] {
-        let path = folder.join(op).with_extension(kind);
-        if path.exists() {
-            let unreadable = |error| Error::Gpu {
-                what: format!("reading {}", path.display()),
-                reason: format!("{error}"),
-            };
-            return fs::read(&path).map(Some).map_err(unreadable);
-        }
-    }
-    let source = folder.join(op).with_extension("cu");
-    if source.exists() { nvrtc::compile(&source, capability).map(Some) } else { Ok(None) }
-}
-
 fn load(module: sys::CUmodule, op: &'static str, kernel: &'static str) -> Result<Function> {
     let name = CString::new(kernel).expect("a name without a zero");
     // SAFETY: the module is loaded and stays so.
     let raw = unsafe { result::module::get_function(module, name) }.map_err(failed(kernel))?;
-    let (mut parameters, mut count) = ([0; MAX_ARGUMENTS], 0);
+    let mut function =
+        Function { raw, op, parameters: [0; MAX_ARGUMENTS], count: None, shared_bytes: 0 };
+    if !driver::has_function_queries() {
+        return Ok(function);
+    }
+    // Else the driver may load it at its first launch, which a graph's capture forbids.
+    // SAFETY: the function belongs to a loaded module.
+    unsafe { sys::cuFuncLoad(raw) }.result().map_err(failed(kernel))?;
+    let (parameters, mut count) = (&mut function.parameters, 0);
     while count < MAX_ARGUMENTS {
         let (mut offset, size) = (0, &mut parameters[count]);
         // SAFETY: the driver writes two numbers, or fails past the last parameter.
@@ -320,7 +313,8 @@ fn load(module: sys::CUmodule, op: &'static str, kernel: &'static str) -> Result
         }
         count += 1;
     }
-    Ok(Function { raw, op, parameters, count, shared_bytes: 0 })
+    function.count = Some(count);
+    Ok(function)
 }
 
 /// Starts a kernel.

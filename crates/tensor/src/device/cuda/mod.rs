@@ -11,6 +11,7 @@ pub mod cudnn;
 mod driver;
 mod event;
 mod graph;
+mod image;
 mod launch;
 mod library;
 pub mod nccl;

@@ -1,0 +1,246 @@
+//! The expected time of a part of a step on an H200, counted from the kernels' machine code.
+//!
+//! No GPU has confirmed these times. `cargo xtask kernels` counts instructions and accesses to
+//! shared memory for a panel of each product (`crates/kernels/sm_90.txt`). A panel takes the
+//! longest of three times of a multiprocessor: to issue the instructions, to move the bytes of
+//! shared memory, and to multiply; [`EFFICIENCY`] stands for what they do not overlap. Tiles run
+//! in waves, as many at once as fit the multiprocessors.
+//!
+//! Parts without a product take the time of their bytes, times a factor for the instructions that
+//! they spend beside copying ([`slowness`]), and the time of their launches.
+
+use crate::peaks::Peaks;
+use crate::split_step::{Pass, StepPart};
+use kernels::gemm::{GpuTiles, gpu_tiles};
+use layers::{Conv, PlannedRow, Row, Spec};
+use std::fs;
+use std::sync::OnceLock;
+use tensor::Slot;
+
+/// Multiprocessors of an H200, and their clock under load.
+const MULTIPROCESSORS: f64 = 132.0;
+const CLOCK: f64 = 1.755e9;
+/// Warps of a block; a multiprocessor issues four instructions a clock.
+const WARPS: f64 = 8.0;
+const ISSUED: f64 = 4.0;
+/// Multiply-adds of mma.sync in bf16 a clock, about 73 % of what wgmma does.
+const PRODUCTS: f64 = 1248.0;
+/// Of the longest of the three times.
+const EFFICIENCY: f64 = 0.83;
+/// Clocks of a tile before its first panel and after its last, beside those for each element.
+const TILE_CLOCKS: f64 = 767.0;
+const ELEMENT_CLOCKS: f64 = 0.106;
+/// A launch inside a graph, in seconds.
+const LAUNCH: f64 = 1.6e-6;
+/// Bytes a second at which slices are stored and added up.
+const SLICE_BYTES: f64 = 4.0e12;
+
+/// What takes the time of a part on a GPU.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Matrix products, one after the other.
+    Products(Vec<Product>),
+    /// Reading and writing.
+    Bytes,
+}
+
+/// A product as a pass of a layer computes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// The kernel without its suffixes for tiles and precision.
+    pub kernel: &'static str,
+    /// Rows, columns, and the length of the sums.
+    pub sizes: [usize; 3],
+    /// Number of such products.
+    pub count: usize,
+    /// Whether operands are read 16 bytes at a time.
+    pub wide: bool,
+}
+
+/// A kernel's row in the table of `cargo xtask kernels`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct KernelRow {
+    blocks: f64,
+    slots: [f64; 2],
+    clocks: [f64; 2],
+}
+
+/// Read when the program runs, as the table may have changed since it was built.
+fn table() -> &'static str {
+    static TABLE: OnceLock<String> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/kernels/sm_90.txt");
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    })
+}
+
+fn row(kernel: &str) -> Option<KernelRow> {
+    let line = table().lines().find(|line| line.split(' ').nth(1) == Some(kernel))?;
+    let cells: Vec<&str> = line.split(' ').collect();
+    let pair = |cell: &str| {
+        let (wide, narrow) = cell.split_once('/')?;
+        Some([wide.parse().ok()?, narrow.parse().ok()?])
+    };
+    let [.., slots, clocks] = cells[..] else { return None };
+    Some(KernelRow { blocks: cells[5].parse().ok()?, slots: pair(slots)?, clocks: pair(clocks)? })
+}
+
+/// Seconds of a product in bf16.
+fn product_seconds(product: &Product) -> f64 {
+    let [rows, columns, _] = product.sizes.map(|size| size as f64);
+    let GpuTiles { tile, suffix, slices, slice, panel } = gpu_tiles(product.sizes, product.count);
+    let kernel = format!("{}{suffix}_bf16", product.kernel);
+    let row = row(&kernel).unwrap_or_else(|| panic!("{kernel} is not in sm_90.txt"));
+    let [down, across] = tile.map(|extent| extent as f64);
+    let way = usize::from(!product.wide);
+    let issue = row.slots[way] * WARPS / ISSUED;
+    let multiply = down * across * panel as f64 / PRODUCTS;
+    let of_panel = issue.max(row.clocks[way]).max(multiply) / EFFICIENCY;
+    let panels = slice.div_ceil(panel) as f64;
+    let of_tile = panels * of_panel + TILE_CLOCKS + ELEMENT_CLOCKS * down * across;
+    let tiles = (rows / down).ceil() * (columns / across).ceil();
+    let blocks = tiles * (product.count * slices) as f64;
+    let waves = (blocks / (MULTIPROCESSORS * row.blocks)).floor();
+    let left = blocks - waves * MULTIPROCESSORS * row.blocks;
+    // A block that has a multiprocessor to itself does not hide its own waits.
+    let alone = if row.blocks > 2.0 { 2.0 } else { 1.35 };
+    let of_last = match (left / MULTIPROCESSORS).ceil() {
+        0.0 => 0.0,
+        1.0 => alone,
+        blocks => blocks,
+    };
+    let clocks = (waves * row.blocks + of_last) * of_tile;
+    let summed = if slices > 1 {
+        2.0 * 4.0 * rows * columns * (product.count * slices) as f64 / SLICE_BYTES + LAUNCH
+    } else {
+        0.0
+    };
+    clocks / CLOCK + LAUNCH + summed
+}
+
+/// How much longer than its bytes a part takes. Guessed from the source, not counted: divisions,
+/// powers, and comparisons for every window.
+fn slowness(name: &str) -> f64 {
+    let is_slow = ["preprocess", "lrn", "pool"].iter().any(|slow| name.starts_with(slow));
+    if is_slow { 2.0 } else { 1.0 }
+}
+
+/// The expected seconds of a part in bf16.
+pub fn seconds(part: &StepPart, peaks: &Peaks) -> f64 {
+    let launches = if part.name == "sgd" { 16.0 } else { 1.0 };
+    match &part.work {
+        Work::Products(products) => products.iter().map(product_seconds).sum(),
+        Work::Bytes => part.bytes / peaks.bytes * slowness(&part.name) + launches * LAUNCH,
+    }
+}
+
+/// The products of a convolution's or linear layer's pass; `first`: without an input gradient.
+/// `window` is a filter's height and width, 0 for a linear layer.
+pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
+    let Layer { images, inputs, outputs, window, stride, groups } = *layer;
+    let is_wide = |extents: &[usize]| extents.iter().all(|extent| extent.is_multiple_of(4));
+    let names = match window {
+        0 => ["linear_forward", "linear_backward_input", "linear_backward_weights"],
+        _ => ["conv_forward", "conv_backward_input", "conv_backward_filter"],
+    };
+    let [height, width, channels] = inputs;
+    let [down, across, filters] = outputs;
+    let (channels, filters) = (channels / groups, filters / groups);
+    let taps = (window * window).max(1);
+    let (depth, pixels) = (taps * channels, images * down * across);
+    let part = |extent: usize| extent.div_ceil(stride);
+    let forward = Product {
+        kernel: names[0],
+        sizes: [pixels, filters, depth],
+        count: groups,
+        wide: is_wide(&[channels, depth]),
+    };
+    let gradient = Product {
+        kernel: names[1],
+        sizes: [
+            images * part(height) * part(width),
+            channels,
+            part(window.max(1)) * part(window.max(1)) * filters,
+        ],
+        count: groups * stride * stride,
+        wide: is_wide(&[channels, filters]),
+    };
+    let weights = Product {
+        kernel: names[2],
+        sizes: [filters, depth, pixels],
+        count: groups,
+        wide: is_wide(&[channels, filters]),
+    };
+    match (pass, first) {
+        (Pass::Forward, _) => vec![forward],
+        (Pass::Backward, true) => vec![weights],
+        (Pass::Backward, false) => vec![gradient, weights],
+    }
+}
+
+/// A convolution, or a linear layer as one of a single pixel.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer {
+    /// Images of a batch.
+    pub images: usize,
+    /// Height, width and channels of an input.
+    pub inputs: [usize; 3],
+    /// Of an output.
+    pub outputs: [usize; 3],
+    /// Side of the window; 0 for a linear layer.
+    pub window: usize,
+    /// Distance of windows.
+    pub stride: usize,
+    /// Groups of channels.
+    pub groups: usize,
+}
+
+impl Layer {
+    /// The layer of a row, if it is a convolution or linear layer.
+    pub fn of(spec: &Spec, row: &PlannedRow, images: usize) -> Option<Layer> {
+        let map = |slot: Slot| match *slot.shape().dims() {
+            [_, height, width, channels] => [height, width, channels],
+            _ => [1, 1, slot.len() / images],
+        };
+        let (inputs, outputs) = (map(row.input()), map(row.output()));
+        let flat = |[height, width, channels]: [usize; 3]| [1, 1, height * width * channels];
+        spec.rows.iter().find_map(|other| match other {
+            Row::Conv(conv) if conv.name == row.name() => {
+                let Conv { window, stride, groups, .. } = *conv;
+                Some(Layer { images, inputs, outputs, window, stride, groups })
+            }
+            Row::Linear(linear) if linear.name == row.name() => {
+                let (inputs, outputs) = (flat(inputs), flat(outputs));
+                Some(Layer { images, inputs, outputs, window: 0, stride: 1, groups: 1 })
+            }
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::H200;
+    use crate::split_step::parts_of;
+
+    #[test]
+    fn the_table_has_every_product() {
+        for network in ["alexnet", "torchvision"] {
+            let parts = parts_of(&models::find(network).unwrap(), 128);
+            assert!(parts.iter().all(|part| seconds(part, &H200) > 0.0));
+            let products = |part: &StepPart| matches!(&part.work, Work::Products(_));
+            assert_eq!(parts.iter().filter(|part| products(part)).count(), 16, "{network}");
+        }
+    }
+
+    #[test]
+    fn no_product_is_faster_than_its_floor() {
+        for images in [128, 1024] {
+            for part in parts_of(&models::find("alexnet").unwrap(), images) {
+                let floor = part.flops / H200.flops;
+                assert!(seconds(&part, &H200) > floor, "{} {:?}", part.name, part.pass);
+            }
+        }
+    }
+}
