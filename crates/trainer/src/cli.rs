@@ -18,6 +18,7 @@ mod setup;
 mod sharing;
 mod sweeping;
 mod using;
+mod watching;
 
 pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
@@ -39,6 +40,7 @@ pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
     ViewsArg,
 };
+pub use watching::WatchArgs;
 
 use crate::vendor::Vendor;
 use clap::{Args, Parser, Subcommand};
@@ -82,6 +84,9 @@ pub enum Command {
     /// Train with many settings, in search of the best: grid, random, successive halving
     #[command(after_help = sweeping::HELP)]
     Sweep(SweepArgs),
+    /// Watch a run on the whole screen: curves, validations, progress
+    #[command(after_help = watching::HELP)]
+    Watch(WatchArgs),
     /// Test a trained network
     #[command(after_help = using::EVAL_EXAMPLES)]
     Eval(EvalArgs),

@@ -5,6 +5,7 @@
 //! * [`images`]: opens a data set's training and test images
 //! * [`train`](crate::training), [`find-lr`](crate::find_lr), [`eval`](crate::testing), [`describe`],
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: commands
+//! * [`watch`](crate::watching): a run of another process on the whole screen
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   commands that use a trained network ([`trained`])
 //! * [`explain`](crate::explaining): what a prediction depends on
@@ -54,6 +55,7 @@ mod trained;
 mod training;
 mod tuning;
 mod vendor;
+mod watching;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Train(args) => training::train(args),
         Command::FindLr(args) => find_lr::find_lr(args),
         Command::Sweep(args) => sweep::sweep(args),
+        Command::Watch(args) => watching::watch(args),
         Command::Eval(args) => testing::eval(args),
         Command::Predict(args) => predicting::predict(args),
         Command::Features(args) => features::features(args),
