@@ -1,6 +1,7 @@
 //! The measurements of a run, stored in its folder as `measured.json`.
 
 use crate::error::{Error, Result};
+use crate::findings::Finding;
 use crate::protocol::{Arm, Data, Measure, Protocol, View};
 use crate::run_file;
 use evaluate::Score;
@@ -46,6 +47,9 @@ pub struct Measured {
     pub precision: Option<String>,
     /// The program's version.
     pub version: String,
+    /// What the protocol's inspection found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// A test.
