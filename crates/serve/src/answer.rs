@@ -168,7 +168,7 @@ fn decoded(value: &str) -> String {
 ///
 /// # Errors
 /// A message, if there is none.
-pub fn class_of(model: &Model, name: &str) -> Result<usize, String> {
+pub fn find_class(model: &Model, name: &str) -> Result<usize, String> {
     let by_id = model.classes().iter().position(|id| id == name);
     let class = by_id.or_else(|| model.titles().iter().position(|title| title == name));
     class.ok_or_else(|| format!("class={name}: the network has no such class; /about lists them"))

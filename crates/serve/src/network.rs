@@ -1,6 +1,6 @@
 //! The inference thread and its queue.
 
-use crate::answer::{Explained, Inference, Wanted, WantedPicture, answer, class_of};
+use crate::answer::{Explained, Inference, Wanted, WantedPicture, answer, find_class};
 use crate::error::{Error, Result};
 use crate::explain::{Explanations, Method};
 use crate::index::Index;
@@ -212,7 +212,7 @@ impl InferenceWorker {
     ) -> std::result::Result<Inference, Refusal> {
         let class = self.class(wanted.class.as_deref())?;
         let (square, format, size) = self.read(file)?;
-        let seen = self.model.centre(&square.pixels, (side, side));
+        let seen = self.model.centre(&square.pixels, (square.height, square.width));
         let batch = self.model.batch(&[&square], Views::Centre, 1);
         let (probabilities, outputs) = self.outputs(&batch, wanted.maps).map_err(failed)?;
         let mut outcome = Inference {
@@ -278,7 +278,7 @@ impl InferenceWorker {
 
     /// The class of this name.
     fn class(&self, name: Option<&str>) -> std::result::Result<Option<usize>, Refusal> {
-        let class = name.map(|name| class_of(&self.model, name)).transpose();
+        let class = name.map(|name| find_class(&self.model, name)).transpose();
         class.map_err(|text| Refusal(StatusCode::BAD_REQUEST, text))
     }
 

@@ -31,8 +31,9 @@ pub(super) fn draw(frame: &mut Frame, view: &View, scroll: &mut usize) {
     let [name, bar, summary, curves, table, warning, keys] = Layout::vertical(rows).areas(area);
     frame.render_widget(heading(view), name);
     frame.render_widget(Line::from(state(view)).alignment(Alignment::Right), name);
-    frame.render_widget(view.bar(columns).unwrap_or_else(|| "no step yet".to_string()), bar);
-    frame.render_widget(on_one_line(&view.summary()).to_string(), summary);
+    let progress = view.bar(columns).unwrap_or_else(|| "no step yet".to_string());
+    frame.render_widget(Line::from(progress), bar);
+    frame.render_widget(Line::from(on_one_line(&view.summary()).to_string()), summary);
     let [loss, error] = Layout::horizontal([Constraint::Fill(1); 2]).areas(curves);
     draw_loss(frame, view, loss);
     draw_error(frame, view, error);
@@ -92,7 +93,10 @@ fn draw_error(frame: &mut Frame, view: &View, area: Rect) {
     ];
     let top5 = Curve { name: "top-5", color: TOP5, points: top5.collect(), is_joined: false };
     curves.extend(Some(top5).filter(|curve| !curve.points.is_empty()));
-    let percent = |value| percent(value).replace(".00 %", " %");
+    let percent = |value| match value {
+        value if value < 0.1 => percent(value),
+        value => format!("{:.0} %", 100.0 * value),
+    };
     draw_curves(frame, "error", &curves, area, &percent);
 }
 
@@ -122,7 +126,8 @@ fn draw_curves(
         names.push(Span::styled(format!(" {mark} {}", curve.name), Style::new().fg(curve.color)));
     }
     names.push(Span::from(" "));
-    let x_axis = Axis::default().bounds([0.0, steps]).labels(["0".into(), format!("{steps:.0}")]);
+    let x_axis =
+        Axis::default().bounds([0.0, steps]).labels(["0".into(), format!("step {steps:.0}")]);
     let y_axis = Axis::default().bounds([bottom, top]).labels([label(bottom), label(top)]);
     let chart = Chart::new(datasets.collect())
         .block(Block::bordered().title(Line::from(names)))

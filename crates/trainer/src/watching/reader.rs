@@ -5,7 +5,8 @@ use crate::run_file;
 use crate::settings::Settings;
 use evaluate::observe::{StepReport, ValidationReport};
 use files::disk::open_regular;
-use report::{Curves, TrainPoint, ValidationPoint};
+use layers::Spec;
+use report::{TrainPoint, ValidationPoint};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -21,6 +22,8 @@ const RECENT: u64 = 20;
 pub struct Reader {
     folder: PathBuf,
     settings: Option<Settings>,
+    /// The network's name.
+    model: Option<String>,
     environment: Value,
     /// The bytes of the log that were read: complete lines.
     read: u64,
@@ -47,6 +50,7 @@ impl Reader {
         Ok(Reader {
             folder: folder.to_path_buf(),
             settings: None,
+            model: None,
             environment: Value::Null,
             read: 0,
             records: Vec::new(),
@@ -68,6 +72,11 @@ impl Reader {
             true => Some(Settings::read(&config)?),
             false => None,
         };
+        if self.model.is_none() {
+            let model = run_file::read(&self.folder.join("model.toml"))?;
+            let spec = model.and_then(|text| Spec::from_toml(&text).ok());
+            self.model = spec.map(|spec| spec.name);
+        }
         let environment = run_file::read(&self.folder.join("env.json"))?.unwrap_or_default();
         self.environment = serde_json::from_str(&environment).unwrap_or_default();
         let log = self.folder.join("metrics.jsonl");
@@ -145,9 +154,8 @@ impl Reader {
             1 => "1 thread".to_string(),
             threads => format!("{threads} threads"),
         });
-        let model = self.settings.as_ref().map(|settings| settings.model.clone());
         let precision = text("precision").filter(|precision| precision != "f32");
-        let parts = [model, text("device"), threads, precision];
+        let parts = [self.model.clone(), text("device"), threads, precision];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 

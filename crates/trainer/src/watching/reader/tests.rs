@@ -50,6 +50,7 @@ fn begun(name: &str, pid: u32, early_stopping: &str) -> Scratch {
     let settings = Settings::new("tiny".into(), recipe);
     let config = settings.to_toml() + early_stopping;
     scratch.write("config.toml", &config);
+    scratch.write("model.toml", &Spec::image("tiny", 8, 8, 3).linear("fc1", 2).to_toml());
     scratch.write("env.json", r#"{"data":{"train":95},"device":"cpu","threads":2}"#);
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     scratch.write("lock", &format!("process {pid} {}", host.trim()));
