@@ -17,6 +17,7 @@ mod reproducing;
 mod setup;
 mod sharing;
 mod sweeping;
+mod tracking;
 mod using;
 mod watching;
 
@@ -36,6 +37,7 @@ pub use reproducing::ReproduceArgs;
 pub use setup::SetupArgs;
 pub use sharing::{Exchange, Parallel};
 pub use sweeping::SweepArgs;
+pub use tracking::TrackArgs;
 pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
     ViewsArg,
@@ -114,6 +116,9 @@ pub enum Command {
     /// Write a network for other programs: PyTorch, ONNX, safetensors, NumPy
     #[command(after_help = exporting::EXAMPLES)]
     Export(ExportArgs),
+    /// Write runs for experiment trackers: MLflow, TensorBoard
+    #[command(after_help = tracking::HELP)]
+    Track(TrackArgs),
     /// Run one of the paper's experiments and write the results
     #[command(after_help = reproducing::EXAMPLES)]
     Reproduce(ReproduceArgs),

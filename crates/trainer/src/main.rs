@@ -11,6 +11,7 @@
 //! * [`explain`](crate::explaining): what a prediction depends on
 //! * [`serve`](crate::serving): the HTTP server
 //! * [`export`](crate::exporting): a network for other programs; [`distance`]: of two images
+//! * [`track`](crate::tracking): runs for MLflow and TensorBoard
 //! * [`reproduce`]: runs the paper's experiments; [`sweep`]: many runs in search of the best
 //! * [`completions`, `man`](manual): shell completions and manual pages
 //! * [`run_file`]: reads files of a run's folder
@@ -51,6 +52,7 @@ mod serving;
 mod settings;
 mod sweep;
 mod testing;
+mod tracking;
 mod trained;
 mod training;
 mod tuning;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Report(args) => reporting::report(args),
         Command::Serve(args) => serving::serve(args),
         Command::Export(args) => exporting::export(args),
+        Command::Track(args) => tracking::track(args),
         Command::Reproduce(args) => reproduce::reproduce(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),

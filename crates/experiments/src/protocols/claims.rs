@@ -50,6 +50,7 @@ pub fn dropout_average() -> Protocol {
         let mut recipe = recipes::cifar_80sec();
         let weights = Some(Initializer::Normal(0.05));
         let start = Layer { weights, decay: Some(0.0), ..Layer::default() };
+        recipe.epochs = 2;
         recipe.layers.remove("fc64");
         hidden.iter().chain(&["fc10"]).for_each(|name| _ = recipe.layers.insert(name.to_string(), start));
         recipe
@@ -58,7 +59,7 @@ pub fn dropout_average() -> Protocol {
         name: "dropout-average",
         about: "how close does the halved network come to the mean of 1,000 sampled masks?",
         what: "The network of cifar-80sec with one or two hidden layers of 256 units, each with \
-            dropout, and no weight decay in its linear layers. The trained network predicts test \
+            dropout, and no weight decay in its linear layers, after two epochs. The trained network predicts test \
             images with 1,000 sampled masks; the means of their probabilities are compared with \
             the network of test time, whose outputs are halved.",
         paper: "halved outputs are \"a reasonable approximation to taking the geometric mean of \
