@@ -59,9 +59,9 @@ pub fn dropout_average() -> Protocol {
         name: "dropout-average",
         about: "how close does the halved network come to the mean of 1,000 sampled masks?",
         what: "The network of cifar-80sec with one or two hidden layers of 256 units, each with \
-            dropout, and no weight decay in its linear layers, after two epochs. The trained network predicts test \
-            images with 1,000 sampled masks; the means of their probabilities are compared with \
-            the network of test time, whose outputs are halved.",
+            dropout, and no weight decay in its linear layers, trained for two epochs. It predicts \
+            test images with 1,000 sampled masks; the means of their probabilities are compared \
+            with the network of test time, whose outputs are halved.",
         paper: "halved outputs are \"a reasonable approximation to taking the geometric mean of \
             the predictive distributions produced by the exponentially-many dropout networks\" \
             (section 4.2)",

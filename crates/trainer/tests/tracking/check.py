@@ -9,7 +9,6 @@ import sys
 store, run = sys.argv[1:]
 checked = 0
 
-os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
 try:
     from mlflow import MlflowClient
 except ImportError:
