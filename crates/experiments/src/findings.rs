@@ -6,7 +6,6 @@ use crate::spread::Spread;
 use report::percent;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A row of a table: of a layer, or of a number of masks.
@@ -42,8 +41,7 @@ impl Inspection {
         match self {
             Inspection::Gradients => &[
                 ("gradient norm, first step", Number),
-                ("gradient norm, first epoch", Number),
-                ("gradient norm, last epoch", Number),
+                ("gradient norm, mean", Number),
                 ("saturated units", Share),
             ],
             Inspection::Probes { .. } => &[("test error of a linear classifier", Share)],
@@ -79,38 +77,29 @@ impl Inspection {
     }
 }
 
-/// Gradient norms by layer from a run's log: of its first record, and geometric means over the
-/// first and the last epoch's.
+/// Gradient norms by layer from a run's log: of its first record, and the geometric mean of all.
 fn gradients(log: &str) -> Vec<Finding> {
-    let mut order: Vec<String> = Vec::new();
-    let mut norms: BTreeMap<String, Vec<(u64, f64)>> = BTreeMap::new();
+    let mut found: Vec<(String, Vec<f64>)> = Vec::new();
     for line in log.lines() {
         let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-        let (Some("layers"), Some(layers)) = (line["kind"].as_str(), line["layers"].as_array())
-        else {
-            continue;
-        };
-        let epoch = line["epoch"].as_u64().unwrap_or(0);
-        for layer in layers {
+        let layers = line["layers"].as_array().filter(|_| line["kind"] == "layers");
+        for layer in layers.into_iter().flatten() {
             let (Some(name), Some(norm)) =
                 (layer["name"].as_str(), layer["gradient_norm"].as_f64())
             else {
                 continue;
             };
-            if !norms.contains_key(name) {
-                order.push(name.to_string());
+            match found.iter_mut().find(|(known, _)| known == name) {
+                Some((_, norms)) => norms.push(norm),
+                None => found.push((name.to_string(), vec![norm])),
             }
-            norms.entry(name.to_string()).or_default().push((epoch, norm));
         }
     }
-    let of_layer = |name: String| {
-        let of_layer = &norms[&name];
-        let last = of_layer.iter().map(|(epoch, _)| *epoch).max().unwrap_or(0);
-        let first = of_layer[0].0;
-        let mean = |epoch| geometric(of_layer.iter().filter(|one| one.0 == epoch).map(|one| one.1));
-        Finding { values: vec![of_layer[0].1, mean(first), mean(last)], name }
+    let of_layer = |(name, norms): (String, Vec<f64>)| Finding {
+        name,
+        values: vec![norms[0], geometric(norms.iter().copied())],
     };
-    order.into_iter().map(of_layer).collect()
+    found.into_iter().map(of_layer).collect()
 }
 
 /// [`gradients`] with the shares of saturated units: the one value of the findings of the same
@@ -184,20 +173,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gradient_norms_are_means_over_epochs() {
-        let line = |epoch: u32, a: f64, b: f64| {
-            format!(
-                r#"{{"kind":"layers","step":1,"epoch":{epoch},"layers":[{{"name":"conv1","gradient_norm":{a}}},{{"name":"fc2","gradient_norm":{b}}}]}}"#
-            ) + "\n"
+    fn gradient_norms_are_means_over_the_log() {
+        let line = |a: f64, b: f64| {
+            let layer = |name, norm| serde_json::json!({ "name": name, "gradient_norm": norm });
+            let layers = [layer("conv1", a), layer("fc2", b)];
+            serde_json::json!({ "kind": "layers", "layers": layers }).to_string() + "\n"
         };
-        let log =
-            line(1, 1.0, 2.0) + "{\"kind\":\"train\"}\n" + &line(1, 4.0, 2.0) + &line(3, 9.0, 8.0);
+        let log = line(1.0, 2.0) + "{\"kind\":\"train\"}\nhalf" + "\n" + &line(4.0, 2.0);
         let found = gradients(&log);
         assert_eq!(found.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["conv1", "fc2"]);
         assert_eq!(found[0].values[0], 1.0);
-        assert!(
-            (found[0].values[1] - 2.0).abs() < 1e-12 && (found[0].values[2] - 9.0).abs() < 1e-9
-        );
+        assert!((found[0].values[1] - 2.0).abs() < 1e-12, "{found:?}");
+        let both = with_gradients(&log, vec![Finding { name: "fc2".into(), values: vec![0.5] }]);
+        assert_eq!((both[0].values.len(), both[1].values[2]), (2, 0.5));
         assert!(gradients("").is_empty());
     }
 

@@ -10,7 +10,7 @@ use train::recipes;
 /// Section 3.1: saturating units are slower.
 pub fn gradients() -> Protocol {
     let arm = |name: &str, unit: fn(Spec) -> Spec, rate| {
-        let recipe = Recipe { rate, epochs: 3, until: None, ..fig1::unregularised() };
+        let recipe = Recipe { rate, epochs: 1, until: None, ..fig1::unregularised() };
         let label = format!("{name}, rate {rate}");
         Arm::of(&format!("gradients-{name}"), &label, fig1::four_layers(name, unit), recipe)
     };
@@ -18,7 +18,7 @@ pub fn gradients() -> Protocol {
         name: "gradients",
         about: "does saturation explain Figure 1? gradients and saturated units by depth",
         what: "The four-layer network of fig1 with ReLUs, tanh and logistic units, without \
-            regularisation or augmentation, for three epochs. ReLU and tanh have the learning rate \
+            regularisation or augmentation, for one epoch. ReLU and tanh have the learning rate \
             that is fastest in fig1, the logistic function tanh's. If units saturate, few responses \
             have a derivative, and gradients shrink towards the first layer.",
         paper: "tanh and logistic units saturate and are therefore much slower than ReLUs (section \
