@@ -4,9 +4,12 @@ use crate::cargo;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const HELP: &str = "\
 cargo xtask pictures [RUN]
@@ -25,6 +28,9 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "c
 
 /// Widths of the pages that are looked at: a phone's, a tablet's, a desk's.
 const WIDTHS: [u32; 3] = [480, 900, 1400];
+
+/// How long the server may take to index the training images.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -71,8 +77,9 @@ fn write(run: Option<PathBuf>) -> Result<()> {
     let screen = |address: &str, (width, height), is_dark, to: &Path| {
         screenshot(&browser, &folder.join("browser"), address, (width, height), is_dark, to)
     };
-    let page = format!("{}#test-image-0", server.address);
-    screen(&page, (900, 1250), false, &docs.join("serve.png"))?;
+    server.wait_for_neighbours()?;
+    let page = format!("{}#test-image-0&explain", server.address);
+    screen(&page, (900, 1430), false, &docs.join("serve.png"))?;
     let screenshots = folder.join("screenshots");
     fs::create_dir_all(&screenshots).map_err(|error| error.to_string())?;
     let report = format!("file://{}", report.display());
@@ -164,6 +171,26 @@ impl Server {
         });
         // Its later lines are not read; it continues if they cannot be written.
         address.map(|address| Server { child, address }).ok_or("serve gave no address".to_string())
+    }
+
+    /// Waits until neighbours are found among all training images.
+    fn wait_for_neighbours(&self) -> Result<()> {
+        let host = self.address.trim_start_matches("http://").trim_end_matches('/');
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let failed = |error: std::io::Error| format!("{host}: {error}");
+            let mut stream = TcpStream::connect(host).map_err(failed)?;
+            let request =
+                format!("GET /about HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).map_err(failed)?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map_err(failed)?;
+            if answer.contains(r#""state":"ready""#) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+        Err(format!("{host}: no neighbours after {} s", PATIENCE.as_secs()))
     }
 }
 

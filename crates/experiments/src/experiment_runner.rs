@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::existing_run;
 use crate::experiment::Experiment;
-use crate::findings::{self, Finding};
-use crate::measured::{Measured, TestResult, view_name};
+use crate::findings;
+use crate::measured::{Finding, Measured, TestResult, view_name};
 use crate::protocol::{Arm, Inspection, Measure, Stage};
 use crate::run_file;
 use crate::runner::{Ended, Fingerprints, Images, RunRequest, Runner};

@@ -1,21 +1,11 @@
 //! What a protocol measures besides errors: a table for each arm, such as a value per layer.
 
-use crate::measured::Measured;
+use crate::measured::{Finding, Measured};
 use crate::protocol::{Arm, Inspection};
 use crate::spread::Spread;
 use report::percent;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt::Write;
-
-/// A row of a table: of a layer, or of a number of masks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// The layer, or the number of masks.
-    pub name: String,
-    /// A value for each of the inspection's [columns](Inspection::columns).
-    pub values: Vec<f64>,
-}
 
 /// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,8 +114,7 @@ pub mod sweep;
 
 pub use error::{Error, Result};
 pub use experiment::Experiment;
-pub use findings::Finding;
-pub use measured::{Epoch, Measured, TestResult};
+pub use measured::{Epoch, Finding, Measured, TestResult};
 pub use protocol::{Arm, Data, Inherits, Inspection, Measure, Protocol, Scale, Stage, View};
 pub use protocols::{all, find};
 pub use reproduce::reproduce;

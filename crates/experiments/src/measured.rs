@@ -1,7 +1,6 @@
 //! The measurements of a run, stored in its folder as `measured.json`.
 
 use crate::error::{Error, Result};
-use crate::findings::Finding;
 use crate::protocol::{Arm, Data, Measure, Protocol, View};
 use crate::run_file;
 use evaluate::Score;
@@ -50,6 +49,15 @@ pub struct Measured {
     /// What the protocol's inspection found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+}
+
+/// A row of a table: of a layer, or of a number of masks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The layer, or the number of masks.
+    pub name: String,
+    /// A value for each of the inspection's [columns](Inspection::columns).
+    pub values: Vec<f64>,
 }
 
 /// A test.

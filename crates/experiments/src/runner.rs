@@ -1,7 +1,7 @@
 //! The interface between an experiment and the code that trains and tests its networks.
 
 use crate::error::Error;
-use crate::findings::Finding;
+use crate::measured::Finding;
 use crate::protocol::{Inspection, View};
 use evaluate::{Observer, Predictions, Score};
 use layers::Spec;

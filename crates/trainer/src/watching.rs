@@ -20,7 +20,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8> {
         None => newest_begun()?,
     };
     let mut reader = Reader::open(&folder)?;
-    if args.once || !dashboard::is_possible() {
+    if args.once || !output::has_screen() {
         return print(&mut reader).map(|()| 0);
     }
     let stop = signals::listen()?;

@@ -11,7 +11,6 @@ use evaluate::Stop;
 use evaluate::observe::{StepReport, ValidationReport};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use report::{Curves, duration, percent};
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 /// A run at one moment.
@@ -55,11 +54,6 @@ const READ: Duration = Duration::from_millis(500);
 /// How soon a signal is noticed.
 const TICK: Duration = Duration::from_millis(100);
 const SIGINT: usize = 2;
-
-/// Whether there is a screen, and a keyboard.
-pub fn is_possible() -> bool {
-    io::stdout().is_terminal() && io::stdin().is_terminal()
-}
 
 /// Shows a run on the whole screen until it ends, or the user leaves; a run that has ended is shown
 /// until the user leaves. `read` is called twice a second. The terminal is restored.
