@@ -102,7 +102,7 @@ mod tests {
     fn networks_differ_in_their_units_only() {
         let page = gradients();
         let parameters = page.arms.iter().map(|arm| arm.stages[0].spec.parameters().unwrap());
-        assert!(parameters.clone().all(|count| count == 89_578), "{:?}", parameters.last());
+        assert_eq!(parameters.collect::<Vec<_>>(), [89_578; 3]);
         let [one, two] = &dropout_average().arms[..] else { panic!() };
         let names = |arm: &Arm| arm.stages[0].spec.describe().unwrap().len();
         assert_eq!(names(two) - names(one), 3);

@@ -68,10 +68,8 @@ impl Reader {
         }
         // A resumed run may have other epochs.
         let config = self.folder.join("config.toml");
-        self.settings = match run_file::exists(&config)? {
-            true => Some(Settings::read(&config)?),
-            false => None,
-        };
+        self.settings =
+            if run_file::exists(&config)? { Some(Settings::read(&config)?) } else { None };
         if self.model.is_none() {
             let model = run_file::read(&self.folder.join("model.toml"))?;
             let spec = model.and_then(|text| Spec::from_toml(&text).ok());
@@ -164,7 +162,7 @@ impl Reader {
     fn was_killed(&self, status: &Status) -> bool {
         let pid = status.pid;
         let host = files::read_to_string(Path::new("/proc/sys/kernel/hostname"));
-        let owner = files::read_to_string(&self.folder.join("lock")).unwrap_or_default();
+        let owner = files::read_to_string(self.folder.join("lock")).unwrap_or_default();
         let is_here = host.is_ok_and(|host| owner == format!("process {pid} {}", host.trim()));
         let exists = Path::new("/proc").join(pid.to_string()).exists();
         status.status == RunState::Running && is_here && !exists
