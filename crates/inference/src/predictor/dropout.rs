@@ -56,8 +56,11 @@ impl Predictor {
         for row in &rows[..=below] {
             row.forward(device, Phase::Test)?;
         }
+        // Rows above reuse its memory.
+        let input = device.download::<f32>(rows[below].output())?;
         let mut probabilities = vec![0.0; plan.frame.images() * plan.frame.classes()];
         for mask in masks {
+            device.upload(rows[below].output(), &input)?;
             plan.network.set_clock(device, Clock::new(seed, mask, images))?;
             for row in &rows[below + 1..] {
                 row.forward(device, Phase::Train)?;
@@ -67,5 +70,68 @@ impl Predictor {
             each(mask, &probabilities);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Placement;
+    use crate::{Image, Views};
+    use layers::Spec;
+    use tensor::Choice;
+    use weights::{About, Input, Mean, Values, Weights};
+
+    fn model(spec: Spec) -> Model {
+        let shapes = spec.parameter_shapes().unwrap();
+        let parameters = shapes.into_iter().map(|(name, shape)| {
+            let value = |i: usize| ((i * 37 % 101) as f32 / 50.0 - 1.0) * 0.1;
+            let values = (0..shape.len()).map(value).collect();
+            (name, Values { shape: shape.dims().to_vec(), values })
+        });
+        let weights = Weights {
+            about: About {
+                format: Weights::FORMAT,
+                classes: vec!["a".into(), "b".into()],
+                class_names: Vec::new(),
+                input: Input::new(Mean::Color, 1.0 / 64.0),
+                model: spec.clone(),
+            },
+            mean: Values { shape: vec![3], values: vec![128.0; 3] },
+            parameters: parameters.collect(),
+        };
+        Model { weights, path: "tiny".into() }
+    }
+
+    /// A mask's probabilities do not depend on the masks before it, and masks differ.
+    #[test]
+    fn each_mask_starts_from_the_same_activations() {
+        let spec = Spec::image("tiny", 8, 8, 3).linear("fc1", 64).relu().dropout(0.5);
+        let spec = spec.linear("fc2", 32).relu().dropout(0.5).linear("fc3", 2);
+        let model = model(spec);
+        let below = model.below_dropout().unwrap();
+        assert_eq!(below, "relu1");
+        let placement = Placement { device: Choice::Cpu, threads: 1, precision: None };
+        let mut predictor =
+            model.predictor_for_layers(3, placement, &[&below], &mut |_| ()).unwrap();
+        let images = [[200, 30, 90], [20, 240, 10]].map(|color| Image::filled(8, 8, color));
+        let batch = model.batch(&[&images[0], &images[1]], Views::Centre, 3);
+        let mut sample = |masks: Range<u32>| {
+            let mut all = Vec::new();
+            let mut keep = |_, probabilities: &[f32]| all.push(probabilities[..4].to_vec());
+            predictor.sample_dropout(&batch, (7, masks), &below, &mut keep).unwrap();
+            all
+        };
+        let (all, last) = (sample(0..20), sample(19..20));
+        assert_eq!(all[19], last[0]);
+        assert!(all.iter().flatten().all(|p| (0.0..=1.0).contains(p)), "{all:?}");
+        assert!(all.iter().any(|one| *one != all[0]), "{all:?}");
+    }
+
+    #[test]
+    fn networks_without_masks_are_refused() {
+        let spec = Spec::image("tiny", 8, 8, 3).linear("fc1", 2);
+        let error = model(spec).below_dropout().unwrap_err().to_string();
+        assert_eq!(error, "tiny: no masks to sample: it has no dropout");
     }
 }
