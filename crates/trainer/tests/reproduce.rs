@@ -70,7 +70,9 @@ fn protocols_go_through() {
         assert!(text.contains(by), "{text}");
         assert!(text.contains(&format!("reproduce {name} --rehearse\n")), "{text}");
         let svg = fs::read_to_string(Path::new(&runs).join(format!("{name}.svg"))).unwrap();
-        assert!(svg.contains("<polyline") && svg.ends_with("</svg>\n"), "{svg}");
+        let has_one_epoch = name == "gradients"; // a point, and no line
+        assert!(svg.contains("<polyline") || has_one_epoch, "{svg}");
+        assert!(svg.ends_with("</svg>\n"), "{svg}");
         let table = table(&runs, name);
         let tested = |run: &Value| run["tested"].as_array().unwrap().len();
         assert!(table["runs"].as_array().unwrap().iter().all(|run| tested(run) > 0), "{table}");

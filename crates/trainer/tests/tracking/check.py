@@ -9,6 +9,7 @@ import sys
 store, run = sys.argv[1:]
 checked = 0
 
+os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 asks for it
 try:
     from mlflow import MlflowClient
 except ImportError:
