@@ -10,10 +10,11 @@ Examples:
   alexnet track runs/a runs/b --mlflow /shared/mlruns --experiment digits
 
 MLflow's local file store gets the settings as parameters, all logged values as metrics, and the
-run's small files as artifacts; MLflow 3 opens it with MLFLOW_ALLOW_FILE_STORE=true. TensorBoard, which shows a run's scalars from the beginning, also
-gets the settings as hyper-parameters, the first layer's kernels as an image, and histograms of the
-weights at each checkpoint that the run has kept: in events.out.tfevents.track in the run's folder.
-The command can be repeated, also while a run goes on: what it wrote before is replaced.";
+run's small files as artifacts; MLflow 3 opens it with MLFLOW_ALLOW_FILE_STORE=true. TensorBoard,
+which shows a run's scalars from the beginning, also gets the settings as hyper-parameters, the
+first layer's kernels as an image, and histograms of the weights at each checkpoint that the run has
+kept: in events.out.tfevents.track in the run's folder. The command can be repeated, also while a
+run goes on: what it wrote before is replaced.";
 
 /// `alexnet track`.
 #[derive(Debug, Args)]
