@@ -12,6 +12,7 @@ mod fuzz;
 mod gpu_check;
 mod kernels;
 mod package;
+mod pictures;
 mod python;
 mod same_bits;
 mod test;
@@ -31,6 +32,7 @@ cargo xtask COMMAND [arguments]
   fuzz [--seconds N]           fuzz every reader of untrusted files
   package [--test]             write the packages of all published crates to target/package;
                                --test: build and run the examples with these packages alone
+  pictures [RUN]               write the pictures of docs/ again, some by a browser
   python [--torch]             install the programs in which `test` opens exported files:
                                onnxruntime and OpenVINO; with --torch also PyTorch
   test [--long]                all checks: format, lints, docs, tidy, tests, packages;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(&rest),
         Some("gpu-check") => gpu_check::run(&rest),
         Some("package") => package::run(&rest),
+        Some("pictures") => pictures::run(&rest),
         Some("python") => python::run(&rest),
         Some("same-bits") => same_bits::run(&rest),
         Some("test") => test::run(&rest),

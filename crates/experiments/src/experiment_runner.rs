@@ -3,11 +3,13 @@
 use crate::error::Error;
 use crate::existing_run;
 use crate::experiment::Experiment;
-use crate::measured::{Measured, TestResult, view_name};
-use crate::protocol::{Arm, Measure, Stage};
+use crate::findings;
+use crate::measured::{Finding, Measured, TestResult, view_name};
+use crate::protocol::{Arm, Inspection, Measure, Stage};
 use crate::run_file;
 use crate::runner::{Ended, Fingerprints, Images, RunRequest, Runner};
 use evaluate::{Observer, Predictions, Score};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
@@ -26,6 +28,14 @@ type DataKey = (Images, Option<usize>, Option<usize>);
 
 /// `None` if a stop was requested before the end.
 type Result<T, R> = std::result::Result<Option<T>, <R as Runner>::Error>;
+
+/// The findings of an inspection, as they are kept in a run's folder.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The inspection with its sizes; findings of another are made anew.
+    inspection: String,
+    findings: Vec<Finding>,
+}
 
 /// The suffix, after an arm's name and number of seeds, of the file with their ensemble's score.
 const TOGETHER: &str = "-together.json";
@@ -125,6 +135,46 @@ impl<'a, R: Runner> ExperimentRunner<'a, R> {
             |test: &TestResult| views.iter().position(|&view| view_name(view) == test.views);
         measured.tested.retain(|test| place(test).is_some());
         measured.tested.sort_by_key(place);
+        let Some(inspection) = self.experiment.page.inspection else {
+            measured.findings.clear(); // another protocol's
+            return Ok(Some(measured));
+        };
+        let opened = match opened {
+            Some(opened) => opened,
+            None => self.opened(run, stage)?,
+        };
+        self.inspected(measured, run, (&opened, inspection), observer)
+    }
+
+    /// Adds the protocol's findings, which are kept in a file of the run's folder.
+    fn inspected(
+        &self,
+        mut measured: Measured,
+        run: &Path,
+        (opened, inspection): (&R::Opened, Inspection),
+        observer: &mut dyn Observer,
+    ) -> Result<Measured, R> {
+        let path = run.join(format!("{}.json", self.experiment.page.name));
+        let kept = run_file::read(&path)?;
+        let kept = kept.and_then(|text| serde_json::from_str::<Kept>(&text).ok());
+        let asked = format!("{inspection:?}");
+        if let Some(kept) = kept.filter(|kept| kept.inspection == asked) {
+            measured.findings = kept.findings;
+            return Ok(Some(measured));
+        }
+        let Some(mut findings) = self.runner.inspect(opened, inspection, observer)? else {
+            return Ok(None);
+        };
+        if inspection == Inspection::Gradients {
+            let log = run.join("metrics.jsonl");
+            let text = files::read_to_string(&log);
+            let text = text.map_err(|source| Error::Log { path: log.clone(), source })?;
+            findings = findings::with_gradients(&text, findings);
+        }
+        let kept = Kept { inspection: asked, findings };
+        let text = serde_json::to_string_pretty(&kept).expect("plain data") + "\n";
+        self.runner.write(&path, text.as_bytes())?;
+        measured.findings = kept.findings;
         Ok(Some(measured))
     }
 

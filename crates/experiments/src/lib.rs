@@ -7,7 +7,8 @@
 //! * [`Runner`]: trains and tests the networks; the program `alexnet` implements it with the code
 //!   of its other commands
 //! * [`reproduce`]: executes or resumes the runs, and writes the results as a page, a plot and JSON
-//! * [`Measured`]: the measurements of a run, stored in its folder
+//! * [`Measured`]: the measurements of a run, stored in its folder; [`Inspection`]: what is
+//!   measured of a network besides its errors
 //! * [`sweep`]: many runs with different settings, in search of the best
 //!
 //! ```
@@ -99,6 +100,7 @@ pub mod example;
 mod existing_run;
 mod experiment;
 mod experiment_runner;
+mod findings;
 mod measured;
 mod order;
 mod page;
@@ -112,8 +114,8 @@ pub mod sweep;
 
 pub use error::{Error, Result};
 pub use experiment::Experiment;
-pub use measured::{Epoch, Measured, TestResult};
-pub use protocol::{Arm, Data, Inherits, Measure, Protocol, Scale, Stage, View};
+pub use measured::{Epoch, Finding, Measured, TestResult};
+pub use protocol::{Arm, Data, Inherits, Inspection, Measure, Protocol, Scale, Stage, View};
 pub use protocols::{all, find};
 pub use reproduce::reproduce;
 pub use runner::{Ended, Fingerprints, Images, InheritedState, RunRequest, RunStart, Runner};

@@ -46,6 +46,18 @@ pub struct Measured {
     pub precision: Option<String>,
     /// The program's version.
     pub version: String,
+    /// What the protocol's inspection found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// A row of a table: of a layer, or of a number of masks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The layer, or the number of masks.
+    pub name: String,
+    /// A value for each of the inspection's [columns](Inspection::columns).
+    pub values: Vec<f64>,
 }
 
 /// A test.

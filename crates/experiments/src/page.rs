@@ -1,5 +1,6 @@
 //! The results of a protocol as a page, a plot and JSON.
 
+use crate::findings;
 use crate::measured::{Epoch, Measured, view_name};
 use crate::order::{fastest, next};
 use crate::protocol::{Data, Measure, Protocol, Scale};
@@ -134,7 +135,12 @@ impl Results<'_> {
                  measured during the epoch."
             }
         };
-        let _ = writeln!(text, "{}\n\n## Runs\n", wrapped(seen));
+        let _ = writeln!(text, "{}\n", wrapped(seen));
+        if let Some(inspection) = page.inspection {
+            text += &findings::markdown(inspection, &page.arms, runs);
+            let _ = writeln!(text, "\n{}\n", wrapped(&inspection.note()));
+        }
+        text += "## Runs\n\n";
         text += &self.table(runs);
         let _ =
             writeln!(text, "\n## Differences from the original\n\n{}\n", wrapped(&self.differs()));

@@ -21,6 +21,8 @@ pub struct Protocol {
     pub differs: &'static [&'static str],
     /// The measurement.
     pub measure: Measure,
+    /// What is measured of each trained network besides.
+    pub inspection: Option<Inspection>,
     /// The views of test images; the last one gives the main result.
     pub views: &'static [View],
     /// Runs of each arm.
@@ -40,6 +42,7 @@ impl Default for Protocol {
             asked: None,
             differs: &[],
             measure: Measure::TestError,
+            inspection: None,
             views: &[View::Centre],
             seeds: 3,
             arms: Vec::new(),
@@ -71,6 +74,30 @@ pub enum Measure {
     EpochsTo(f64),
     /// Whether the loss falls below chance level, and after how many steps.
     LeavesChance,
+}
+
+/// What is measured of a trained network besides its errors: a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inspection {
+    /// The norms of the gradients of each layer's weights, and the share of saturated units.
+    Gradients,
+    /// The error of a linear classifier on each layer's output.
+    Probes {
+        /// Training images.
+        train: usize,
+        /// Test images.
+        test: usize,
+        /// Values of an image, at most.
+        width: usize,
+    },
+    /// The mean probabilities of networks with sampled dropout masks, beside those of the network
+    /// at test time.
+    DropoutAverage {
+        /// Test images.
+        images: usize,
+        /// Masks.
+        masks: u32,
+    },
 }
 
 /// The crops of an image on which the network is tested.

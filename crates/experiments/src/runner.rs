@@ -1,7 +1,8 @@
 //! The interface between an experiment and the code that trains and tests its networks.
 
 use crate::error::Error;
-use crate::protocol::View;
+use crate::measured::Finding;
+use crate::protocol::{Inspection, View};
 use evaluate::{Observer, Predictions, Score};
 use layers::Spec;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,22 @@ pub trait Runner {
         view: View,
         observer: &mut dyn Observer,
     ) -> Result<Option<(Score, Predictions)>, Self::Error>;
+
+    /// Inspects a network; without an own implementation it finds nothing. Of gradients only the last
+    /// column, the share of saturated units of each layer that has a non-linearity, is asked for.
+    /// `None` if a stop was requested before the end.
+    ///
+    /// # Errors
+    /// If images cannot be read, a device fails, or the network has nothing to inspect.
+    fn inspect(
+        &self,
+        opened: &Self::Opened,
+        inspection: Inspection,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<Finding>>, Self::Error> {
+        let _ = (opened, inspection, observer);
+        Ok(Some(Vec::new()))
+    }
 
     /// Writes a file atomically.
     ///

@@ -56,6 +56,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A network whose dropout masks cannot be sampled.
+    #[error("{network}: no masks to sample: {reason}")]
+    NoDropout {
+        /// Its name.
+        network: String,
+        /// Why.
+        reason: String,
+    },
+
     /// A file of features cannot have this format.
     #[error("{path}: {reason}", path = path.display())]
     Format {

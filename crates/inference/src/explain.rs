@@ -83,8 +83,8 @@ pub struct Explainer {
 
 impl Model {
     /// Opens the network with its backward pass on a device, for [explanations](crate::explain);
-    /// `log` receives the reason for a fallback to the CPU. It takes the memory of three copies of
-    /// the parameters.
+    /// `log` receives the reason for a fallback to the CPU. It takes the memory of two copies of the
+    /// parameters: values and gradients.
     ///
     /// # Errors
     /// [`Error::Device`] if the device is not available or lacks memory; [`Error::NoExplanation`]
@@ -114,7 +114,9 @@ impl Model {
         weights.upload(&mut device, &network.parameters, &self.path)?;
         frame.set_input(&mut device, &weights.mean.values, weights.about.input.scale)?;
         let is_relu = about.model.rows.iter().map(|row| matches!(row, Row::Relu(_))).collect();
-        Ok(Explainer { network, frame, device, is_relu, names, model: self.clone() })
+        let mut model = self.clone();
+        model.weights.parameters = Vec::new(); // they are on the device
+        Ok(Explainer { network, frame, device, is_relu, names, model })
     }
 }
 

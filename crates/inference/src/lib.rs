@@ -5,6 +5,7 @@
 //! * [`Predictor`]: a network on a device, for batches; [`InferencePlan`]: its memory plan
 //! * [`features`], [`neighbours`]: outputs of layers for a whole data set; similar images
 //! * [`explain`]: Grad-CAM, guided backpropagation, occlusion
+//! * [`probe`]: a linear classifier of a layer's features
 //! * [`lpips`]: the perceptual distance of two images
 //! * [`device`]: opens the requested device, or the best one available
 //!
@@ -56,6 +57,7 @@ pub mod lpips;
 mod model;
 pub mod neighbours;
 mod predictor;
+pub mod probe;
 
 pub use augment::Image;
 pub use classifier::{Classifier, Guess, Options, Prediction};

@@ -1,5 +1,6 @@
 //! A trained network on one device: predictions and activations.
 
+mod dropout;
 mod inspect;
 
 pub use inspect::NoSuchLayer;

@@ -18,7 +18,7 @@ mod tests;
 
 use crate::fuse::{NamedRows, RowNames, fuse_except};
 use crate::layer::{self, Layer, dropout, weight_and_bias};
-use crate::network::TrainableNetwork;
+use crate::network::{OptimizerState, TrainableNetwork};
 use crate::parameters::Parameter;
 use crate::rows::Row;
 use crate::spec::{Spec, SpecError};
@@ -216,7 +216,9 @@ pub fn plan(
     let stages = divided.stages(&shares)?;
     let below = divided.fused.first(divided.first);
     let above = stages.iter().flat_map(UnplannedStage::parameters).collect();
-    let network = TrainableNetwork::plan_part(&below, shares.images, above, planner, target)?;
+    let state = OptimizerState::Planned;
+    let network =
+        TrainableNetwork::plan_part(&below, shares.images, (above, state), planner, target)?;
     let head = Head::plan(shares, stages, &network, planner, target);
     Ok((network, head))
 }

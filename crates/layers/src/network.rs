@@ -36,8 +36,16 @@ pub struct TrainableNetwork {
     pub d_output: Slot,
     /// The parameters' gradients, laid out like their [values](Parameters::values).
     pub gradients: Slot,
-    /// The parameters' velocities, in the same layout.
+    /// The parameters' velocities, in the same layout; empty if there is no
+    /// [optimizer](Self::plan_as_written).
     pub velocities: Slot,
+}
+
+/// Whether memory is planned for an optimizer's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OptimizerState {
+    Planned,
+    None,
 }
 
 impl Network {
@@ -172,11 +180,13 @@ impl TrainableNetwork {
         target: Target,
     ) -> std::result::Result<TrainableNetwork, SpecError> {
         spec.describe()?;
-        let rows = fuse_except(spec, &[]);
-        TrainableNetwork::plan_part(&rows, images, Vec::new(), planner, target)
+        let (rows, state) = (fuse_except(spec, &[]), OptimizerState::Planned);
+        TrainableNetwork::plan_part(&rows, images, (Vec::new(), state), planner, target)
     }
 
-    /// [`plan`](Self::plan) without fusing rows: slower, but every row has its own output.
+    /// [`plan`](Self::plan) without fusing rows and without the state of an optimizer: slower, but
+    /// every row has its own output, and a third of the parameters' memory is saved. For gradients
+    /// that train nothing.
     ///
     /// # Errors
     /// As `plan`.
@@ -187,24 +197,26 @@ impl TrainableNetwork {
         target: Target,
     ) -> std::result::Result<TrainableNetwork, SpecError> {
         spec.describe()?;
-        let rows = NamedRows::as_written(spec);
-        TrainableNetwork::plan_part(&rows, images, Vec::new(), planner, target)
+        let (rows, state) = (NamedRows::as_written(spec), OptimizerState::None);
+        TrainableNetwork::plan_part(&rows, images, (Vec::new(), state), planner, target)
     }
 
-    /// [`plan_as_written`](Self::plan_as_written) of rows that need not end in a classifier; the
+    /// [`plan`](Self::plan) of rows that are fused as given and need not end in a classifier; the
     /// blocks of parameters have room for those of the rows `above`, too.
     pub(crate) fn plan_part(
         rows: &NamedRows,
         images: usize,
-        above: Vec<Parameter>,
+        (above, state): (Vec<Parameter>, OptimizerState),
         planner: &mut Planner,
         target: Target,
     ) -> std::result::Result<TrainableNetwork, SpecError> {
         let (spec, layers) = (&rows.spec, planning::build(rows, images)?);
         let entries = entries(&layers).into_iter().chain(above).collect();
         let parameters = Parameters::plan(entries, &BTreeMap::new(), planner, target);
-        let [gradients, velocities] =
-            [(); 2].map(|()| planner.claim(DType::F32, parameters.values.shape()));
+        let all = parameters.values.shape();
+        let gradients = planner.claim(DType::F32, all);
+        let state = if state == OptimizerState::Planned { all } else { Shape::from([0]) };
+        let velocities = planner.claim(DType::F32, state);
         let types = vec![DType::F32; layers.len() + 1];
         let outputs = (Outputs::UntilBackward, &types[..]);
         let mut network =

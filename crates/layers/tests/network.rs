@@ -267,11 +267,13 @@ fn training_takes_little_more_memory_than_its_activations() {
     let (mut planner, mut apart) = (Planner::new(), Planner::new());
     let target = Target::Cpu { threads: 2 };
     let network = TrainableNetwork::plan(&spec, 128, &mut planner, target).unwrap();
-    TrainableNetwork::plan_as_written(&spec, 128, &mut apart, target).unwrap();
+    let written = TrainableNetwork::plan_as_written(&spec, 128, &mut apart, target).unwrap();
     let parameters = 3 * 4 * network.parameters.count();
     let outputs: usize = network.rows().iter().map(|row| row.output().range().len()).sum();
     let activations = network.input.range().len() + outputs;
-    let (total, apart) = (planner.total(), apart.total());
+    assert_eq!((written.velocities.len(), written.gradients.len()), (0, network.gradients.len()));
+    let velocities = network.velocities.range().len();
+    let (total, apart) = (planner.total(), apart.total() + velocities);
     assert!(total - parameters < activations / 100 * 130, "{total} {parameters} {activations}");
     assert!(total < apart / 100 * 80, "{total} bytes fused, {apart} apart");
 }

@@ -14,6 +14,8 @@ pub struct App {
     pub name: String,
     /// Rows whose feature maps are shown: convolutions.
     pub maps: Vec<String>,
+    /// The kinds of explanations that the network has.
+    pub explanations: Vec<&'static str>,
     /// The training images' features.
     pub index: Arc<Index>,
     /// The queue of the inference thread.

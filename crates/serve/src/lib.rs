@@ -2,8 +2,9 @@
 //!
 //! [`Server::open`] opens the network and binds an address; [`Server::run`] answers requests until
 //! a stop is requested. The page is at `/`. Programs POST an image, or a form with several, to
-//! `/predict` (`?top=3&neighbours=6&maps=yes&pictures=yes`), and GET `/about`, `/health` and
-//! `/test-images/N`. All responses but the page are JSON, including errors: `{"error": "message"}`.
+//! `/predict` (`?top=3&neighbours=6&maps=yes&pictures=yes&explain=yes`), POST an image to `/explain`
+//! (`?method=saliency&class=dog`) for a PNG file, and GET `/about`, `/health` and `/test-images/N`.
+//! All other responses but the page are JSON, including errors: `{"error": "message"}`.
 //!
 //! * [`Server`], [`Options`]: the server; [`Images`]: the data set of the network
 //! * [`Error`]: errors of the server; clients receive theirs as responses
@@ -16,6 +17,7 @@
 //! * `routes`: paths; `replies`: responses
 //! * `upload`: the body: an image, or a form with several
 //! * `app`: the shared state; `network`: the inference thread and its queue
+//! * `explain`: pictures that explain a class
 //! * `answer`: the results for an image as JSON
 //! * `index`: features of the training images, computed in the background
 //! * `page`: the page, its style and its script
@@ -64,6 +66,7 @@ mod app;
 mod client;
 mod clients;
 mod error;
+mod explain;
 mod http;
 mod index;
 mod limits;

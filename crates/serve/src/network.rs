@@ -1,16 +1,19 @@
 //! The inference thread and its queue.
 
-use crate::answer::{Inference, Wanted, answer};
+use crate::answer::{Explained, Inference, Wanted, WantedPicture, answer, find_class};
 use crate::error::{Error, Result};
+use crate::explain::{Explanations, Method};
 use crate::index::Index;
 use crate::replies::Refusal;
 use augment::Image;
 use data::inspect::inspect;
 use data::{Batch, ReadBuffer, decode};
 use evaluate::Evaluate;
+use evaluate::predictions::top;
 use hyper::StatusCode;
 use inference::{Model, Predictor, Views};
 use layers::Row;
+use report::picture::to_png;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,11 +23,19 @@ use tokio::sync::oneshot;
 /// Maximum number of waiting images; further ones are refused.
 const WAITING: usize = 8;
 
+/// What is asked about an image.
+pub enum Question {
+    /// A line of JSON.
+    Json(Wanted),
+    /// A PNG file.
+    Picture(WantedPicture),
+}
+
 struct InferenceRequest {
     bytes: Vec<u8>,
-    wanted: Wanted,
+    question: Question,
     pixels: usize,
-    reply: oneshot::Sender<std::result::Result<String, Refusal>>,
+    reply: oneshot::Sender<std::result::Result<Vec<u8>, Refusal>>,
 }
 
 /// The queue of the inference thread.
@@ -39,19 +50,21 @@ impl Queue {
         Arc::clone(&self.busy)
     }
 
-    /// Classifies an image file of at most `pixels` pixels; returns a line of JSON.
+    /// Classifies or explains an image file of at most `pixels` pixels; returns a line of JSON, or a
+    /// PNG file.
     ///
     /// # Errors
-    /// 503 if too many images wait, 422 if the file is not a usable image, 500 if the device fails.
+    /// 503 if too many images wait, 422 if the file is not a usable image, 400 if there is no such
+    /// class, 501 if the network has no such explanation, 500 if the device fails.
     pub async fn ask(
         &self,
         bytes: Vec<u8>,
-        wanted: Wanted,
+        question: Question,
         pixels: usize,
-    ) -> std::result::Result<String, Refusal> {
+    ) -> std::result::Result<Vec<u8>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting::new(&self.busy);
-        self.requests.try_send(InferenceRequest { bytes, wanted, pixels, reply }).map_err(
+        self.requests.try_send(InferenceRequest { bytes, question, pixels, reply }).map_err(
             |_| {
                 let text = format!("{WAITING} images wait already: try again in a moment");
                 Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
@@ -92,19 +105,24 @@ pub fn convolutions(model: &Model) -> Vec<String> {
     names.collect()
 }
 
+/// The explanations of a server, or why there are none.
+pub type MaybeExplanations = std::result::Result<Explanations, String>;
+
 /// Starts the thread with `predictor`, planned for one image; `maps` are names of rows.
 ///
 /// # Errors
 /// If the thread cannot be started.
 pub fn start(
-    predictor: Predictor,
+    (predictor, explanations): (Predictor, MaybeExplanations),
     model: Arc<Model>,
     index: Arc<Index>,
     maps: Vec<String>,
 ) -> Result<(Queue, JoinHandle<()>)> {
     let (requests, queue) = sync_channel(WAITING);
     let work = move || {
-        predictor.enter(|predictor| InferenceWorker::new(predictor, model, index, maps).work(queue))
+        predictor.enter(|predictor| {
+            InferenceWorker::new((predictor, explanations), model, index, maps).work(queue)
+        })
     };
     let thread = Builder::new().name("network".into()).spawn(work);
     let thread = thread.map_err(Error::system("start a thread"))?;
@@ -114,6 +132,7 @@ pub fn start(
 /// State of the inference thread.
 struct InferenceWorker {
     predictor: Predictor,
+    explanations: MaybeExplanations,
     model: Arc<Model>,
     index: Arc<Index>,
     /// Planned rows with feature maps, each with the name of its layer; ascending.
@@ -125,7 +144,7 @@ struct InferenceWorker {
 
 impl InferenceWorker {
     fn new(
-        predictor: Predictor,
+        (predictor, explanations): (Predictor, MaybeExplanations),
         model: Arc<Model>,
         index: Arc<Index>,
         names: Vec<String>,
@@ -133,7 +152,8 @@ impl InferenceWorker {
         let row = |name: String| Some((predictor.find_activated(&name)?, name));
         let maps = names.into_iter().filter_map(row).collect();
         let hidden = predictor.last_hidden_layer();
-        InferenceWorker { maps, hidden, predictor, model, index, buffer: ReadBuffer::default() }
+        let buffer = ReadBuffer::default();
+        InferenceWorker { maps, hidden, predictor, explanations, model, index, buffer }
     }
 
     fn work(mut self, queue: Receiver<InferenceRequest>) {
@@ -141,20 +161,26 @@ impl InferenceWorker {
             if request.reply.is_closed() {
                 continue; // the client has disconnected
             }
-            let said =
-                self.infer(request.bytes, request.pixels, request.wanted.maps).map(|outcome| {
-                    answer(&self.model, &self.index, &outcome, &request.wanted).to_string() + "\n"
-                });
-            let _ = request.reply.send(said);
+            let InferenceRequest { bytes, question, pixels, reply } = request;
+            let is_wanted = || !reply.is_closed();
+            let said = match question {
+                Question::Json(wanted) => {
+                    self.infer((bytes, pixels), &wanted, &is_wanted).map(|outcome| {
+                        let json = answer(&self.model, &self.index, &outcome, &wanted);
+                        (json.to_string() + "\n").into_bytes()
+                    })
+                }
+                Question::Picture(wanted) => self.picture((bytes, pixels), &wanted, &is_wanted),
+            };
+            let _ = reply.send(said);
         }
     }
 
-    fn infer(
+    /// The square that is cut from an image file, its format, and its height and width.
+    fn read(
         &mut self,
-        bytes: Vec<u8>,
-        pixels: usize,
-        with_maps: bool,
-    ) -> std::result::Result<Inference, Refusal> {
+        (bytes, pixels): (Vec<u8>, usize),
+    ) -> std::result::Result<(Image, String, (usize, usize)), Refusal> {
         let no_image = |text: String| Refusal(StatusCode::UNPROCESSABLE_ENTITY, text);
         let side = self.model.side();
         let facts = inspect(&bytes).ok();
@@ -175,20 +201,29 @@ impl InferenceWorker {
         self.buffer = ReadBuffer::default(); // frees the memory of a large image
         let square = read.map_err(|reason| no_image(reason.to_string()))?;
         let facts = facts.ok_or_else(|| no_image("its header cannot be read".into()))?;
+        Ok((square, facts.format.to_string(), (facts.height, facts.width)))
+    }
 
-        let seen = self.model.centre(&square.pixels, (side, side));
+    fn infer(
+        &mut self,
+        file: (Vec<u8>, usize),
+        wanted: &Wanted,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> std::result::Result<Inference, Refusal> {
+        let class = self.class(wanted.class.as_deref())?;
+        let (square, format, size) = self.read(file)?;
+        let seen = self.model.centre(&square.pixels, (square.height, square.width));
         let batch = self.model.batch(&[&square], Views::Centre, 1);
-        let (probabilities, outputs) = self.outputs(&batch, with_maps).map_err(|error| {
-            Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot compute: {error}"))
-        })?;
+        let (probabilities, outputs) = self.outputs(&batch, wanted.maps).map_err(failed)?;
         let mut outcome = Inference {
-            format: facts.format.to_string(),
-            size: (facts.height, facts.width),
+            format,
+            size,
             seen,
             probabilities,
             layer: String::new(),
             vector: Vec::new(),
             maps: Vec::new(),
+            explained: None,
         };
         for (row, values) in outputs {
             let (name, shape) = self.predictor.layer(row);
@@ -197,12 +232,69 @@ impl InferenceWorker {
             }
             if let (Some((_, name)), &[height, width, channels]) =
                 (self.maps.iter().find(|(at, _)| *at == row), &shape[..])
-                && with_maps
+                && wanted.maps
             {
                 outcome.maps.push((name.clone(), [height, width, channels], values));
             }
         }
+        if wanted.explain {
+            let class = class.unwrap_or_else(|| most_probable(&outcome.probabilities));
+            let mut explained = Explained { class, layer: None, pictures: Vec::new() };
+            for method in Method::ALL {
+                if let Some(picture) = self.explain(&square, class, method, is_wanted)? {
+                    explained.pictures.push((method, picture));
+                }
+            }
+            let explanations = self.explanations.as_ref();
+            explained.layer = explanations.ok().and_then(|explanations| explanations.layer.clone());
+            outcome.explained = Some(explained);
+        }
         Ok(outcome)
+    }
+
+    /// A picture that explains a class, as a PNG file.
+    fn picture(
+        &mut self,
+        file: (Vec<u8>, usize),
+        wanted: &WantedPicture,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> std::result::Result<Vec<u8>, Refusal> {
+        let class = self.class(wanted.class.as_deref())?;
+        let (square, ..) = self.read(file)?;
+        let class = match class {
+            Some(class) => class,
+            None => {
+                let batch = self.model.batch(&[&square], Views::Centre, 1);
+                most_probable(&self.outputs(&batch, false).map_err(failed)?.0)
+            }
+        };
+        let picture = self.explain(&square, class, wanted.method, is_wanted)?;
+        let picture = picture.ok_or_else(|| {
+            let name = wanted.method.name();
+            no_explanation(&format!("{name} needs a convolution, and the network has none"))
+        })?;
+        Ok(to_png(&picture))
+    }
+
+    /// The class of this name.
+    fn class(&self, name: Option<&str>) -> std::result::Result<Option<usize>, Refusal> {
+        let class = name.map(|name| find_class(&self.model, name)).transpose();
+        class.map_err(|text| Refusal(StatusCode::BAD_REQUEST, text))
+    }
+
+    /// The picture that explains a class; `None` if the network has none of this kind, or the client
+    /// has disconnected.
+    fn explain(
+        &mut self,
+        square: &Image,
+        class: usize,
+        method: Method,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> std::result::Result<Option<Image>, Refusal> {
+        let explanations = self.explanations.as_mut().map_err(|reason| no_explanation(reason))?;
+        let (predictor, model) = (&mut self.predictor, &*self.model);
+        let picture = explanations.picture(predictor, model, (square, class), method, is_wanted);
+        picture.map_err(failed)
     }
 
     /// Probabilities, and the outputs of the rows with feature maps and of the hidden layer.
@@ -220,3 +312,15 @@ impl InferenceWorker {
 }
 
 type Outputs = (Vec<f32>, Vec<(usize, Vec<f32>)>);
+
+fn failed(error: inference::Error) -> Refusal {
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot compute: {error}"))
+}
+
+fn no_explanation(reason: &str) -> Refusal {
+    Refusal(StatusCode::NOT_IMPLEMENTED, format!("no explanations: {reason}"))
+}
+
+fn most_probable(probabilities: &[f32]) -> usize {
+    top(probabilities, 1).first().map_or(0, |(class, _)| *class as usize)
+}

@@ -118,6 +118,48 @@ function present(said, milliseconds) {
   presentNeighbours(said.neighbours);
   at("grids").replaceChildren(...said.maps.map(grid));
   show("maps", said.maps.length > 0);
+  presentClasses(said.top);
+}
+
+// --- Explanations -------------------------------------------------------------------------------
+
+/** The classes that can be explained: the most probable ones. */
+function presentClasses(classes) {
+  show("explanations", about?.explanations?.length > 0);
+  at("explained").replaceChildren();
+  at("class").replaceChildren(...classes.map(({ class: name }) => {
+    const option = make("option", "", title(name));
+    option.value = name;
+    return option;
+  }));
+}
+
+async function explain() {
+  if (image === null) return;
+  const { blob } = image;
+  show("error", false);
+  show("explaining", true);
+  at("explain").disabled = true;
+  try {
+    const address = `/predict?top=0&explain=yes&class=${encodeURIComponent(at("class").value)}`;
+    const said = await ask(address, { method: "POST", body: blob });
+    if (image.blob === blob) presentExplanations(said.explained);
+  } catch (error) {
+    complain(error);
+  }
+  show("explaining", false);
+  at("explain").disabled = false;
+}
+
+at("explain").addEventListener("click", explain);
+
+function presentExplanations(said) {
+  const of = `${title(said.class)}, ${(100 * said.probability).toFixed(1)} %`;
+  at("explained").replaceChildren(...said.pictures.map(({ method, title: name, picture: address }) => {
+    const caption = method === "grad-cam" ? `${name} of ${said.layer}` : name;
+    const drawn = picture(address, `${name}: ${of}`, 200);
+    return make("figure", "", drawn, make("figcaption", "", caption));
+  }));
 }
 
 /** What a class is called for people. */
@@ -284,8 +326,8 @@ async function watch() {
     show("test", about.test_images > 0);
     if (about.test_images > 0 && !began) {
       began = true;
-      const named = location.hash.match(/^#test-image-(\d+)$/);
-      if (named) takeTest(Number(named[1]));
+      const named = location.hash.match(/^#test-image-(\d+)(&explain)?$/);
+      if (named) takeTest(Number(named[1])).then(() => { if (named[2]) explain(); });
       else if (image === null && asking === null) takeTest(0, false);
     }
     await follow(about.neighbours);

@@ -1,8 +1,9 @@
 //! Routes requests by path.
 
-use crate::answer::Wanted;
+use crate::answer::{Wanted, WantedPicture};
 use crate::app::App;
 use crate::client::Client;
+use crate::network::Question;
 use crate::replies::{HttpResponse, Refusal, as_json, body, short};
 use crate::{page, upload};
 use hyper::body::Incoming;
@@ -22,11 +23,11 @@ pub async fn answer(
     client: &Client,
 ) -> Result<HttpResponse, Refusal> {
     let path = request.uri().path().to_string();
-    if path == "/predict" {
-        return match *request.method() {
-            Method::POST => predict(app, request, client).await,
-            _ => Ok(wrong_method("POST")),
-        };
+    match (path.as_str(), request.method()) {
+        ("/predict", &Method::POST) => return predict(app, request, client).await,
+        ("/explain", &Method::POST) => return explain(app, request, client).await,
+        ("/predict" | "/explain", _) => return Ok(wrong_method("POST")),
+        _ => {}
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(wrong_method("GET, HEAD"));
@@ -43,7 +44,9 @@ pub async fn answer(
         }
         _ => Err(Refusal(
             StatusCode::NOT_FOUND,
-            format!("there is no {path}, only /, /about, /health, /predict and /test-images/N"),
+            format!(
+                "there is no {path}, only /, /about, /health, /predict, /explain and /test-images/N"
+            ),
         )),
     }
 }
@@ -66,6 +69,7 @@ fn about(app: &App) -> HttpResponse {
         "classes": about.classes,
         "titles": app.model.titles(),
         "maps": app.maps,
+        "explanations": app.explanations,
         "neighbours": app.index.status(),
         "test_images": app.index.images().map(|images| images.test.len()),
         "limits": {
@@ -90,21 +94,39 @@ async fn predict(
     if images.len() == 1
         && let Some(image) = images.pop()
     {
-        let said = app.queue.ask(image.bytes, wanted, app.limits.pixels).await?;
+        let said = app.queue.ask(image.bytes, Question::Json(wanted), app.limits.pixels).await?;
         return Ok(body("application/json", said));
     }
     let mut list = Vec::new();
     for (at, image) in images.into_iter().enumerate() {
         let name = image.name.unwrap_or_default();
-        let asked = app.queue.ask(image.bytes, wanted.clone(), app.limits.pixels).await;
+        let question = Question::Json(wanted.clone());
+        let asked = app.queue.ask(image.bytes, question, app.limits.pixels).await;
         let said = asked.map_err(|Refusal(status, why)| {
             Refusal(status, format!("image {} of the form, `{name}`: {why}", at + 1))
         })?;
-        let mut said: Value = serde_json::from_str(&said).expect("the network answers in JSON");
+        let mut said: Value = serde_json::from_slice(&said).expect("the network answers in JSON");
         said["file"] = name.into();
         list.push(said);
     }
     Ok(as_json(&Value::Array(list)))
+}
+
+/// An explanation of one image as a PNG file.
+async fn explain(
+    app: &App,
+    request: Request<Incoming>,
+    client: &Client,
+) -> Result<HttpResponse, Refusal> {
+    let bad = |text| Refusal(StatusCode::BAD_REQUEST, text);
+    let wanted = WantedPicture::read(request.uri().query().unwrap_or("")).map_err(bad)?;
+    let upload = upload::read(request, client).await?;
+    let _turn = client.turn().await;
+    let mut images = upload.images(1).await?;
+    let image = images.pop().expect("at least one image");
+    let question = Question::Picture(wanted);
+    let picture = app.queue.ask(image.bytes, question, app.limits.pixels).await?;
+    Ok(body("image/png", picture))
 }
 
 async fn test_image(app: &App, number: &str) -> Result<HttpResponse, Refusal> {

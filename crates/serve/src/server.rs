@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::explain::{Explanations, Method};
 use crate::index::{self, Images, Index};
 use crate::limits::Limits;
 use crate::{http, listen, network};
@@ -31,6 +32,9 @@ pub struct Options {
     pub workers: usize,
     /// Time limit for receiving a request; at most an hour.
     pub patience: Duration,
+    /// Whether to explain predictions. It takes the memory of two more copies of the parameters,
+    /// which is allocated when the server is opened.
+    pub explanations: bool,
     /// The remedy in the error for a client that uses another host name for a local server.
     pub way_in: String,
 }
@@ -42,6 +46,7 @@ impl Default for Options {
             among: 20_000,
             workers: 0,
             patience: Duration::from_secs(30),
+            explanations: true,
             way_in: "let the server listen on an address that others may use".to_string(),
         }
     }
@@ -68,7 +73,8 @@ impl fmt::Debug for Server {
 
 impl Server {
     /// Opens the network on a device and binds the address. `name` is the network's name on the
-    /// page. `say` receives the reason for a fallback to the CPU.
+    /// page. `say` receives the reason for a fallback to the CPU, and why predictions cannot be
+    /// explained, for example for lack of memory.
     ///
     /// # Errors
     /// [`Error::Inference`] if the network cannot be opened there; [`Error::Address`],
@@ -80,22 +86,34 @@ impl Server {
         options: Options,
         say: &mut dyn FnMut(&str),
     ) -> Result<Server> {
-        let Options { listen: named, among, workers, patience, way_in } = options;
+        let Options { listen: named, among, workers, patience, way_in, explanations: wanted } =
+            options;
         let predictor = model.predictor(1, placement, say)?;
         let silent = &mut |_: &str| {}; // the device has been reported
         let batches = match among {
             0 => None,
             _ => Some(model.predictor(INDEX_BATCH, placement, silent)?),
         };
+        let explanations = if wanted {
+            let explainer = model.explainer(placement, silent).map(Explanations::new);
+            explainer.map_err(|error| error.to_string())
+        } else {
+            Err("the server was started without them".to_string())
+        };
+        if let (Err(reason), true) = (&explanations, wanted) {
+            say(&format!("no explanations: {reason}"));
+        }
         model.weights.parameters = Vec::new(); // they are on the device now
         let listener = listen::listen(named.as_deref())?;
         let address = listen::address(&listener)?;
         let (model, index) = (Arc::new(model), Arc::new(Index::new(among)));
         let maps = network::convolutions(&model);
-        let (queue, network) =
-            network::start(predictor, model.clone(), index.clone(), maps.clone())?;
+        let has = |method: &Method| explanations.as_ref().is_ok_and(|them| them.has(*method));
+        let methods = Method::ALL.into_iter().filter(has).map(Method::name).collect();
+        let network = (predictor, explanations);
+        let (queue, network) = network::start(network, model.clone(), index.clone(), maps.clone())?;
         let limits = Limits::with(patience);
-        let app = App { model, name, maps, index, queue, limits, way_in };
+        let app = App { model, name, maps, explanations: methods, index, queue, limits, way_in };
         Ok(Server { listener, address, app, network, batches, among, workers })
     }
 

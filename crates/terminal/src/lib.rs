@@ -2,6 +2,7 @@
 //!
 //! * [`output`]: results on standard output, notes on standard error
 //! * [`chart`]: a curve as lines of text
+//! * [`dashboard`]: a run on the whole screen
 //! * [`progress`]: [`Observer`](evaluate::observe::Observer)s that draw a bar, print lines or JSON
 //! * [`signals`]: Ctrl-C and other signals request an orderly [`Stop`](evaluate::Stop)
 //!
@@ -24,6 +25,7 @@
 struct Readme;
 
 pub mod chart;
+pub mod dashboard;
 mod error;
 pub mod output;
 pub mod progress;

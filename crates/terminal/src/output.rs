@@ -88,6 +88,11 @@ pub fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Whether there is a screen and a keyboard: standard output and input are terminals.
+pub fn has_screen() -> bool {
+    io::stdout().is_terminal() && io::stdin().is_terminal()
+}
+
 /// A message about streams that failed since the last call, for the run's log; once per stream.
 pub fn take_trouble() -> Option<String> {
     if !HAS_TROUBLE.swap(false, Ordering::Relaxed) {

@@ -17,6 +17,7 @@
 //! * [`checkpoint`], [`progress`]: resuming a run
 //! * [`init`]: parameters inherited from another run
 //! * [`stats`], [`stuck`]: norms, dead units; a loss that stays at chance
+//! * [`events`]: files of TensorBoard
 //! * [`Error`]: errors of a run
 //!
 //! ```
@@ -81,3 +82,4 @@ pub mod step;
 pub mod stuck;
 
 pub use error::{Error, Result};
+pub use log::events;

@@ -5,7 +5,7 @@
 //! complete or missing. A resumed run truncates all three to their lengths at its checkpoint.
 
 mod csv;
-mod events;
+pub mod events;
 
 use crate::{Error, Result};
 use evaluate::Score;

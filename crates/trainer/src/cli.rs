@@ -17,7 +17,9 @@ mod reproducing;
 mod setup;
 mod sharing;
 mod sweeping;
+mod tracking;
 mod using;
+mod watching;
 
 pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
@@ -35,10 +37,12 @@ pub use reproducing::ReproduceArgs;
 pub use setup::SetupArgs;
 pub use sharing::{Exchange, Parallel};
 pub use sweeping::SweepArgs;
+pub use tracking::TrackArgs;
 pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
     ViewsArg,
 };
+pub use watching::WatchArgs;
 
 use crate::vendor::Vendor;
 use clap::{Args, Parser, Subcommand};
@@ -82,6 +86,9 @@ pub enum Command {
     /// Train with many settings, in search of the best: grid, random, successive halving
     #[command(after_help = sweeping::HELP)]
     Sweep(SweepArgs),
+    /// Watch a run on the whole screen: curves, validations, progress
+    #[command(after_help = watching::HELP)]
+    Watch(WatchArgs),
     /// Test a trained network
     #[command(after_help = using::EVAL_EXAMPLES)]
     Eval(EvalArgs),
@@ -109,6 +116,9 @@ pub enum Command {
     /// Write a network for other programs: PyTorch, ONNX, safetensors, NumPy
     #[command(after_help = exporting::EXAMPLES)]
     Export(ExportArgs),
+    /// Write runs for experiment trackers: MLflow, TensorBoard
+    #[command(after_help = tracking::HELP)]
+    Track(TrackArgs),
     /// Run one of the paper's experiments and write the results
     #[command(after_help = reproducing::EXAMPLES)]
     Reproduce(ReproduceArgs),

@@ -5,11 +5,13 @@
 //! * [`images`]: opens a data set's training and test images
 //! * [`train`](crate::training), [`find-lr`](crate::find_lr), [`eval`](crate::testing), [`describe`],
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: commands
+//! * [`watch`](crate::watching): a run of another process on the whole screen
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   commands that use a trained network ([`trained`])
 //! * [`explain`](crate::explaining): what a prediction depends on
 //! * [`serve`](crate::serving): the HTTP server
 //! * [`export`](crate::exporting): a network for other programs; [`distance`]: of two images
+//! * [`track`](crate::tracking): runs for MLflow and TensorBoard
 //! * [`reproduce`]: runs the paper's experiments; [`sweep`]: many runs in search of the best
 //! * [`completions`, `man`](manual): shell completions and manual pages
 //! * [`run_file`]: reads files of a run's folder
@@ -50,10 +52,12 @@ mod serving;
 mod settings;
 mod sweep;
 mod testing;
+mod tracking;
 mod trained;
 mod training;
 mod tuning;
 mod vendor;
+mod watching;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Train(args) => training::train(args),
         Command::FindLr(args) => find_lr::find_lr(args),
         Command::Sweep(args) => sweep::sweep(args),
+        Command::Watch(args) => watching::watch(args),
         Command::Eval(args) => testing::eval(args),
         Command::Predict(args) => predicting::predict(args),
         Command::Features(args) => features::features(args),
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Command::Report(args) => reporting::report(args),
         Command::Serve(args) => serving::serve(args),
         Command::Export(args) => exporting::export(args),
+        Command::Track(args) => tracking::track(args),
         Command::Reproduce(args) => reproduce::reproduce(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),

@@ -1,5 +1,6 @@
 //! `alexnet reproduce`: wiring.
 
+mod inspector;
 mod runner;
 
 use crate::cli::ReproduceArgs;
@@ -40,7 +41,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
 fn list() -> String {
     let mut text = String::from("Protocols, the cheapest first:\n");
     for page in experiments::all() {
-        text += &format!("  {:<12} {}\n", page.name, page.about);
+        text += &format!("  {:<16} {}\n", page.name, page.about);
     }
     text + "\nalexnet reproduce NAME --data DIR; --rehearse goes through all of one in seconds, \
             --miniature runs\none on ImageNet with small images\n"

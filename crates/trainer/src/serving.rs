@@ -47,6 +47,7 @@ fn options(args: &ServeArgs) -> Options {
     options.listen = args.listen.clone();
     options.among = args.among;
     options.workers = args.machine.workers.unwrap_or(0);
+    options.explanations = !args.no_explanations;
     options.patience = Duration::from_secs(args.patience);
     options.way_in = "start it with --listen and an address that others may use".to_string();
     options

@@ -258,16 +258,25 @@ pub fn placement(args: &MachineArgs) -> Result<Placement> {
 /// # Errors
 /// Exit codes 2 if there is none, 4 if a folder cannot be read.
 pub fn newest_run() -> Result<PathBuf> {
-    newest(Path::new("runs"))?.ok_or_else(|| {
+    newest(Path::new("runs"), has_network)?.ok_or_else(|| {
         Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
     })
 }
 
-/// The run with a network whose name, which begins with a time, is the last.
+/// The newest run in `runs/` that has begun.
+///
+/// # Errors
+/// As [`newest_run`].
+pub fn newest_begun() -> Result<PathBuf> {
+    newest(Path::new("runs"), |run| run_file::exists(&run.join("run.json")))?
+        .ok_or_else(|| Fault::usage("there is no run in runs/: name the folder of a run"))
+}
+
+/// The run that is accepted whose name, which begins with a time, is the last.
 ///
 /// # Errors
 /// Exit code 4 if a folder cannot be read.
-fn newest(runs: &Path) -> Result<Option<PathBuf>> {
+fn newest(runs: &Path, accepts: fn(&Path) -> Result<bool>) -> Result<Option<PathBuf>> {
     if !run_file::exists(runs)? {
         return Ok(None);
     }
@@ -275,7 +284,7 @@ fn newest(runs: &Path) -> Result<Option<PathBuf>> {
     let mut newest = None;
     for entry in std::fs::read_dir(runs).map_err(failed)? {
         let run = entry.map_err(failed)?.path();
-        if newest.as_ref() < Some(&run) && !run.is_symlink() && has_network(&run)? {
+        if newest.as_ref() < Some(&run) && !run.is_symlink() && accepts(&run)? {
             newest = Some(run);
         }
     }

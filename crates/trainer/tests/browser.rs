@@ -114,6 +114,12 @@ fn the_served_page_shows_all_of_an_image() {
         assert!(page.contains("conv1</strong> · 8 maps of 12 × 12"), "{page}");
         assert!(page.contains("id=\"error\" role=\"alert\" hidden"), "no complaint: {page}");
     }
+    // Explanations come on request.
+    let explained = format!("{address}&explain");
+    let Visit { page, console, outside } = visit(&browser, &scratch, &explained, WINDOWS[1]);
+    assert!(console.is_empty() && outside.is_empty(), "{console:?} {outside:?}");
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 1 + 6 + 1 + 3, "{page}");
+    assert!(page.contains("<figcaption>Grad-CAM of relu1</figcaption>"), "{page}");
     // What the server refuses stands on the page.
     let address = format!("{address}00");
     let Visit { page, .. } = visit(&browser, &scratch, &address, WINDOWS[0]);

@@ -51,6 +51,17 @@ fn size_of(png_file: &[u8]) -> (u32, u32) {
     (info.info().width, info.info().height)
 }
 
+/// Red, green and blue of every pixel.
+fn pixels(png_file: &[u8]) -> Vec<u8> {
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(png_file));
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().unwrap();
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut bytes).unwrap();
+    bytes.truncate(info.buffer_size());
+    bytes
+}
+
 #[test]
 fn the_name_is_the_run_s_where_a_checkpoint_is_used() {
     let run = run("serve-checkpoint");
@@ -115,6 +126,68 @@ fn it_says_what_the_other_verbs_say_and_shows_what_is_inside() {
         "there are 12 test images, the first is number 0"
     );
     assert_eq!(server.end("INT"), Some(130));
+}
+
+#[test]
+fn predictions_are_explained_as_by_the_command() {
+    let run = run("serve-explains");
+    let server = Server::start(&[&run.path, "--among", "0"]);
+    let methods = ["grad-cam", "saliency", "occlusion"];
+    assert_eq!(server.get("/about").json()["explanations"], serde_json::json!(methods));
+    let plain = server.post("/predict?pictures=yes", &run.red).json();
+    assert!(plain.get("explained").is_none(), "{plain}");
+    let all = server.post("/predict?pictures=yes&explain=yes", &run.red).json();
+    let explained = &all["explained"];
+    let top = &all["top"][0];
+    assert_eq!((&explained["class"], &explained["layer"]), (&top["class"], &"relu1".into()));
+    assert_eq!(explained["probability"], top["probability"]);
+    let pictures = explained["pictures"].as_array().unwrap();
+    assert_eq!(pictures.iter().map(|one| &one["method"]).collect::<Vec<_>>(), methods);
+
+    // The command writes the same pixels, in colours of five bits a channel.
+    let image = run.scratch.path("red.png");
+    fs::write(&image, &run.red).unwrap();
+    let out = run.scratch.path("explained");
+    expect(0, &["explain", &image, "--run", &run.path, "--out", &out, "--batch-size", "1"]);
+    for (method, picture) in methods.iter().zip(pictures) {
+        let file = png(&picture["picture"]);
+        let written = fs::read(format!("{out}/1-red-{method}.png")).unwrap();
+        assert_eq!((size_of(&file), size_of(&written)), ((12, 12), (12, 12)));
+        let (ours, theirs) = (pixels(&file), pixels(&written));
+        let near = ours.iter().zip(&theirs).all(|(a, b)| a.abs_diff(*b) <= 8);
+        assert!(ours.len() == theirs.len() && near, "{method}: {ours:?} {theirs:?}");
+        let alone = server.post(&format!("/explain?method={method}"), &run.red);
+        assert!(alone.head.contains("content-type: image/png"), "{}", alone.head);
+        assert_eq!(alone.body, file, "{method}");
+    }
+    let other = server.post("/explain?method=saliency&class=blue", &run.red);
+    let given = server.post("/predict?explain=yes&class=blue", &run.red).json();
+    assert_eq!(given["explained"]["class"], "blue");
+    assert_eq!(png(&given["explained"]["pictures"][1]["picture"]), other.body);
+    assert_ne!(other.body, png(&pictures[1]["picture"]));
+
+    for (path, status, told) in [
+        ("/explain?method=cam", 400, "must be one of grad-cam, saliency, occlusion"),
+        ("/explain?class=pink", 400, "class=pink: the network has no such class"),
+        ("/predict?explain=yes&class=a%20b", 400, "class=a b: the network has no such class"),
+        ("/predict?class=red", 400, "with explain=yes only"),
+    ] {
+        let answer = server.post(path, &run.red);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(answer.error().contains(told), "{path}: {}", answer.text());
+    }
+    assert_eq!(server.post("/explain", b"hello").status, 422);
+    assert_eq!(server.get("/explain").status, 405);
+    assert_eq!(server.end("INT"), Some(130));
+
+    let server = Server::start(&[&run.path, "--among", "0", "--no-explanations"]);
+    assert_eq!(server.get("/about").json()["explanations"], serde_json::json!([]));
+    for path in ["/explain", "/predict?explain=yes"] {
+        let answer = server.post(path, &run.red);
+        assert_eq!(answer.status, 501, "{}", answer.text());
+        assert!(answer.error().contains("started without them"), "{}", answer.text());
+    }
+    assert_eq!(server.post("/predict", &run.red).status, 200);
 }
 
 #[test]

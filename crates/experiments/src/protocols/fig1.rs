@@ -43,7 +43,7 @@ pub fn fig1() -> Protocol {
 }
 
 /// The 19 % net with another unit.
-fn four_layers(name: &str, unit: fn(Spec) -> Spec) -> Spec {
+pub(super) fn four_layers(name: &str, unit: fn(Spec) -> Spec) -> Spec {
     let name = format!("four-layers-{name}");
     let first = unit(Spec::image(&name, 32, 32, 3).conv("conv1", 32, FIVE).pool(OVERLAPPING));
     let second = unit(first.conv("conv2", 32, FIVE)).average_pool(OVERLAPPING);
@@ -51,7 +51,7 @@ fn four_layers(name: &str, unit: fn(Spec) -> Spec) -> Spec {
     third.linear("fc10", 10)
 }
 
-fn unregularised() -> Recipe {
+pub(super) fn unregularised() -> Recipe {
     let start = |std| Layer { weights: Some(Initializer::Normal(std)), ..Layer::default() };
     let layers = [("conv1", 1e-4), ("conv2", 0.01), ("conv3", 0.01), ("fc10", 0.01)];
     let layers: BTreeMap<_, _> =

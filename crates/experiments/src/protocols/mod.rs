@@ -2,6 +2,7 @@
 
 mod ablations;
 mod cifar;
+mod claims;
 mod descendants;
 mod fig1;
 mod imagenet;
@@ -36,7 +37,10 @@ pub fn all() -> Vec<Protocol> {
         fig1::fig1(),
         ablations::recipe(),
         descendants::descendants(),
+        claims::gradients(),
+        claims::dropout_average(),
         recipes::cifar(),
+        claims::probes(),
         recipes::tiny(),
         cifar::eighteen_percent(),
         ablations::overlap(),

@@ -23,7 +23,8 @@ pub(super) struct Bar {
 }
 
 /// A part of the line beside the bar; parts of low importance are left out of narrow terminals.
-struct Part {
+#[derive(Clone)]
+pub(crate) struct Part {
     text: String,
     /// 0: the most important.
     importance: u8,
@@ -89,16 +90,16 @@ fn draw(prefix: &str, (done, total): (u64, u64), parts: &[Part]) {
     output::draw(&line(prefix, done as f64 / total.max(1) as f64, parts, output::columns()));
 }
 
-fn epoch(r: &StepReport) -> String {
+pub(crate) fn epoch(r: &StepReport) -> String {
     format!("epoch {}/{}", r.epoch, r.epochs)
 }
 
-fn part(text: String, importance: u8) -> Part {
+pub(crate) fn part(text: String, importance: u8) -> Part {
     Part { text, importance }
 }
 
 /// A step's results, in the order of the line.
-fn parts(r: &StepReport) -> [Part; 6] {
+pub(crate) fn parts(r: &StepReport) -> [Part; 6] {
     [
         part(format!("loss {:.3}", r.loss), 1),
         part(format!("error {}", percent(r.top1_error)), 2),
@@ -112,7 +113,7 @@ fn parts(r: &StepReport) -> [Part; 6] {
 /// The line of a bar on a terminal of `columns` columns: as many parts as fit beside a bar of at
 /// least ten characters, the most important first; the bar takes what is left. At least the prefix
 /// remains, cut off where the terminal ends.
-fn line(prefix: &str, share: f64, parts: &[Part], columns: usize) -> String {
+pub(crate) fn line(prefix: &str, share: f64, parts: &[Part], columns: usize) -> String {
     let room = columns.saturating_sub(FREE);
     let bar = |length: usize| length + 3; // brackets, and the space before
     let mut used = prefix.chars().count() + bar(LEAST);

@@ -1,9 +1,9 @@
 //! Progress of a run.
 
-mod bar;
+pub(crate) mod bar;
 mod json;
 mod lines;
-mod table;
+pub(crate) mod table;
 
 use crate::output;
 use data::{ReadTimeouts, Source, StalledRead, Statistics};

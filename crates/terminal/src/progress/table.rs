@@ -71,6 +71,21 @@ impl Table {
     }
 }
 
+/// A header and a row for each validation, with the last step before it, on a terminal of `columns`
+/// columns.
+pub(crate) fn lines(
+    rows: &[(ValidationReport, Option<StepReport>)],
+    columns: usize,
+) -> Vec<String> {
+    let has_top5 = rows.iter().any(|(report, _)| report.score.top5_error.is_some());
+    let chosen = chosen(columns, has_top5);
+    let header = line(&chosen, |column| column.name.to_string());
+    let row = |(report, step): &(ValidationReport, Option<StepReport>)| {
+        line(&chosen, |column| cell(column.kind, report, step.as_ref()))
+    };
+    std::iter::once(header).chain(rows.iter().map(row)).collect()
+}
+
 /// The columns that fit, the most important first.
 fn chosen(columns: usize, has_top5: bool) -> Vec<Column> {
     let mut chosen: Vec<Column> =

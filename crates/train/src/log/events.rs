@@ -7,8 +7,8 @@
 
 use super::Record;
 
-/// The record that a file begins with.
-pub(super) fn beginning(seconds: f64) -> Vec<u8> {
+/// The record that a file begins with; `seconds` since 1970.
+pub fn beginning(seconds: f64) -> Vec<u8> {
     let mut event = Message::default();
     event.double(1, seconds);
     event.bytes(3, b"brain.Event:2");
@@ -56,16 +56,21 @@ pub(super) fn event(seconds: f64, record: &Record) -> Option<Vec<u8>> {
         }
         Record::Warning { .. } => return None,
     };
-    let mut event = Message::default();
-    event.double(1, seconds);
-    event.whole(2, *step);
-    event.bytes(5, &summary.0);
-    Some(framed(&event.0))
+    Some(summarised(seconds, *step, &summary))
 }
 
-/// A message's fields so far.
-#[derive(Default)]
-struct Message(Vec<u8>);
+/// The record of a step's `Summary`.
+pub fn summarised(seconds: f64, step: u64, summary: &Message) -> Vec<u8> {
+    let mut event = Message::default();
+    event.double(1, seconds);
+    event.whole(2, step);
+    event.bytes(5, &summary.0);
+    framed(&event.0)
+}
+
+/// A protocol buffer: its fields so far, numbered from 1 to 15.
+#[derive(Clone, Debug, Default)]
+pub struct Message(Vec<u8>);
 
 impl Message {
     fn key(&mut self, field: u8, wire_type: u8) {
@@ -80,23 +85,38 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    fn whole(&mut self, field: u8, value: u64) {
+    /// Adds a whole number.
+    pub fn whole(&mut self, field: u8, value: u64) {
         self.key(field, 0);
         self.varint(value);
     }
 
-    fn double(&mut self, field: u8, value: f64) {
+    /// Adds a number of 64 bits.
+    pub fn double(&mut self, field: u8, value: f64) {
         self.key(field, 1);
         self.0.extend(value.to_le_bytes());
     }
 
-    fn bytes(&mut self, field: u8, value: &[u8]) {
+    /// Adds bytes or a string.
+    pub fn bytes(&mut self, field: u8, value: &[u8]) {
         self.key(field, 2);
         self.varint(value.len() as u64);
         self.0.extend(value);
     }
 
-    fn float(&mut self, field: u8, value: f32) {
+    /// Adds a message.
+    pub fn message(&mut self, field: u8, message: &Message) {
+        self.bytes(field, &message.0);
+    }
+
+    /// Adds numbers of 64 bits, packed.
+    pub fn doubles(&mut self, field: u8, values: &[f64]) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.bytes(field, &bytes);
+    }
+
+    /// Adds a number of 32 bits.
+    pub fn float(&mut self, field: u8, value: f32) {
         self.key(field, 5);
         self.0.extend(value.to_le_bytes());
     }

@@ -67,6 +67,7 @@ Examples:
   curl --data-binary @cat.jpg http://127.0.0.1:8080/predict
   curl --data-binary @cat.jpg 'http://127.0.0.1:8080/predict?top=3&neighbours=6&maps=yes'
   curl -F file=@cat.jpg -F file=@dog.png http://127.0.0.1:8080/predict
+  curl --data-binary @cat.jpg 'http://127.0.0.1:8080/explain?method=saliency' > saliency.png
 
 The page and other programs use the same interface, with responses in JSON:
   GET  /about          the model, its input and classes, the progress of the neighbour index
@@ -77,6 +78,12 @@ The page and other programs use the same interface, with responses in JSON:
          neighbours=N  number of nearest training images [default: 0]
          maps=yes      feature maps of every convolution, as pictures
          pictures=yes  the network's input and the neighbours, as pictures
+         explain=yes   what the most probable class depends on, as pictures: Grad-CAM, guided
+                       saliency, occlusion
+         class=NAME    explain this class instead
+  POST /explain        body: an image file; the response is a PNG file
+         method=NAME   grad-cam, saliency or occlusion [default: grad-cam]
+         class=NAME    the class [default: the most probable]
   GET  /test-images/N  the run's Nth test image, counted from 0
 Pictures are data URIs (data:image/png;base64,...). Errors have a status of 400 or more and
 {\"error\": \"message\"}; 503: try again.
@@ -327,6 +334,9 @@ pub struct ServeArgs {
     /// Search neighbours among at most N training images, evenly spaced; 0: no neighbours
     #[arg(long, value_name = "N", default_value = "20000")]
     pub among: usize,
+    /// Explain no predictions; this saves the memory of two copies of the parameters
+    #[arg(long)]
+    pub no_explanations: bool,
     /// Time limit for receiving a request
     #[arg(long, value_name = "SECONDS", default_value = "30",
         value_parser = clap::value_parser!(u64).range(1..=3600))]

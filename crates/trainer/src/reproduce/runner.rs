@@ -1,5 +1,6 @@
 //! Trains and tests the networks of an experiment with the code of the other commands.
 
+use super::inspector::Inspector;
 use crate::cli::{MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::{self, Images};
@@ -9,7 +10,7 @@ use crate::training::{open_images, run_in};
 use crate::{devices, machine, output, testing};
 use data::DatasetOptions;
 use evaluate::{Observer, Predictions, Score, Stop};
-use experiments::{Ended, Fingerprints, RunRequest, RunStart, Runner, View};
+use experiments::{Ended, Finding, Fingerprints, Inspection, RunRequest, RunStart, Runner, View};
 use layers::Spec;
 use std::path::Path;
 use tensor::Choice;
@@ -141,6 +142,17 @@ impl Runner for Trainer<'_> {
         };
         let seen = (views, BATCH, self.machine);
         testing::test(seen, trained, &images.test, observer, self.stop)
+    }
+
+    fn inspect(
+        &self,
+        opened: &(Trained, Images),
+        inspection: Inspection,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<Finding>>> {
+        let (trained, images) = opened;
+        Inspector { trained, images, machine: self.machine, stop: self.stop }
+            .inspect(inspection, observer)
     }
 
     fn write(&self, path: &Path, contents: &[u8]) -> Result<()> {
