@@ -388,19 +388,20 @@ fn errors_of_both(operands: &Operands) -> [[[f64; 2]; 2]; 3] {
     [0, 1, 2].map(|idx| [0, 1].map(|form| errors(&both[form][idx], expected[idx].values())))
 }
 
-fn check_errors(what: &str, operands: &Operands, rms: f64, largest: f64, times: f64) {
+/// Checks the bounds in the documentation of [`Algorithm::Winograd`].
+fn check_errors(what: &str, operands: &Operands) {
     for (name, [few, all]) in ["y", "dx", "dw"].into_iter().zip(errors_of_both(operands)) {
         println!(
             "{what}, {name}: {:.1e} rms, {:.1e} at most; direct {:.1e} and {:.1e}",
             few[0], few[1], all[0], all[1]
         );
-        assert!(few[0] < rms && few[1] < largest, "{what}, {name}: {few:?}");
-        assert!(few[0] < times * all[0], "{what}, {name}: {few:?} against {all:?}");
+        assert!(few[0] < 6e-6 && few[1] < 1.2e-4, "{what}, {name}: {few:?}");
+        assert!(few[0] < 9.0 * all[0], "{what}, {name}: {few:?} against {all:?}");
     }
 }
 
 /// conv1 to conv3 of the paper with a quarter of the filters, since the reference is slow. The
-/// values in the documentation of [`Algorithm::Winograd`] come from this test with all filters.
+/// values in the documentation of [`Algorithm::Winograd`] come from this test.
 #[test]
 fn winograds_errors_are_small() {
     let [conv1, _, conv2, conv3] = layers();
@@ -409,12 +410,12 @@ fn winograds_errors_are_small() {
         let window = g.window.0;
         let mut operands = Operands::random(g);
         operands.b.fill(0.0);
-        check_errors(&format!("window of {window}, zero mean"), &operands, 1.0, 1.0, 99.0);
+        check_errors(&format!("window of {window}, zero mean"), &operands);
         // Rectified activations and sparse gradients, as in training.
         operands.x.mapv_inplace(|x| x.max(0.0));
         operands.w.mapv_inplace(|w| 0.01 * w);
         operands.dy.mapv_inplace(|dy| if dy > 0.3 { dy - 0.6 } else { 0.0 });
-        check_errors(&format!("window of {window}, as in training"), &operands, 5e-6, 6e-5, 8.0);
+        check_errors(&format!("window of {window}, as in training"), &operands);
     }
 }
 
@@ -429,20 +430,16 @@ fn winograds_errors_are_small_where_it_is_chosen() {
     let cases = [
         long,
         Geometry { images: 4, ..conv2 },
-        Geometry { images: 8, height: 5, width: 5, ..conv2 },
         Geometry { images: 8, height: 8, width: 8, ..conv2 },
         Geometry { images: 4, ..wide },
-        Geometry { images: 16, height: 4, width: 4, ..wide },
-        Geometry { images: 8, height: 6, width: 6, ..wide },
         Geometry { images: 2, height: 32, width: 32, ..wide },
     ];
     for g in cases {
-        println!("{:?} {}", g.resolved().algorithm, g.images);
-        let what =
-            format!("{} x {} x {} x {}, {:?}", g.images, g.height, g.width, g.channels, g.window);
+        assert_eq!(g.resolved().algorithm, Algorithm::Winograd, "{g:?}");
+        let what = format!("{} x {} x {}, window of {}", g.images, g.height, g.width, g.window.0);
         let mut operands = Operands::random(g);
         operands.b.fill(0.0);
-        check_errors(&what, &operands, 1.0, 1.0, 99.0);
+        check_errors(&what, &operands);
     }
 }
 
