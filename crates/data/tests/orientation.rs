@@ -196,11 +196,11 @@ fn prepared_folders_keep_their_exif_mode_and_reject_another() {
 
         let with = |exif| {
             let options = DatasetOptions { exif, ..DatasetOptions::with_side(SIDE) };
-            alexnet_data::open(&name(&out), &options, &|_, _| ())
+            alexnet_data::open(name(&out), &options, &|_, _| ())
         };
         let error = with(other).err().unwrap().to_string();
         assert!(error.contains(&format!("use EXIF mode `{exif}`")), "{error}");
-        assert_eq!(alexnet_data::stored_exif(&name(&out)), Ok(Some(exif)));
+        assert_eq!(alexnet_data::stored_exif(name(&out)), Ok(Some(exif)));
         let set = with(exif).unwrap();
         let mut buffer = ReadBuffer::default();
         let mut found: Vec<Vec<u8>> = (0..set.train.len())

@@ -239,7 +239,7 @@ fn a_factor_that_cannot_be_moved_stays_in_the_graph_or_is_refused() {
     };
     assert_eq!(inverted(&read.about.model), [false, true]);
     let options = ExportOptions::new(Format::PyTorch);
-    let error = write(&weights, &scratch.0.join("net.pth"), &options, &mut |_, _| true);
+    let error = write(&weights, scratch.0.join("net.pth"), &options, &mut |_, _| true);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("its `dropout1` scales by 0.5 in tests, and `lrn1` comes"), "{error}");
     assert_eq!(scratch.names(), ["net.onnx"]);
@@ -382,7 +382,7 @@ fn a_mean_of_another_shape_is_refused() {
         for (format, name) in FILES.into_iter().chain([(Format::Own, "own.safetensors")]) {
             let mut options = ExportOptions::new(format);
             options.preprocess = format == Format::Onnx;
-            let error = write(&weights, &scratch.0.join(name), &options, &mut |_, _| true);
+            let error = write(&weights, scratch.0.join(name), &options, &mut |_, _| true);
             let error = error.unwrap_err();
             let is_refused = matches!(&error, Error::Export { reason, .. }
                 if reason.contains(expected));
