@@ -77,7 +77,10 @@ fn trap() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
             let mut line = String::new();
             let _ = BufReader::new(stream).take(4096).read_line(&mut line);
-            lines.lock().unwrap().push(line.trim_end().to_string());
+            // Browsers also open connections that they then do not use.
+            if !line.is_empty() {
+                lines.lock().unwrap().push(line.trim_end().to_string());
+            }
         }
     });
     (address, asked)
