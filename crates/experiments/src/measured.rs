@@ -56,7 +56,7 @@ pub struct Measured {
 pub struct Finding {
     /// The layer, or the number of masks.
     pub name: String,
-    /// A value for each of the inspection's [columns](Inspection::columns).
+    /// A value for each of the inspection's [columns](crate::Inspection::columns).
     pub values: Vec<f64>,
 }
 
