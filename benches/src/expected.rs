@@ -10,7 +10,7 @@
 //! they spend beside copying ([`slowness`]), and the time of their launches.
 
 use crate::peaks::Peaks;
-use crate::split_step::{Pass, StepPart};
+use crate::step_part::{Pass, Product, StepPart, Work};
 use kernels::gemm::{GpuTiles, gpu_tiles};
 use layers::{Conv, PlannedRow, Row, Spec};
 use std::fs;
@@ -34,28 +34,6 @@ const ELEMENT_CLOCKS: f64 = 0.106;
 const LAUNCH: f64 = 1.6e-6;
 /// Bytes a second at which slices are stored and added up.
 const SLICE_BYTES: f64 = 4.0e12;
-
-/// What takes the time of a part on a GPU.
-#[derive(Clone, Debug)]
-pub enum Work {
-    /// Matrix products, one after the other.
-    Products(Vec<Product>),
-    /// Reading and writing.
-    Bytes,
-}
-
-/// A product as a pass of a layer computes it.
-#[derive(Clone, Copy, Debug)]
-pub struct Product {
-    /// The kernel without its suffixes for tiles and precision.
-    pub kernel: &'static str,
-    /// Rows, columns, and the length of the sums.
-    pub sizes: [usize; 3],
-    /// Number of such products.
-    pub count: usize,
-    /// Whether operands are read 16 bytes at a time.
-    pub wide: bool,
-}
 
 /// A kernel's row in the table of `cargo xtask kernels`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -215,32 +193,5 @@ impl Layer {
             }
             _ => None,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::paper::H200;
-    use crate::split_step::parts_of;
-
-    #[test]
-    fn the_table_has_every_product() {
-        for network in ["alexnet", "torchvision"] {
-            let parts = parts_of(&models::find(network).unwrap(), 128);
-            assert!(parts.iter().all(|part| seconds(part, &H200) > 0.0));
-            let products = |part: &StepPart| matches!(&part.work, Work::Products(_));
-            assert_eq!(parts.iter().filter(|part| products(part)).count(), 16, "{network}");
-        }
-    }
-
-    #[test]
-    fn no_product_is_faster_than_its_floor() {
-        for images in [128, 1024] {
-            for part in parts_of(&models::find("alexnet").unwrap(), images) {
-                let floor = part.flops / H200.flops;
-                assert!(seconds(&part, &H200) > floor, "{} {:?}", part.name, part.pass);
-            }
-        }
     }
 }

@@ -4,7 +4,8 @@ use crate::ledger::Table;
 use crate::peaks::Peaks;
 use crate::peer::Peer;
 use crate::results::{Measurement, Workload};
-use crate::split_step::{Pass, SplitStep, StepPart};
+use crate::split_step::SplitStep;
+use crate::step_part::{Pass, StepPart};
 use crate::{median, milliseconds, percent};
 
 /// The times of a step's parts. The floor of a part is a lower bound of its time: its operations or

@@ -42,12 +42,14 @@ pub mod results;
 pub mod scaling;
 mod split_step;
 mod step;
+mod step_part;
 pub mod turns;
 
 pub use onnx_file::OnnxFile;
 pub use peer::{Engine, EpochTimes, Peer, PeerMode, PeerProfile, PeerSteps};
-pub use split_step::{Pass, SplitStep, StepPart};
+pub use split_step::SplitStep;
 pub use step::{InferenceStep, Step, StepMode, TrainingStep};
+pub use step_part::{Pass, Product, StepPart, Work};
 
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,8 @@
 use crate::expected;
 use crate::ledger::Table;
 use crate::peaks::Peaks;
-use crate::split_step::{StepPart, parts_of};
+use crate::split_step::parts_of;
+use crate::step_part::StepPart;
 use layers::Spec;
 
 /// An NVIDIA H200: achievable rates of dense bf16 products on tensor cores and of device copies.
@@ -58,6 +59,7 @@ fn cells([gflops, megabytes, floor, expected]: [f64; 4]) -> [String; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step_part::Work;
     use layers::window;
 
     #[test]
@@ -82,5 +84,25 @@ mod tests {
         let sum = table.lines().last().unwrap();
         assert!(sum.contains(&format!("| {:.1} |", operations(128.0))), "{sum}");
         assert!(sum.contains(&format!("| {:.1} |", operations(1024.0))), "{sum}");
+    }
+
+    #[test]
+    fn the_table_has_every_product() {
+        for network in ["alexnet", "torchvision"] {
+            let parts = parts_of(&models::find(network).unwrap(), 128);
+            assert!(parts.iter().all(|part| expected::seconds(part, &H200) > 0.0));
+            let products = |part: &StepPart| matches!(&part.work, Work::Products(_));
+            assert_eq!(parts.iter().filter(|part| products(part)).count(), 16, "{network}");
+        }
+    }
+
+    #[test]
+    fn no_product_is_faster_than_its_floor() {
+        for images in [128, 1024] {
+            for part in parts_of(&models::find("alexnet").unwrap(), images) {
+                let floor = part.flops / H200.flops;
+                assert!(expected::seconds(&part, &H200) > floor, "{} {:?}", part.name, part.pass);
+            }
+        }
     }
 }

@@ -2,57 +2,13 @@
 
 mod parts;
 
-use crate::expected::Work;
+use crate::step_part::{Operation, StepPart};
 use crate::{StepMode, noise};
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Clock, Network, Phase, Spec, SpecError, TrainableNetwork};
 pub(crate) use parts::parts_of;
 use tensor::{DType, Device, Planner, Recording, Shape, Slot, Target};
 use train::recipe::Recipe;
-
-/// The forward or the backward pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// From images to scores.
-    Forward,
-    /// From the scores' gradient to the parameters'.
-    Backward,
-}
-
-impl Pass {
-    /// In a table.
-    pub fn name(self) -> &'static str {
-        match self {
-            Pass::Forward => "forward",
-            Pass::Backward => "backward",
-        }
-    }
-}
-
-/// A part of a step with its operations and bytes.
-#[derive(Clone, Debug)]
-pub struct StepPart {
-    /// The row's name, or `preprocess`, `softmax_loss`, `sgd`.
-    pub name: String,
-    /// Forward or backward.
-    pub pass: Pass,
-    /// Multiplications and additions of convolutions and linear layers; 0 for others.
-    pub flops: f64,
-    /// Bytes of all operands, each read or written once.
-    pub bytes: f64,
-    /// What takes the time of a GPU.
-    pub work: Work,
-    operation: Operation,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Operation {
-    Preprocess,
-    Forward(usize),
-    Loss,
-    Backward(usize),
-    Update,
-}
 
 /// A network with random pixels, run part by part.
 #[derive(Debug)]
@@ -303,6 +259,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step_part::Pass;
     use layers::window;
 
     #[test]

@@ -1,8 +1,9 @@
 //! The parts of a step, with their operations and bytes.
 
-use super::{Operation, Pass, PlannedNetwork, StepPart};
+use super::PlannedNetwork;
 use crate::StepMode;
-use crate::expected::{Layer, Work, products};
+use crate::expected::{Layer, products};
+use crate::step_part::{Operation, Pass, StepPart, Work};
 use layers::Spec;
 use tensor::{Planner, Slot, Target};
 
