@@ -364,6 +364,11 @@ API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
   return *milliseconds = std::chrono::duration<float, std::milli>(end->when - begin->when).count(),
          Ok;
 }
+
+// Of CUDA 12.8 and later.
+API cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {
+  return cuEventElapsedTime(milliseconds, from, to);
+}
 API cuEventSynchronize(void* handle) {
   auto* event = static_cast<Event*>(handle);
   // Once the context is broken nothing is reached any more, and the stream may be gone already.
