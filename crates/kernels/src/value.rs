@@ -60,7 +60,8 @@ pub(crate) fn any_in_bf16<const N: usize>(slots: [Slot; N]) -> bool {
     slots.iter().any(|slot| slot.dtype() == DType::Bf16)
 }
 
-/// The error of an op on a GPU, whose kernels read and write f32 only.
+/// The error of an op on a GPU, whose kernels read and write f32 only. It is apart from
+/// [`Cuda::lacks`], which `cargo xtask tidy` takes for the mark of an op without kernels.
 ///
 /// # Errors
 /// Always [`Error::NoKernel`](tensor::Error::NoKernel).

@@ -7,9 +7,9 @@ use crate::trained::{Trained, placement};
 use data::{Loader, Source, Subset};
 use evaluate::{Evaluate, Observer, Stop};
 use experiments::{Finding, Inspection};
+use inference::Views;
 use inference::features::{layer, walk};
 use inference::probe::{self, Labelled};
-use inference::{Predictor, Views};
 use layers::{Row, Spec};
 use std::sync::Arc;
 
@@ -177,7 +177,7 @@ impl Inspector<'_> {
                     sums[at + 1].add(&labels, &halved, &means);
                 }
             };
-            sample(&mut predictor, &batch, masks, &below, &mut add)?;
+            predictor.sample_dropout(&batch, (MASKS, 0..masks), &below, &mut add)?;
             sums[0].add(&labels, &halved, &Means::of(&halved, classes));
             done += batch.images as u64;
             observer.progress("masks", done, total);
@@ -186,16 +186,6 @@ impl Inspector<'_> {
         let found = names.zip(&sums).map(|(name, sums)| Finding { name, values: sums.values() });
         Ok(Some(found.collect()))
     }
-}
-
-fn sample(
-    predictor: &mut Predictor,
-    batch: &data::Batch,
-    masks: u32,
-    below: &str,
-    each: &mut dyn FnMut(u32, &[f32]),
-) -> Result<()> {
-    Ok(predictor.sample_dropout(batch, (MASKS, 0..masks), below, each)?)
 }
 
 /// The means of several predictions for a batch.
