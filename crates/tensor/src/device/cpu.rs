@@ -68,9 +68,14 @@ impl Cpu {
         (self.memory, self.planner) = (Vec::new(), PlannerInUse::default());
         self.check_room(bytes)?;
         let lines = bytes.div_ceil(Planner::ALIGN);
-        self.memory = bytemuck::allocation::try_zeroed_vec(lines)
-            .map_err(|()| no_room(bytes, free_memory()))?;
-        huge_pages::advise(bytemuck::cast_slice_mut(&mut self.memory));
+        self.memory.try_reserve_exact(lines).map_err(|_| no_room(bytes, free_memory()))?;
+        let memory = &mut self.memory.spare_capacity_mut()[..lines];
+        huge_pages::advise(memory);
+        // SAFETY: there are so many lines, and zeros are lines.
+        unsafe {
+            memory.as_mut_ptr().write_bytes(0, lines);
+            self.memory.set_len(lines);
+        }
         Ok(())
     }
 

@@ -5,36 +5,72 @@
 //! Their physical addresses are also random, so that cache conflicts, and with them run times,
 //! differ between runs.
 
+use std::mem::MaybeUninit;
+
 /// The size of a huge page, and what its address is a multiple of. Another than the system's would
 /// only make for less of the memory in huge pages.
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Requests huge pages for the aligned part of `memory`. Must be called before the memory is first
-/// written; has no effect if the system does not grant them.
+/// Requests huge pages for the aligned part of `memory`. Has no effect on what has been written
+/// already, or if the system does not grant them.
 #[cfg(target_os = "linux")]
-pub(super) fn advise(memory: &mut [u8]) {
-    let from = memory.as_ptr().align_offset(HUGE_PAGE);
-    let Some(rest) = memory.get_mut(from..) else { return };
-    let whole = rest.len() / HUGE_PAGE * HUGE_PAGE;
+pub(super) fn advise<T>(memory: &mut [MaybeUninit<T>]) {
+    let (start, len) = (memory.as_mut_ptr().cast::<u8>(), size_of_val(memory));
+    let from = start.align_offset(HUGE_PAGE);
+    let Some(rest) = len.checked_sub(from) else { return };
+    let whole = rest / HUGE_PAGE * HUGE_PAGE;
     // SAFETY: the range is inside the slice, which is borrowed exclusively, and this advice
     // changes no byte of it.
-    unsafe { libc::madvise(rest.as_mut_ptr().cast(), whole, libc::MADV_HUGEPAGE) };
+    unsafe { libc::madvise(start.add(from).cast(), whole, libc::MADV_HUGEPAGE) };
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn advise(_: &mut [u8]) {}
+pub(super) fn advise<T>(_: &mut [MaybeUninit<T>]) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::{HUGE_PAGE, advise};
+    use super::{HUGE_PAGE, MaybeUninit, advise};
+    use crate::Device;
+    use std::fs;
 
     #[test]
     fn memory_keeps_its_bytes_and_may_be_of_any_size() {
         for len in [0, 1, HUGE_PAGE - 1, HUGE_PAGE, 3 * HUGE_PAGE + 5] {
-            let mut memory = vec![7u8; len];
+            let mut memory = vec![MaybeUninit::new(7u8); len];
             advise(&mut memory);
-            assert!(memory.iter().all(|&byte| byte == 7));
+            // SAFETY: it was written.
+            assert!(memory.iter().all(|byte| unsafe { byte.assume_init() } == 7));
         }
+    }
+
+    /// Memory that was written before the advice would stay in small pages.
+    #[test]
+    fn a_devices_memory_is_in_huge_pages() {
+        let setting = "/sys/kernel/mm/transparent_hugepage/enabled";
+        let Ok(granted) = fs::read_to_string(setting) else {
+            return eprintln!("SKIPPED: there is no {setting}");
+        };
+        if granted.contains("[never]") {
+            return eprintln!("SKIPPED: the system grants no huge pages ({setting})");
+        }
+        const LEN: usize = 32 * HUGE_PAGE;
+        let mut device = Device::cpu(1);
+        device.reserve(LEN).unwrap();
+        let Device::Cpu(cpu) = &device else { unreachable!("opened as a CPU") };
+        let middle = cpu.memory.as_ptr().addr() + LEN / 2;
+        // A mapping has a line with its range, then a line for each of its sizes.
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut lines = maps.lines().skip_while(|line| {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let hex = |text| usize::from_str_radix(text, 16);
+            !range.is_some_and(|(start, end)| {
+                hex(start).is_ok_and(|start| start <= middle)
+                    && hex(end).is_ok_and(|end| middle < end)
+            })
+        });
+        let huge = lines.find_map(|line| line.strip_prefix("AnonHugePages:")).unwrap();
+        let kilobytes: usize = huge.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(1024 * kilobytes > LEN / 2, "{kilobytes} kB of {LEN} bytes");
     }
 }
