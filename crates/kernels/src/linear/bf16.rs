@@ -181,8 +181,13 @@ fn run<'a>(
     goes_on: bool,
     c: &mut BlockSums,
 ) {
+    configured.multiply(&along_k(a, b, inner, goes_on), c);
+}
+
+/// The operands of [`run`].
+fn along_k<'a>(a: Tiles<'a>, b: Tiles<'a>, inner: Loop, goes_on: bool) -> Block<'a> {
     let start = if goes_on { Start::Sum } else { Start::Zero };
-    configured.multiply(&Block { a, b, loops: [Loop::ONCE, Loop::ONCE, inner], start }, c);
+    Block { a, b, loops: [Loop::ONCE, Loop::ONCE, inner], start }
 }
 
 /// Packs an operand of `n` rows or columns, panel by panel.
@@ -222,6 +227,7 @@ pub(super) fn forward(
         let own = unsafe { ThreadBuffers::of(&own, g, thread) };
         for k in 0..inputs.div_ceil(BLOCK) {
             let tiles = block(inputs, BLOCK, k).1.div_ceil(DEPTH);
+            let is_stored = matches!(w, Weights::Stored(_));
             let w = w.block(g, [chunk, k], own.packed);
             for (m, w) in w.chunks(2 * tiles * PACKED).enumerate() {
                 let panels = w.len() / (tiles * PACKED);
@@ -230,7 +236,12 @@ pub(super) fn forward(
                 let inner = Loop { count: tiles, a: panels * PACKED, b: PACKED };
                 for n in 0..images.div_ceil(SIDE) {
                     let c = &mut own.sums[m * images.div_ceil(SIDE) + n];
-                    run(&configured, w, x.pair(n, k * BLOCK / DEPTH), inner, k > 0, c);
+                    let block = along_k(w, x.pair(n, k * BLOCK / DEPTH), inner, k > 0);
+                    // Later images find stored weights in the L2 cache.
+                    match is_stored && n == 0 {
+                        true => configured.multiply_stream(&block, c),
+                        false => configured.multiply(&block, c),
+                    }
                 }
             }
         }

@@ -4,8 +4,8 @@
 //! C[m][n] += sum over k of A[m][k] B[k][n]        A, B in bf16, C in f32
 //! ```
 //!
-//! A block of C has 2 x 2 tiles of 16 x 16, which stay in four of the eight tile registers while
-//! the sum runs over all of k; the other four hold two tiles of A and two of B. A tile of A is 16
+//! A block of C has 2 x 2 tiles of 16 x 16. Two of them at a time stay in tile registers while the
+//! sum runs over all of k (`hardware.rs` has why not all four). A tile of A is 16
 //! rows of 32 k at any regular distance: so a convolution reads its image directly, as in f32. A
 //! tile of B is 16 pairs of k by 16 columns, with the two elements of a pair adjacent.
 //! [`pack`](mod@pack) rounds f32 operands to bf16 and packs them.
@@ -169,6 +169,19 @@ impl Configured {
     /// # Panics
     /// If A or B would be read outside their slices.
     pub fn multiply(&self, block: &Block<'_>, sums: &mut BlockSums) {
+        self.multiply_by::<false>(block, sums);
+    }
+
+    /// [`multiply`](Self::multiply) where A lies in memory in the order of its use, tile after tile.
+    /// It is fetched ahead, beyond the block: several blocks are one stream.
+    ///
+    /// # Panics
+    /// As `multiply`.
+    pub fn multiply_stream(&self, block: &Block<'_>, sums: &mut BlockSums) {
+        self.multiply_by::<true>(block, sums);
+    }
+
+    fn multiply_by<const STREAMED: bool>(&self, block: &Block<'_>, sums: &mut BlockSums) {
         if block.loops.iter().any(|l| l.count == 0) {
             return begin(block.start, sums);
         }
@@ -176,7 +189,7 @@ impl Configured {
         match self.unit {
             // SAFETY: `check` has passed, and the thread is configured.
             #[cfg(target_arch = "x86_64")]
-            MatrixUnit::Amx => unsafe { hardware::multiply(block, sums) },
+            MatrixUnit::Amx => unsafe { hardware::multiply::<STREAMED>(block, sums) },
             MatrixUnit::Twin => twin::multiply(block, sums),
         }
     }
