@@ -67,6 +67,7 @@ pub mod lrn_pool;
 pub mod operands;
 mod per_channel;
 pub mod pool;
+mod prefetch;
 pub mod prelu;
 pub mod preprocess;
 pub mod sgd;

@@ -12,6 +12,7 @@
 use super::Geometry;
 use crate::gemm::SharedFloats;
 use crate::operands::{Forward, ForwardSlices};
+use crate::prefetch;
 use crate::simd::{self, flushed};
 use pulp::{Simd, WithSimd};
 use tensor::Pool;
@@ -24,6 +25,9 @@ const CHAINS: usize = 16;
 const ROWS: usize = 4;
 /// Rows of w per task.
 const UNIT: usize = 32;
+/// Bytes between what is read of a row and what is fetched meanwhile. The processor's prefetchers
+/// stop at the end of each page of 4 KiB.
+const AHEAD: usize = 2048;
 
 /// Whether this algorithm is faster.
 pub(super) fn suits(g: &Geometry) -> bool {
@@ -124,12 +128,16 @@ fn dot_products<S: Simd, const R: usize, const N: usize>(
     w: [&[f32]; R],
     x: [&[f32]; N],
 ) -> [[f32; R]; N] {
+    const { assert!(CHAINS * size_of::<f32>() == prefetch::LINE) };
     let vectors = CHAINS / S::F32_LANES;
     let whole = x[0].len() / CHAINS;
     let mut chains = [[[simd.splat_f32s(0.0); CHAINS]; R]; N];
     let w_vectors = w.map(|w| &S::as_simd_f32s(w).0[..whole * vectors]);
     let x_vectors = x.map(|x| &S::as_simd_f32s(x).0[..whole * vectors]);
     for k in 0..whole {
+        for w in w {
+            prefetch::to_read(w.as_ptr().cast::<u8>().wrapping_add(k * prefetch::LINE + AHEAD));
+        }
         for v in 0..vectors {
             let at = k * vectors + v;
             for r in 0..R {

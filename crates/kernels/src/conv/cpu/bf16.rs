@@ -29,8 +29,8 @@ use crate::gemm::amx::{
 };
 use crate::gemm::{Loop, Shared};
 use crate::operands::{BackwardInput, BackwardInputSlices, Forward, ForwardSlices};
-use crate::simd;
 use crate::value::Value;
+use crate::{prefetch, simd};
 use padded::{Lines, PaddedImage};
 use rectify::{Aligned, rectify};
 use std::ops::Range;
@@ -345,10 +345,30 @@ impl<S: Value, T: Value> TilePass<'_, S, T> {
         for tile in (0..lines.tiles()).step_by(2) {
             let second = (tile + 1 < lines.tiles()).then(|| at(tile + 1));
             let a = Tiles { elements: own, first: at(tile), second, row: pixel };
+            let runs = (tile..lines.tiles()).take(2).flat_map(|tile| lines.runs(tile));
+            self.fetch_target(runs, target, columns);
             configured.multiply(&Block { a, b, loops, start: Start::Row(&bias) }, sums);
             for (half, tile) in (tile..lines.tiles()).take(2).enumerate() {
                 let sums = &sums[half * TILE * SIDE..][..TILE * SIDE];
                 self.write(sums, lines.runs(tile), target, columns);
+            }
+        }
+    }
+
+    /// Fetches the pixels of runs that [`write`](Self::write) will write, while they are computed.
+    /// It would wait for each of them otherwise: they lie too far apart for the processor to guess.
+    fn fetch_target(
+        &self,
+        runs: impl Iterator<Item = (usize, [usize; 2], usize)>,
+        at: usize,
+        columns: usize,
+    ) {
+        let target = &self.plan.direct.target;
+        for (_, [i, j], count) in runs {
+            for n in 0..count {
+                let at = at + i * target.row + (j + n) * target.column;
+                // SAFETY: as in `write`.
+                prefetch::to_write(unsafe { self.target.part(at..at + columns) });
             }
         }
     }
