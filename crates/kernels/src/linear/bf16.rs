@@ -238,9 +238,10 @@ pub(super) fn forward(
                     let c = &mut own.sums[m * images.div_ceil(SIDE) + n];
                     let block = along_k(w, x.pair(n, k * BLOCK / DEPTH), inner, k > 0);
                     // Later images find stored weights in the L2 cache.
-                    match is_stored && n == 0 {
-                        true => configured.multiply_stream(&block, c),
-                        false => configured.multiply(&block, c),
+                    if is_stored && n == 0 {
+                        configured.multiply_stream(&block, c);
+                    } else {
+                        configured.multiply(&block, c);
                     }
                 }
             }

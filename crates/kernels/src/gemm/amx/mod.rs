@@ -4,11 +4,11 @@
 //! C[m][n] += sum over k of A[m][k] B[k][n]        A, B in bf16, C in f32
 //! ```
 //!
-//! A block of C has 2 x 2 tiles of 16 x 16. Two of them at a time stay in tile registers while the
-//! sum runs over all of k (`hardware.rs` has why not all four). A tile of A is 16
-//! rows of 32 k at any regular distance: so a convolution reads its image directly, as in f32. A
-//! tile of B is 16 pairs of k by 16 columns, with the two elements of a pair adjacent.
-//! [`pack`](mod@pack) rounds f32 operands to bf16 and packs them.
+//! A block of C has 2 x 2 tiles of 16 x 16, which stay in four of the eight tile registers while
+//! the sum runs over all of k; three others hold tiles of A and B. A tile of A is 16 rows of 32 k
+//! at any regular distance: so a convolution reads its image directly, as in f32. A tile of B is 16
+//! pairs of k by 16 columns, with the two elements of a pair adjacent. [`pack`](mod@pack) rounds f32
+//! operands to bf16 and packs them.
 //!
 //! Lower bound: a step of 32 k takes four products of 16 cycles and four loads of 1 KiB, which the
 //! processor reads from its L2 cache in the same time: 8192 multiply-adds in 64 cycles, sixteen
