@@ -70,6 +70,7 @@ pub mod pool;
 mod prefetch;
 pub mod prelu;
 pub mod preprocess;
+mod segments;
 pub mod sgd;
 mod simd;
 pub mod softmax_loss;

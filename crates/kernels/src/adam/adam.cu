@@ -2,6 +2,7 @@
 // w <- w - rate (m / c1) / (sqrt(s / c2) + epsilon).
 // AdamW: g <- dw, and first w <- (1 - rate decay) w. Four parameters a thread: 28 bytes each.
 #include "kernel.cuh"
+#include "segments.cuh"
 
 struct Constants {
   float kept, taken, epsilon;  // beta2, 1 - beta2
@@ -20,16 +21,17 @@ __device__ __forceinline__ void update(const Constants& k, float pace, float roo
     w -= pace * m / (sqrtf(s) / root + k.epsilon);
 }
 
-// `rule` holds rate, beta1 and decay, `corrections` c1 and c2; they are read when the step runs, so
-// that a recorded step follows the schedule.
-// `rule` holds rate, beta1 and decay, `corrections` c1 and c2; they are read when the step runs, so
-// that a recorded step follows the schedule.
+// A row of `rules` holds rate, beta1 and decay, `corrections` c1 and c2; they are read when the step
+// runs, so that a recorded step follows the schedule.
 template <bool DECOUPLED>
-__device__ __forceinline__ void step(const Constants& k, const float* rule,
-                                     const float* corrections, const float* dw, float* w, float* m,
-                                     float* s, u64 n) {
-  const u64 i = 4 * thread_number();
+__device__ __forceinline__ void step(const Constants& k, const Segments& segments,
+                                     const float* rules, const float* corrections, const float* dw,
+                                     float* w, float* m, float* s) {
+  const Segment& segment = segment_of_block(segments);
+  const u64 i = element_in(segment), n = segment.len;
   if (i >= n) return;
+  dw += segment.start, w += segment.start, m += segment.start, s += segment.start;
+  const float* rule = rules + 3 * segment.row;
   const float rate = rule[0], beta = rule[1];
   if (rate == 0.0f) return;  // frozen: the moments stay, too
   const float decay = DECOUPLED ? 1.0f - rate * rule[2] : rule[2];
@@ -46,15 +48,15 @@ __device__ __forceinline__ void step(const Constants& k, const float* rule,
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    adam_step(Constants k, const float* rule, const float* corrections, const float* dw, float* w,
-              float* m, float* s, u64 n) {
-  step<false>(k, rule, corrections, dw, w, m, s, n);
+    adam_step(Constants k, Segments segments, const float* rules, const float* corrections,
+              const float* dw, float* w, float* m, float* s) {
+  step<false>(k, segments, rules, corrections, dw, w, m, s);
 }
 KERNEL(adam_step)
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    adam_step_decoupled(Constants k, const float* rule, const float* corrections, const float* dw,
-                        float* w, float* m, float* s, u64 n) {
-  step<true>(k, rule, corrections, dw, w, m, s, n);
+    adam_step_decoupled(Constants k, Segments segments, const float* rules,
+                        const float* corrections, const float* dw, float* w, float* m, float* s) {
+  step<true>(k, segments, rules, corrections, dw, w, m, s);
 }
 KERNEL(adam_step_decoupled)

@@ -1,7 +1,10 @@
 use super::*;
+use crate::segments::odd_segments;
 use ndarray::{Array1, s};
 use proptest::prelude::*;
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads, wide};
+use testkit::{
+    Slots, bits_equal, close, each_device, each_gpu, random_array, same_bits_for_threads, wide,
+};
 
 /// w, m and s after step number `t` of Adam.
 fn run(
@@ -175,5 +178,30 @@ fn nan_propagates() {
         let segments = [Segment { start: 0, len: 2 }];
         let [w, ..] = run(device, &segments, &[[0.1, 0.9, 0.0]], 1, [&dw, &w, &m, &s]);
         assert!(w.iter().all(|w| w.is_nan()));
+    });
+}
+
+/// One launch for all segments is bit-identical to a launch for each.
+#[test]
+fn segments_of_a_launch_are_independent() {
+    let (segments, len) = odd_segments();
+    let [dw, w, m, s] = [1, 2, 3, 4].map(|seed| random_array(seed, len));
+    let s = s.mapv(f32::abs);
+    let rates = |idx: usize| [if idx % 5 == 4 { 0.0 } else { 0.1 + idx as f32 / 100.0 }, 0.9, 0.01];
+    let table: Vec<[f32; 3]> = (0..segments.len()).map(rates).collect();
+    each_gpu(|device| {
+        for decoupled in [false, true] {
+            let after = run_by(device, decoupled, &segments, &table, 7, [&dw, &w, &m, &s]);
+            let mut next = [w.clone(), m.clone(), s.clone()];
+            for (&segment, &row) in segments.iter().zip(&table) {
+                let [w, m, s] = &next;
+                let one = run_by(device, decoupled, &[segment], &[row], 7, [&dw, w, m, s]);
+                next = one.map(Array1::from);
+            }
+            for (all, one) in after.iter().zip(&next) {
+                bits_equal(all, &one.to_vec(), "w, m or s");
+            }
+            assert_ne!(after[0], w.to_vec());
+        }
     });
 }

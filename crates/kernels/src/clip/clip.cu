@@ -1,6 +1,7 @@
 // dw <- min(max(dw, -limit), limit), and the norm of each block of a row; dw <- factor dw. Memory bound.
 #include "kernel.cuh"
 #include "reduce.cuh"
+#include "segments.cuh"
 
 constexpr u64 BLOCK = 4096;  // mod.rs
 
@@ -25,9 +26,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 KERNEL(clip_norms)
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    clip_scale(const float* factor, float* dw, u64 n) {
-  const u64 i = 4 * thread_number();
+    clip_scale(Segments segments, const float* factor, float* dw) {
+  const Segment& segment = segment_of_block(segments);
+  const u64 i = element_in(segment), n = segment.len;
   if (i >= n) return;
+  dw += segment.start;
   const float by = factor[0];
   const float4 d = load4(dw, i, n);
   store4(dw, i, n, make_float4(by * d.x, by * d.y, by * d.z, by * d.w));

@@ -1,6 +1,7 @@
 //! On a GPU: one thread block per block of gradients; four gradients per thread to scale.
 
 use super::Rows;
+use crate::segments::launches;
 use crate::sgd::Segment;
 use tensor::{Cuda, Grid, Image, Result, Shape, Slot};
 
@@ -27,13 +28,11 @@ pub(super) fn norms(
 }
 
 pub(super) fn scale(cuda: &mut Cuda, segments: &[Segment], factor: Slot, dw: Slot) -> Result<()> {
-    let factor = cuda.address(factor);
-    for segment in segments.iter().filter(|segment| segment.len > 0) {
-        let dw = cuda.address(dw.part(segment.start, Shape::from([segment.len])));
-        let n = segment.len as u64;
-        let grid = Grid::over(segment.len.div_ceil(4));
-        // SAFETY: clip_scale's parameters in their order; the part holds n floats, the factor one.
-        unsafe { cuda.launch(&IMAGE, "clip_scale", grid, &[&factor, &dw, &n])? };
+    let [factor, dw] = cuda.addresses([factor, dw]);
+    for (segments, grid) in launches(segments) {
+        // SAFETY: clip_scale's parameters in their order; the gradients hold every segment, and
+        // there is one factor.
+        unsafe { cuda.launch(&IMAGE, "clip_scale", grid, &[&segments, &factor, &dw])? };
     }
     Ok(())
 }

@@ -1,7 +1,10 @@
 use super::*;
+use crate::segments::odd_segments;
 use ndarray::Array1;
 use proptest::prelude::*;
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+use testkit::{
+    Slots, bits_equal, close, each_device, each_gpu, random_array, same_bits_for_threads,
+};
 
 /// Gradients and norms of blocks after [`norms`]; norms of no block stay at -1.
 fn run(device: &mut Device, rows: &[Rows], limit: f32, dw: &Array1<f32>) -> [Vec<f32>; 2] {
@@ -102,5 +105,23 @@ fn nan_propagates() {
         let rows = [Rows { start: 0, row: 3, count: 1, at: 0 }];
         let [after, norms] = run(device, &rows, 2.0, &dw);
         assert!(after[1].is_nan() && norms[0].is_nan() && after[2] == 2.0);
+    });
+}
+
+/// One launch scales all segments, and nothing between them.
+#[test]
+fn segments_of_a_launch_are_scaled_once() {
+    let (segments, len) = odd_segments();
+    let dw: Array1<f32> = random_array(1, len);
+    let mut expected = dw.to_vec();
+    for &Segment { start, len } in &segments {
+        expected[start..start + len].iter_mut().for_each(|value| *value *= 0.3);
+    }
+    each_gpu(|device| {
+        let mut slots = Slots::new();
+        let (gradients, factor) = (slots.array(&dw), slots.floats([1], vec![0.3]));
+        slots.load(device);
+        scale(device, &segments, factor, gradients).unwrap();
+        bits_equal(&device.download::<f32>(gradients).unwrap(), &expected, "gradients");
     });
 }

@@ -1,7 +1,8 @@
-//! On a GPU: one launch per segment, four parameters per thread. Rates are read on the device.
+//! On a GPU: one launch for all segments, four parameters per thread. Rates are read on the device.
 
 use super::{Rule, Segment};
-use tensor::{Cuda, Grid, Image, Result, Shape, Slot};
+use crate::segments::launches;
+use tensor::{Cuda, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "sgd", bytes: include_bytes!("sgd.fatbin") };
 
@@ -18,15 +19,12 @@ pub(super) fn step(
         Rule::Pytorch => "sgd_step_pytorch",
         Rule::PytorchNesterov => "sgd_step_pytorch_nesterov",
     };
-    let segments = segments.iter().enumerate();
-    for (idx, segment) in segments.filter(|(_, segment)| segment.len > 0) {
-        let rates = cuda.address(table.part(3 * idx, Shape::from([3])));
-        let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
-        let [dw, w, v] = cuda.addresses(blocks.map(part));
-        let n = segment.len as u64;
-        let grid = Grid::over(segment.len.div_ceil(4));
-        // SAFETY: the kernels' parameters in their order; each part holds n floats, the rates three.
-        unsafe { cuda.launch(&IMAGE, kernel, grid, &[&rates, &dw, &w, &v, &n])? };
+    let table = cuda.address(table);
+    let [dw, w, v] = cuda.addresses(blocks);
+    for (segments, grid) in launches(segments) {
+        // SAFETY: the kernels' parameters in their order; the blocks hold every segment, and the
+        // table has a row for each.
+        unsafe { cuda.launch(&IMAGE, kernel, grid, &[&segments, &table, &dw, &w, &v])? };
     }
     Ok(())
 }

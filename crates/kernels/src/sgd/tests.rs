@@ -1,7 +1,10 @@
 use super::*;
+use crate::segments::odd_segments;
 use ndarray::{Array1, s};
 use proptest::prelude::*;
-use testkit::{Slots, cases, close, each_device, random_array, same_bits_for_threads};
+use testkit::{
+    Slots, bits_equal, cases, close, each_device, each_gpu, random_array, same_bits_for_threads,
+};
 
 const RULES: [Rule; 4] = [Rule::Paper, Rule::PaperNesterov, Rule::Pytorch, Rule::PytorchNesterov];
 
@@ -173,6 +176,29 @@ fn a_decaying_velocity_becomes_zero() {
             let blocks = [&one(0.0), &one(1.0), &one(sign * f32::MIN_POSITIVE)];
             let [w, v] = run(device, &segments, &[[0.1, 0.9, 0.0]], blocks);
             assert_eq!((w[0], v[0].to_bits()), (1.0, (0.0 * sign).to_bits()));
+        }
+    });
+}
+
+/// One launch for all segments is bit-identical to a launch for each.
+#[test]
+fn segments_of_a_launch_are_independent() {
+    let (segments, len) = odd_segments();
+    let [dw, w, v] = [1, 2, 3].map(|seed| random_array(seed, len));
+    let rates = |idx: usize| [if idx % 5 == 4 { 0.0 } else { 0.1 + idx as f32 / 100.0 }, 0.9, 0.01];
+    let table: Vec<[f32; 3]> = (0..segments.len()).map(rates).collect();
+    each_gpu(|device| {
+        for rule in RULES {
+            let [new_w, new_v] = run_by(device, rule, &segments, &table, [&dw, &w, &v]);
+            let (mut next_w, mut next_v) = (w.clone(), v.clone());
+            for (&segment, &row) in segments.iter().zip(&table) {
+                let blocks = [&dw, &next_w, &next_v];
+                let after = run_by(device, rule, &[segment], &[row], blocks);
+                [next_w, next_v] = after.map(Array1::from);
+            }
+            bits_equal(&new_w, &next_w.to_vec(), "w");
+            bits_equal(&new_v, &next_v.to_vec(), "v");
+            assert_ne!(new_w, w.to_vec());
         }
     });
 }
