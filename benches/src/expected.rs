@@ -63,7 +63,7 @@ fn row(kernel: &str) -> Option<KernelRow> {
     Some(KernelRow { blocks: cells[5].parse().ok()?, slots: pair(slots)?, clocks: pair(clocks)? })
 }
 
-/// Seconds of a product in bf16.
+/// Seconds of a product in bf16, without its launches.
 fn product_seconds(product: &Product) -> f64 {
     let [rows, columns, _] = product.sizes.map(|size| size as f64);
     let GpuTiles { tile, suffix, slices, slice, panel } = gpu_tiles(product.sizes, product.count);
@@ -89,11 +89,33 @@ fn product_seconds(product: &Product) -> f64 {
     };
     let clocks = (waves * row.blocks + of_last) * of_tile;
     let summed = if slices > 1 {
-        2.0 * 4.0 * rows * columns * (product.count * slices) as f64 / SLICE_BYTES + LAUNCH
+        2.0 * 4.0 * rows * columns * (product.count * slices) as f64 / SLICE_BYTES
     } else {
         0.0
     };
-    clocks / CLOCK + LAUNCH + summed
+    clocks / CLOCK + summed
+}
+
+/// The launches of a product: of its kernel, and of those that add its slices. The pass of the
+/// weights adds two sums, as it also computes the gradient of the biases.
+fn product_launches(product: &Product) -> usize {
+    let is_of_weights =
+        ["conv_backward_filter", "linear_backward_weights"].contains(&product.kernel);
+    match gpu_tiles(product.sizes, product.count).slices {
+        1 => 1,
+        _ if is_of_weights => 3,
+        _ => 2,
+    }
+}
+
+/// The launches of a part.
+pub fn launches(part: &StepPart) -> usize {
+    let masks = usize::from(part.mask > 0.0);
+    match &part.work {
+        Work::Products(products) => masks + products.iter().map(product_launches).sum::<usize>(),
+        Work::Bytes if part.name == "softmax_loss" => 2, // the rows, then their sum
+        Work::Bytes => 1,
+    }
 }
 
 /// How much longer than its bytes a part takes. Guessed from the source, not counted: divisions,
@@ -105,11 +127,13 @@ fn slowness(name: &str) -> f64 {
 
 /// The expected seconds of a part in bf16.
 pub fn seconds(part: &StepPart, peaks: &Peaks) -> f64 {
-    let launches = if part.name == "sgd" { 16.0 } else { 1.0 };
-    match &part.work {
-        Work::Products(products) => products.iter().map(product_seconds).sum(),
-        Work::Bytes => part.bytes / peaks.bytes * slowness(&part.name) + launches * LAUNCH,
-    }
+    let computed = match &part.work {
+        Work::Products(products) => {
+            part.mask / peaks.bytes + products.iter().map(product_seconds).sum::<f64>()
+        }
+        Work::Bytes => part.bytes / peaks.bytes * slowness(&part.name),
+    };
+    computed + launches(part) as f64 * LAUNCH
 }
 
 /// The products of a convolution's or linear layer's pass; `first`: without an input gradient.
@@ -193,5 +217,29 @@ impl Layer {
             }
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::split_step::parts_of;
+    use testkit::own_gpu;
+    use train::plan::SingleDevicePlan;
+
+    /// The launches of a step's parts are those of the kernels' code.
+    #[test]
+    fn launches_are_those_of_a_step() {
+        let Some(mut gpu) = own_gpu() else { return };
+        for network in ["alexnet", "torchvision"] {
+            for images in [1, 16, 128, 1024] {
+                let spec = models::find(network).unwrap();
+                let expected: usize = parts_of(&spec, images).iter().map(launches).sum();
+                let input = (train::recipe::Mean::Color, [256; 2]);
+                let plan = SingleDevicePlan::new(&spec, images, input, gpu.target()).unwrap();
+                let counted = plan.launches(&mut gpu).unwrap();
+                assert_eq!(counted, expected, "{network} at {images}");
+            }
+        }
     }
 }

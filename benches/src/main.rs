@@ -147,7 +147,9 @@ fn computed_floors(cli: &Cli, gpu: GpuName, report: &BenchReport) -> Result<(), 
         bytes / 1e12
     );
     for model in &cli.model {
-        let table = paper::floor(&find(model)?.0, cli.floor_batches(), &peaks);
+        let spec = find(model)?.0;
+        let table = paper::floor(&spec, cli.floor_batches(), &peaks);
+        let about = format!("{about}, {}", paper::launches(&spec, cli.floor_batches()));
         report.table(&format!("floor {name} {model}"), &table, &about)?;
     }
     Ok(())

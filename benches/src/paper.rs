@@ -45,6 +45,20 @@ pub fn floor(spec: &Spec, batches: &[usize], peaks: &Peaks) -> Table {
     table
 }
 
+/// The launches of a training step, for each batch size: `52 launches a step at 128, 48 at 1024`.
+///
+/// # Panics
+/// If the network does not fit together.
+pub fn launches(spec: &Spec, batches: &[usize]) -> String {
+    let count = |&images: &usize| parts_of(spec, images).iter().map(expected::launches).sum();
+    let counts: Vec<usize> = batches.iter().map(count).collect();
+    let counts = counts.iter().zip(batches).enumerate().map(|(idx, (count, images))| {
+        let what = if idx == 0 { " launches a step" } else { "" };
+        format!("{count}{what} at {images}")
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
 /// The lower bound of a part in seconds.
 fn seconds(part: &StepPart, peaks: &Peaks) -> f64 {
     (part.flops / peaks.flops).max(part.bytes / peaks.bytes)
@@ -84,6 +98,13 @@ mod tests {
         let sum = table.lines().last().unwrap();
         assert!(sum.contains(&format!("| {:.1} |", operations(128.0))), "{sum}");
         assert!(sum.contains(&format!("| {:.1} |", operations(1024.0))), "{sum}");
+    }
+
+    #[test]
+    fn launches_are_listed_by_batch_size() {
+        let spec = Spec::image("tiny", 8, 8, 3).conv("conv1", 4, window(3)).linear("fc2", 10);
+        // Forward: preprocess, two rows, the loss in two. Backward: two products and one, update.
+        assert_eq!(launches(&spec, &[1, 2]), "9 launches a step at 1, 9 at 2");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct StepPart {
     pub bytes: f64,
     /// What takes the time of a GPU.
     pub work: Work,
+    /// Bytes of masking the gradient by the ReLU before the products; 0 if that is no pass of its
+    /// own.
+    pub mask: f64,
     pub(crate) operation: Operation,
 }
 

@@ -36,6 +36,7 @@ pub(super) fn parts(
         flops,
         bytes,
         work: Work::Bytes,
+        mask: 0.0,
         operation,
     };
     let work = |row: &layers::PlannedRow, pass, first| match Layer::of(spec, row, images) {
@@ -74,7 +75,10 @@ pub(super) fn parts(
         let dx = if first { 0.0 } else { x };
         let bytes = FLOAT * (x + y + dx + 2.0 * parameters);
         let part = part(row.name(), Pass::Backward, flops, bytes, Operation::Backward(idx));
-        backward.push(StepPart { work: work(row, Pass::Backward, first), ..part });
+        let work = work(row, Pass::Backward, first);
+        let is_masked = matches!(work, Work::Products(_)) && row.reads_output();
+        let mask = if is_masked { 3.0 * FLOAT * y } else { 0.0 }; // y, dy read; dy written
+        backward.push(StepPart { work, mask, ..part });
         first = false;
     }
     parts.extend(backward.into_iter().rev());

@@ -120,10 +120,11 @@ fn time(
     let (table, bound) = profile.parts(limits);
     println!("### {model}, {batch} images, {precision}\n");
     println!(
-        "A step on the GPU takes {ms:.3} ms ({:.0} images/s, {:.0} % of the bound, {bound:.3} ms); \
-         with upload of the images and download of the loss {whole_ms:.3} ms ({:.0} images/s).\n",
+        "A step on the GPU takes {ms:.3} ms ({:.0} images/s, {:.0} % of the bound, {bound:.3} ms) \
+         in {} launches; with upload of the images and download of the loss {whole_ms:.3} ms ({:.0} images/s).\n",
         batch as f64 / ms * 1e3,
         100.0 * bound / ms,
+        recording.launches(),
         batch as f64 / whole_ms * 1e3
     );
     println!("{}\n{}", table.render(), profile.kernels().render());

@@ -64,6 +64,12 @@ impl PlannedRow {
         self.layer.ends_in_relu()
     }
 
+    /// Whether its backward pass reads its output: that of a convolution or linear layer first
+    /// masks the gradient by the ReLU, in a pass of its own.
+    pub fn reads_output(&self) -> bool {
+        self.layer.reads_output()
+    }
+
     /// Runs this row's step of [`Network::forward`](crate::Network::forward).
     ///
     /// # Errors

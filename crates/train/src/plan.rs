@@ -130,6 +130,18 @@ impl SingleDevicePlan {
         })
     }
 
+    /// The launches of a GPU for a step: of the forward pass, the backward pass and the update. 0
+    /// on a CPU.
+    ///
+    /// # Errors
+    /// If the device lacks an op.
+    pub fn launches(&self, device: &mut Device) -> tensor::Result<usize> {
+        device.count_launches(|device| {
+            self.forward(device)?;
+            self.backward(device)
+        })
+    }
+
     /// From images to the loss, its gradient and the tally.
     ///
     /// # Errors

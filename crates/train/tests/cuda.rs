@@ -22,7 +22,7 @@ use random::{Purpose, Stream};
 use std::path::Path;
 use std::sync::OnceLock;
 use tensor::cudnn::Cudnn;
-use tensor::{Device, Precision};
+use tensor::{Device, Precision, Recording};
 use testkit::{is_long, own_gpu, stand_in_in_use};
 
 fn recipe(images: usize) -> Recipe {
@@ -218,6 +218,45 @@ fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
             }
             assert_eq!(train(&spec, 5, steps, gpu).unwrap(), eager, "{precision}");
         }
+    }
+}
+
+/// A launch costs more than a microsecond, whatever it computes.
+#[test]
+fn a_step_of_the_paper_takes_at_most_sixty_launches() {
+    let Some(mut gpu) = own_gpu() else { return };
+    for (name, images) in
+        [("alexnet", 2), ("alexnet", 1024), ("torchvision", 2), ("torchvision", 1024)]
+    {
+        let (spec, input) = (models::find(name).unwrap(), (Mean::Color, [256; 2]));
+        let plan = SingleDevicePlan::new(&spec, images, input, gpu.target()).unwrap();
+        let launches = plan.launches(&mut gpu).unwrap();
+        assert!((30..=60).contains(&launches), "{name} at {images}: {launches} launches");
+        assert_eq!(plan.launches(&mut Device::cpu(1)).unwrap(), 0);
+    }
+}
+
+/// The launches that are counted without running a step are those of its recording.
+#[test]
+fn recorded_launches_are_the_counted_ones() {
+    let Some(gpu) = own_gpu() else { return };
+    let spec = every_row(15, 4);
+    let mut step = open(&spec, 5, gpu).unwrap();
+    let (net, batch) = (step.net_mut(), batch(&spec, 5, 1));
+    let counted = net.plan.launches(&mut net.device).unwrap();
+    net.load_training(&batch).unwrap();
+    net.begin_step(1, &batch.labels).unwrap();
+    let launches = || stand_in_in_use().map(|stand_in| stand_in.counts()[1]);
+    let before = launches();
+    let mut recording = Recording::default();
+    let pass = |plan: &SingleDevicePlan, device: &mut Device| {
+        plan.forward(device)?;
+        plan.backward(device)
+    };
+    net.replay(&mut recording, pass).unwrap();
+    assert_eq!(recording.launches(), counted);
+    if let (Some(before), Some(after)) = (before, launches()) {
+        assert_eq!(after - before, counted as u64 + 1, "each once, and the recording");
     }
 }
 

@@ -214,11 +214,23 @@ impl Device {
     /// # Errors
     /// [`Error::NoKernel`] if an op is not implemented for this device; [`Error::Gpu`].
     pub fn rehearse(&mut self, work: impl FnOnce(&mut Device) -> Result<()>) -> Result<()> {
-        let Device::Cuda(cuda) = self else { return Ok(()) };
+        self.count_launches(work).map(drop)
+    }
+
+    /// As [`rehearse`](Self::rehearse), and returns the number of launches: of kernels and of
+    /// library calls that compute. 0 on a CPU.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn count_launches(
+        &mut self,
+        work: impl FnOnce(&mut Device) -> Result<()>,
+    ) -> Result<usize> {
+        let Device::Cuda(cuda) = self else { return Ok(0) };
         cuda.begin_rehearsal();
         let done = work(self);
-        self.gpu().end_rehearsal();
-        done
+        let launches = self.gpu().end_rehearsal();
+        done.map(|()| launches)
     }
 
     /// Runs `work`, which must enqueue the same operations every time; changing values are read

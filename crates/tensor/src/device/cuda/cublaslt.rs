@@ -163,6 +163,7 @@ impl Cuda {
             assert!(self.state != State::Recording, "{product:?} was not rehearsed");
             self.try_out(engine, (&key, number), candidate.workspace)?;
         }
+        self.launches += 1;
         if self.state == State::Rehearsing {
             return Ok(true);
         }

@@ -189,6 +189,7 @@ impl Cuda {
             engine.plans.insert(*key, plan);
         }
         let Some(plan) = &engine.plans[key] else { return Ok(false) };
+        self.launches += 1;
         if self.state == State::Rehearsing {
             return Ok(true);
         }

@@ -15,6 +15,7 @@ struct Graph {
     raw: sys::CUgraphExec,
     /// The reservation of memory whose addresses it contains.
     reservation: u64,
+    launches: usize,
     _context: Arc<Context>,
 }
 
@@ -25,6 +26,13 @@ impl Drop for Graph {
     fn drop(&mut self) {
         // SAFETY: instantiated once, destroyed once.
         let _ = unsafe { result::graph::exec_destroy(self.raw) };
+    }
+}
+
+impl Recording {
+    /// The number of launches in it; 0 if nothing is recorded.
+    pub fn launches(&self) -> usize {
+        self.0.as_ref().map_or(0, |graph| graph.launches)
     }
 }
 
@@ -53,11 +61,13 @@ impl Cuda {
 
     pub(in crate::device) fn begin_rehearsal(&mut self) {
         assert!(self.state == State::Working, "a rehearsal inside a recording or a rehearsal");
-        self.state = State::Rehearsing;
+        (self.state, self.launches) = (State::Rehearsing, 0);
     }
 
-    pub(in crate::device) fn end_rehearsal(&mut self) {
+    /// Returns the number of launches.
+    pub(in crate::device) fn end_rehearsal(&mut self) -> usize {
         self.state = State::Working;
+        self.launches
     }
 
     pub(in crate::device) fn begin_recording(&mut self) -> Result<()> {
@@ -66,7 +76,7 @@ impl Cuda {
         // SAFETY: the stream is alive and not the null stream.
         unsafe { result::stream::begin_capture(self.stream.raw, mode) }
             .map_err(failed("recording a step"))?;
-        self.state = State::Recording;
+        (self.state, self.launches) = (State::Recording, 0);
         Ok(())
     }
 
@@ -80,7 +90,8 @@ impl Cuda {
             let _ = result::graph::destroy(graph);
             raw.map_err(&failed)?
         };
-        let graph = Graph { raw, reservation: self.reservation, _context: self.context.clone() };
+        let (reservation, launches) = (self.reservation, self.launches);
+        let graph = Graph { raw, reservation, launches, _context: self.context.clone() };
         // SAFETY: both are alive.
         unsafe { result::graph::upload(graph.raw, self.stream.raw) }.map_err(&failed)?;
         Ok(Recording(Some(graph)))

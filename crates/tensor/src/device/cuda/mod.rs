@@ -42,6 +42,8 @@ pub struct Cuda {
     eager: bool,
     precision: Precision,
     profile: Option<Profile>,
+    /// Since the start of a rehearsal or recording.
+    launches: usize,
     /// Identifies this reservation of memory and the precision; recordings of another are invalid.
     reservation: u64,
     // Fields are dropped in this order: the context last.
@@ -97,6 +99,7 @@ impl Cuda {
             eager: false,
             precision: Precision::F32,
             profile: None,
+            launches: 0,
             reservation: 0,
             cublaslt: None,
             cudnn: None,
@@ -333,7 +336,11 @@ impl Cuda {
     ) -> Result<()> {
         self.context.bind()?;
         let function = self.kernels.find(image, kernel, arguments, grid)?;
-        if self.state == State::Rehearsing || grid.is_empty() {
+        if grid.is_empty() {
+            return Ok(());
+        }
+        self.launches += 1;
+        if self.state == State::Rehearsing {
             return Ok(());
         }
         self.follow()?; // not captured: all streams were joined before a recording
