@@ -49,7 +49,7 @@ const MPI_TESTS: &str = "test --workspace --features \
 const MPI_LONG: &[Check] = &[long("mpi long", MPI_TESTS)];
 /// The ordinary tests take a sample of these: all random cases of every op, every resume point, a
 /// hundred kills, disks full at sixteen sizes, the whole of alexnet-64 on a GPU, every protocol,
-/// exports of every model. The last two checks print their counts.
+/// exports of every model. The checks print their counts: of ops, the cases of each test on a GPU.
 const LONG: &[Check] = &[
     long("ops", "test -p alexnet-kernels --locked"),
     long("resume", "test -p alexnet-train --locked -- --nocapture"),

@@ -1,8 +1,8 @@
 //! Runs a test body on every device.
 
-use crate::bits_equal;
+use crate::{bits_equal, is_long};
 use cuda_on_cpu::{Behaviour, Schedule, StandIn};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 use tensor::{Choice, Device};
 
@@ -26,11 +26,13 @@ pub fn each_cpu(mut test: impl FnMut(&mut Device)) {
     test(&mut Device::cpu(3));
 }
 
-/// [`each_device`] without the CPU.
+/// [`each_device`] without the CPU. Long runs report at the end of each test how often it was
+/// called: of a property test, the number of geometries.
 ///
 /// # Panics
 /// As `each_device`.
 pub fn each_gpu(mut test: impl FnMut(&mut Device)) {
+    CALLS.with(|calls| calls.0.set(calls.0.get() + 1));
     match cuda_device() {
         CudaDevice::None => {}
         CudaDevice::Gpu => with_gpu(&mut test),
@@ -38,6 +40,30 @@ pub fn each_gpu(mut test: impl FnMut(&mut Device)) {
             for schedule in Schedule::ALL {
                 stand_in.behave(Behaviour { schedule, ..Behaviour::default() });
                 with_gpu(&mut test);
+            }
+        }
+    }
+}
+
+thread_local! {
+    static CALLS: Calls = const { Calls(Cell::new(0)) };
+}
+
+/// How often a test has called [`each_gpu`]; reported when the test's thread ends.
+struct Calls(Cell<u32>);
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if is_long() {
+            let thread = std::thread::current();
+            let (test, calls) = (thread.name().unwrap_or("a test"), self.0.get());
+            match cuda_device() {
+                CudaDevice::None => {}
+                CudaDevice::Gpu => eprintln!("{test}: {calls} cases on a GPU"),
+                CudaDevice::StandIn(_) => {
+                    let schedules = Schedule::ALL.len();
+                    eprintln!("{test}: {calls} cases x {schedules} schedules on the stand-in");
+                }
             }
         }
     }

@@ -3,7 +3,7 @@ use crate::segments::odd_segments;
 use ndarray::Array1;
 use proptest::prelude::*;
 use testkit::{
-    Slots, bits_equal, close, each_device, each_gpu, random_array, same_bits_for_threads,
+    Slots, bits_equal, cases, close, each_device, each_gpu, random_array, same_bits_for_threads,
 };
 
 /// Gradients and norms of blocks after [`norms`]; norms of no block stay at -1.
@@ -42,7 +42,7 @@ fn the_factor_is_pytorchs() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(cases(32, 64)))]
     #[test]
     fn equals_the_reference(
         row in prop::sample::select(vec![1usize, 7, 300, BLOCK, BLOCK + 5, 2 * BLOCK + 1]),

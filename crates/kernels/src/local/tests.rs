@@ -117,7 +117,7 @@ algorithm: Algorithm::Direct,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(16, 48)))]
+    #![proptest_config(ProptestConfig::with_cases(cases(16, 64)))]
 
     #[test]
     fn equals_the_reference(g in geometry()) {
