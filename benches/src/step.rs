@@ -224,7 +224,7 @@ fn grey() -> Values {
 pub(crate) fn noise_batch(spec: &Spec, images: usize) -> Result<Batch, SpecError> {
     let ([height, width, _], classes) = (spec.input, spec.classes()?);
     Ok(Batch {
-        pixels: noise(images * height * width * 3),
+        pixels: noise(images * height * width * 3).into(),
         views: vec![[0; 3]; images],
         tints: vec![[1.0, 0.0, 0.0, 0.0]; images],
         labels: (0..images).map(|image| (image % classes) as u32).collect(),

@@ -285,6 +285,64 @@ fn misaligned_asynchronous_copies_are_reported() {
     });
 }
 
+/// A kernel that does not wait for the event after an upload on another stream reads old values,
+/// and so does an upload whose pinned bytes are overwritten before that event.
+#[test]
+fn uploads_that_are_not_waited_for_are_seen() {
+    let Some(driver) = stand_in() else { return };
+    let (old, new) = (numbers(64), vec![77.0f32; 64]);
+    for (early_copies, waits, overwrites) in [
+        (false, true, false),
+        (true, true, false),
+        (false, false, false),
+        (false, true, true),
+        (true, true, true),
+    ] {
+        driver.behave(Behaviour { early_copies, ..Behaviour::default() });
+        let (x, y) = (upload(driver, &old), upload(driver, &old));
+        assert_eq!(0, call!(driver, c"cuStreamSynchronize"(null_mut()) as fn(Raw)));
+        let function = function(driver, "reversed");
+        let mut streams: [Raw; 2] = [null_mut(); 2];
+        for stream in &mut streams {
+            assert_eq!(0, call!(driver, c"cuStreamCreate"(stream, 1) as fn(*mut Raw, u32)));
+        }
+        let ([work, copies], mut event, mut pinned): (_, Raw, Raw) =
+            (streams, null_mut(), null_mut());
+        let bytes = 4 * new.len();
+        call!(driver, c"cuEventCreate"(&mut event, 2) as fn(*mut Raw, u32));
+        call!(driver, c"cuMemHostAlloc"(&mut pinned, bytes, 1) as fn(*mut Raw, usize, u32));
+        // SAFETY: memory of so many bytes, which is no longer used below once it is freed.
+        let host = unsafe { std::slice::from_raw_parts_mut(pinned.cast::<f32>(), new.len()) };
+        host.copy_from_slice(&new);
+        let copied = call!(
+            driver,
+            c"cuMemcpyHtoDAsync_v2"(x, pinned, bytes, copies) as fn(u64, Raw, usize, Raw)
+        );
+        assert_eq!(copied, 0);
+        call!(driver, c"cuEventRecord"(event, copies) as fn(Raw, Raw));
+        if overwrites {
+            host.fill(5.0);
+        }
+        if waits {
+            call!(driver, c"cuStreamWaitEvent"(work, event, 0) as fn(Raw, Raw, u32));
+        }
+        assert_eq!(start(driver, function, [1, 64], work, &[x, y]), 0);
+        assert_eq!(0, call!(driver, c"cuStreamSynchronize"(work) as fn(Raw)));
+        let read = download(driver, y, 64);
+        let expected = match (early_copies, waits, overwrites) {
+            (_, false, _) => old.iter().rev().copied().collect(),
+            (false, true, true) => vec![5.0; 64],
+            _ => new.clone(),
+        };
+        assert_eq!(read, expected, "early {early_copies}, waits {waits}, overwrites {overwrites}");
+        for stream in streams {
+            call!(driver, c"cuStreamDestroy_v2"(stream) as fn(Raw));
+        }
+        call!(driver, c"cuEventDestroy_v2"(event) as fn(Raw));
+        call!(driver, c"cuMemFreeHost"(pinned) as fn(Raw));
+    }
+}
+
 /// Drivers load a function at its first launch, or earlier by cuFuncLoad; a capture forbids it.
 #[test]
 fn a_captured_launch_of_an_unloaded_function_is_refused() {

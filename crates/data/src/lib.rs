@@ -102,8 +102,9 @@ pub use folder::Folder;
 pub use idx::Idx;
 pub use layout::Labelling;
 pub use loader::{
-    Batch, Changes, ClassSampling, CropMode, Epoch, IGNORED, LoadedBatch, Loader, LoaderBuilder,
-    LoaderMode, LoaderPlan, ReadTimeouts, Rotation, StalledRead, bad_limit, mean_bytes,
+    Batch, Changes, ClassSampling, CropMode, Epoch, HostMemory, IGNORED, LoadedBatch, Loader,
+    LoaderBuilder, LoaderMode, LoaderPlan, Pixels, ReadTimeouts, Rotation, StalledRead, bad_limit,
+    mean_bytes,
 };
 pub use memory::Memory;
 pub use open::{DatasetOptions, open, open_watched, stored_exif, stored_side};

@@ -125,7 +125,7 @@ fn convolutions(height: usize, width: usize) -> Spec {
 /// Both images, as they are.
 fn batch(a: &Image, b: &Image) -> Batch {
     Batch {
-        pixels: [&a.pixels[..], &b.pixels].concat(),
+        pixels: [&a.pixels[..], &b.pixels].concat().into(),
         views: vec![[0; 3]; 2],
         tints: vec![ColorShift::NONE; 2],
         labels: vec![0; 2],

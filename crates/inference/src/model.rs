@@ -170,7 +170,7 @@ impl Model {
         let (side, (height, width)) = (self.side(), self.crop());
         let bytes = height * width * 3;
         let mut batch = Batch {
-            pixels: vec![0; rows * bytes],
+            pixels: vec![0; rows * bytes].into(),
             views: vec![[0; 3]; rows],
             tints: vec![ColorShift::NONE; rows],
             labels: vec![IGNORED; rows],

@@ -55,7 +55,7 @@ mod traffic;
 
 pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, FreeMemory, Grid, Image, Lap, Lent, Operand,
-    Pool, Recording, Target, Vectors, amx, free_memory,
+    PinnedBuffer, Pool, Recording, Target, Vectors, amx, free_memory,
 };
 pub use device::{cublaslt, cudnn, nccl, tune};
 pub use dtype::{Bf16, DType, Element};

@@ -116,6 +116,44 @@ fn an_upload_ahead_waits_for_readers_only() {
     }
 }
 
+/// The GPU copies from a pinned buffer by itself, before the bytes change or are freed; copies as
+/// late as they may be, and as early.
+#[test]
+fn a_pinned_buffer_is_copied_before_it_changes() {
+    let Some(stand_in) = stand_in() else { return };
+    let n = 3 << 20; // more than a piece of the ring
+    let mut planner = Planner::new();
+    let [x, y] = [0; 2].map(|_| planner.claim(DType::U8, Shape::from([n])));
+    for early_copies in [false, true] {
+        stand_in.behave(Behaviour { early_copies, ..Behaviour::default() });
+        let mut device = open().unwrap();
+        device.reserve(planner.total()).unwrap();
+        let mut buffer = device.pinned(n).unwrap().unwrap();
+        assert!(buffer.iter().all(|&byte| byte == 0));
+        for round in 1..4 {
+            buffer.fill(round);
+            device.upload_ahead(x, &buffer).unwrap();
+            buffer.fill(99); // waits for the copy
+            device.upload_ahead(y, &buffer[5..]).unwrap();
+            device.mark_read().unwrap();
+            assert_eq!(device.download::<u8>(x).unwrap(), vec![round; n]);
+            assert_eq!(device.download::<u8>(y).unwrap()[..n - 5], vec![99; n - 5]);
+        }
+        device.upload_ahead(x, &buffer).unwrap();
+        drop(buffer); // likewise
+        assert_eq!(device.download::<u8>(x).unwrap(), vec![99; n]);
+        let kept = device.pinned(n).unwrap();
+        device.upload_ahead(x, kept.as_ref().unwrap()).unwrap();
+        drop(device); // a buffer may outlive its GPU
+        assert!(kept.unwrap().iter().all(|&byte| byte == 0));
+    }
+    let device = open().unwrap();
+    stand_in.behave(Behaviour { failing_allocation: Some(1), ..Behaviour::default() });
+    let refused = device.pinned(n).unwrap_err().to_string();
+    assert!(refused.starts_with("pinning host memory"), "{refused}");
+    assert!(Device::cpu(1).pinned(n).unwrap().is_none());
+}
+
 /// A mark is of the memory that it was made in: what is uploaded ahead into fresh memory comes
 /// after the zeros that fill it.
 #[test]

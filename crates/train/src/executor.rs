@@ -4,7 +4,7 @@ use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::stats::LayerStats;
 use crate::{Error, Result};
-use data::Batch;
+use data::{Batch, HostMemory};
 use evaluate::Evaluate;
 use evaluate::Tally;
 use layers::Parameter;
@@ -53,6 +53,16 @@ pub trait Executor: Evaluate<Error = Error> + Send {
     /// # Errors
     /// As the trait says.
     fn snapshot(&mut self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> Result<()>;
+
+    /// Memory for the images of a batch from which the device copies by itself, and later than the
+    /// call that asks for it; `None` if there is none of this kind.
+    ///
+    /// # Errors
+    /// If there is not enough of it.
+    fn batch_memory(&self, bytes: usize) -> Result<Option<Box<dyn HostMemory>>> {
+        let _ = bytes;
+        Ok(None)
+    }
 
     /// Whether this is the only process.
     fn is_alone(&self) -> bool {

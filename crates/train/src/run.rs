@@ -15,6 +15,7 @@
 //!
 //! * `range_test`: the learning-rate range test, which leaves no run
 
+mod batch_memory;
 mod best;
 mod epochs;
 mod identity;

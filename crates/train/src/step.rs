@@ -8,7 +8,7 @@ use crate::schedule::Setting;
 use crate::start::Start;
 use crate::stats::LayerStats;
 use crate::{Error, Result};
-use data::Batch;
+use data::{Batch, HostMemory};
 use evaluate::Tally;
 use evaluate::{BatchShape, Evaluate};
 use layers::{Parameter, TrainableNetwork};
@@ -164,6 +164,11 @@ impl Executor for SingleDevice {
 
     fn snapshot(&mut self, values: &mut Vec<f32>, state: &mut Vec<f32>) -> Result<()> {
         self.net.snapshot(values, state)
+    }
+
+    fn batch_memory(&self, bytes: usize) -> Result<Option<Box<dyn HostMemory>>> {
+        let pinned = self.net.device.pinned(bytes)?;
+        Ok(pinned.map(|pinned| Box::new(pinned) as Box<dyn HostMemory>))
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>) {

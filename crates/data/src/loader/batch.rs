@@ -2,6 +2,7 @@
 
 use super::changes::{Crop, DrawName, MeanBytes};
 use super::mixing::Previous;
+use super::pixels::{MakeMemory, Pixels};
 use super::sampling::{ByClass, Pick};
 use super::stall::ReadClock;
 use super::{LoaderMode, LoaderPlan};
@@ -25,7 +26,7 @@ const MAX_VIEWS: usize = 10;
 pub struct Batch {
     /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are
     /// zero.
-    pub pixels: Vec<u8>,
+    pub pixels: Pixels,
     /// For each row: top and left of the crop in the centre square, which is the area of the mean
     /// image; and 1 if it is to be mirrored. A crop outside the square has the nearest position
     /// inside.
@@ -79,13 +80,13 @@ pub(super) struct Filling<'a> {
 }
 
 impl Batch {
-    pub(super) fn new(plan: &LoaderPlan) -> Batch {
-        Batch::of_rows(plan, plan.own_rows())
+    pub(super) fn new(plan: &LoaderPlan, make: MakeMemory<'_>) -> Batch {
+        Batch::of_rows(plan, plan.own_rows(), make)
     }
 
-    fn of_rows(plan: &LoaderPlan, rows: usize) -> Batch {
+    fn of_rows(plan: &LoaderPlan, rows: usize, make: MakeMemory<'_>) -> Batch {
         Batch {
-            pixels: vec![0; rows * plan.crop.0 * plan.crop.1 * 3],
+            pixels: Pixels::zeros(rows * plan.crop.0 * plan.crop.1 * 3, make),
             views: vec![[0; 3]; rows],
             tints: vec![ColorShift::NONE; rows],
             labels: vec![IGNORED; rows],
@@ -121,8 +122,8 @@ impl Batch {
                 self.copy_row(previous - positions.start, &mut scratch.previous);
             } else {
                 let pick = plan.pick(by_class, len, epoch, previous);
-                let mut one =
-                    scratch.one.take().unwrap_or_else(|| Box::new(Batch::of_rows(plan, 1)));
+                let new = || Box::new(Batch::of_rows(plan, 1, &mut |_| None));
+                let mut one = scratch.one.take().unwrap_or_else(new);
                 one.epoch = epoch;
                 one.fill_image(filling, 0, pick, scratch, bad)?;
                 one.copy_row(0, &mut scratch.previous);

@@ -1,5 +1,6 @@
 //! From settings to a loader with running threads.
 
+use super::pixels::MakeMemory;
 use super::ring::{self, Ring, Work};
 use super::sampling::ByClass;
 use super::{Batch, IGNORED, Loader, LoaderMode, LoaderPlan, ReadTimeouts, StallNotices};
@@ -54,19 +55,32 @@ impl LoaderBuilder {
         LoaderBuilder { timeouts, ..self }
     }
 
-    /// Starts the threads, with the first batch of epoch 0.
+    /// Starts the threads, with the first batch of epoch 0. Batches have ordinary memory.
+    ///
+    /// # Errors
+    /// As [`build_in`](Self::build_in).
+    pub fn build(self) -> Result<Loader> {
+        self.build_in(&mut |_| None)
+    }
+
+    /// Starts the threads, with the first batch of epoch 0. The images of each batch lie in memory
+    /// that `make` returns for their number of bytes, or in ordinary memory if that is `None`.
     ///
     /// # Errors
     /// [`Error::Argument`] if the source is empty, the crop is larger than its images, a batch has
     /// fewer rows than an image has views, views of one image would be mixed, or pixels are erased
     /// to the mean and the mean is missing or has another size.
-    pub fn build(self) -> Result<Loader> {
+    ///
+    /// # Panics
+    /// If `make` returns fewer or more bytes.
+    pub fn build_in(self, make: MakeMemory<'_>) -> Result<Loader> {
         self.check().map_err(Error::Argument)?;
         let LoaderBuilder { source, plan, mean, color, timeouts, workers, depth } = self;
         let workers = thread_count(workers);
         let depth = if depth == 0 { workers + 2 } else { depth };
         let end = (plan.mode == LoaderMode::Testing).then(|| plan.batches(source.len()) as u64);
-        let ring = Arc::new(Ring::new((0..depth).map(|_| Batch::new(&plan)), end, workers));
+        let batches = (0..depth).map(|_| Batch::new(&plan, make));
+        let ring = Arc::new(Ring::new(batches, end, workers));
         let by_class = ByClass::new(&*source, plan.sampling);
         let work = Arc::new(Work { source: source.clone(), plan, by_class, mean });
         let workers = (0..workers)

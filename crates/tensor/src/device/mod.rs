@@ -6,7 +6,7 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, FreeMemory, Lent, Pool, Vectors, amx, free_memory};
-pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Operand, Recording};
+pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Operand, PinnedBuffer, Recording};
 pub use cuda::{cublaslt, cudnn, nccl, tune};
 
 use crate::{Bf16, DType, Element, Error, Precision, Result, Slot};
@@ -148,6 +148,17 @@ impl Device {
         match self {
             Device::Cpu(_) => self.upload(slot, host),
             Device::Cuda(cuda) => cuda.upload_ahead(slot, host),
+        }
+    }
+
+    /// [`Cuda::pinned`]; `None` on a CPU.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pinned(&self, bytes: usize) -> Result<Option<PinnedBuffer>> {
+        match self {
+            Device::Cpu(_) => Ok(None),
+            Device::Cuda(cuda) => cuda.pinned(bytes).map(Some),
         }
     }
 

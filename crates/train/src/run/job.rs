@@ -1,5 +1,6 @@
 //! A job: all settings of a run.
 
+use super::batch_memory::BatchMemory;
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Policy};
 use crate::init::Pretrained;
@@ -145,12 +146,23 @@ impl Job {
         Loader::new(Arc::clone(&self.validation), plan, self.workers, 0)
     }
 
-    /// The loader of the given part of every training batch; `mean` is what is subtracted.
-    pub(super) fn training_loader(&self, part: (usize, usize), mean: &Values) -> Loader {
+    /// The loader of the given part of every training batch, in memory of the executor if it has
+    /// such; `mean` is what is subtracted.
+    pub(super) fn training_loader(
+        &self,
+        part: (usize, usize),
+        mean: &Values,
+        memory: &mut BatchMemory<'_>,
+    ) -> Loader {
         let [height, width, _] = self.spec.input;
         let plan = self.recipe.augment.plan(self.recipe.batch, (height, width), self.seed);
         let plan = data::LoaderPlan { sampling: self.recipe.sampling.into(), ..plan.part(part) };
         let mean = plan.needs_mean().then(|| data::mean_bytes(&mean.values, self.train.size()));
-        Loader::with_mean(Arc::clone(&self.train), plan, mean, self.workers, 0)
+        let mut builder = Loader::builder(Arc::clone(&self.train), plan).workers(self.workers);
+        if let Some(mean) = mean {
+            builder = builder.mean(mean);
+        }
+        let loader = builder.build_in(&mut |bytes| memory.make(bytes));
+        loader.unwrap_or_else(|error| panic!("{error}"))
     }
 }

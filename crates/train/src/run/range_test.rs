@@ -5,6 +5,7 @@
 //! Networks, 2015, section 3.3). As in fastai and PyTorch Lightning the rate rises exponentially,
 //! once a step, and the training loss is plotted.
 
+use super::batch_memory::BatchMemory;
 use super::job::Job;
 use crate::executor::{Executor, StepRequest};
 use crate::schedule::Setting;
@@ -129,7 +130,8 @@ impl RangeTest {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<RangeCurve> {
-        let mut images = job.training_loader(executor.batch_shape().part, &job.mean_of(None));
+        let (part, mean) = (executor.batch_shape().part, job.mean_of(None));
+        let mut images = job.training_loader(part, &mean, &mut BatchMemory::of(executor));
         images.set_color(job.color_shift(true));
         let mut recipe = job.recipe.clone();
         let mut points: Vec<RangePoint> = Vec::with_capacity(self.steps);

@@ -1,5 +1,6 @@
 //! A run in progress.
 
+use super::batch_memory::BatchMemory;
 use super::job::Job;
 use super::restore::restore_best;
 use crate::Result;
@@ -25,9 +26,10 @@ pub(super) struct Training<'a> {
     /// other processes, and a launcher may then kill this one.
     pub(super) writer: Option<WriterThread>,
     pub(super) job: &'a Job,
+    /// Dropped before the executor, which may have lent the memory of batches.
+    pub(super) train: Loader,
     pub(super) executor: Box<dyn Executor>,
     pub(super) shape: BatchShape,
-    pub(super) train: Loader,
     pub(super) validation: Loader,
     pub(super) folder: &'a mut RunFolder,
     pub(super) observer: &'a mut dyn Observer,
@@ -80,7 +82,9 @@ impl<'a> Training<'a> {
     ) -> Result<Training<'a>> {
         let shape = executor.batch_shape();
         let mean = job.mean_of(from.as_deref());
-        let mut train = job.training_loader(shape.part, &mean);
+        let mut memory = BatchMemory::of(&*executor);
+        let mut train = job.training_loader(shape.part, &mean, &mut memory);
+        memory.note().iter().for_each(|text| observer.note(text));
         let progress = match &from {
             None => Progress::begin(),
             Some(checkpoint) => {

@@ -1,11 +1,13 @@
 //! Uploads that overlap with computation: the next batch is copied while the GPU still works on
 //! this one.
 //!
-//! They have their own stream and pinned memory. They wait for the work before the mark, and later
+//! They have their own stream and pinned memory. Bytes that already lie in a
+//! [pinned buffer](super::pinned) are copied from there. They wait for the work before the mark, and later
 //! work waits for them; two events keep this order, and the host waits for neither.
 
 use super::driver::{Context, Stream};
 use super::event::Event;
+use super::pinned::PinnedBuffers;
 use super::staging::Staging;
 use crate::Result;
 use std::cell::Cell;
@@ -16,6 +18,7 @@ pub(super) struct Ahead {
     // Dropped first: it waits for copies that use the rest.
     stream: Stream,
     staging: Staging,
+    pinned: PinnedBuffers,
     /// The work that must be complete before slots are overwritten.
     mark: Event,
     marked: Cell<bool>,
@@ -26,10 +29,11 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    pub fn new(context: &Arc<Context>) -> Result<Ahead> {
+    pub fn new(context: &Arc<Context>, pinned: &PinnedBuffers) -> Result<Ahead> {
         Ok(Ahead {
             stream: Stream::new(context)?,
             staging: Staging::new(context)?,
+            pinned: pinned.clone(),
             mark: Event::new(context)?,
             marked: Cell::new(false),
             arrived: Event::new(context)?,
@@ -56,7 +60,12 @@ impl Ahead {
             self.mark.hold_back(&self.stream)?;
         }
         // SAFETY: the caller's promise.
-        unsafe { self.staging.upload(&self.stream, to, bytes)? };
+        unsafe {
+            match self.pinned.containing(bytes) {
+                Some(buffer) => buffer.upload(&self.stream, to, bytes)?,
+                None => self.staging.upload(&self.stream, to, bytes)?,
+            }
+        }
         self.arrived.record(&self.stream)?;
         self.under_way.set(true);
         Ok(())

@@ -16,12 +16,14 @@ mod launch;
 mod library;
 pub mod nccl;
 mod nvrtc;
+mod pinned;
 mod profile;
 mod staging;
 pub mod tune;
 
 pub use graph::Recording;
 pub use launch::{Address, Argument, Grid, Image, Operand};
+pub use pinned::PinnedBuffer;
 pub use profile::Lap;
 
 use crate::planner::PlannerInUse;
@@ -29,6 +31,7 @@ use crate::{Bf16, DType, Element, Error, Precision, Result, Slot};
 use ahead::Ahead;
 use driver::{Context, Gpu, Memory, Stream};
 use launch::Kernels;
+use pinned::PinnedBuffers;
 use profile::Profile;
 use staging::Staging;
 use std::sync::Arc;
@@ -52,6 +55,7 @@ pub struct Cuda {
     tuner: Option<tune::Tuner>,
     kernels: Kernels,
     staging: Option<Staging>,
+    pinned: PinnedBuffers,
     ahead: Option<Ahead>,
     /// The connection to other GPUs: waiting for this one may mean waiting for them.
     others: Option<Arc<nccl::Shared>>,
@@ -106,6 +110,7 @@ impl Cuda {
             tuner: None,
             kernels,
             staging: None,
+            pinned: PinnedBuffers::default(),
             ahead: None,
             others: None,
             memory: None,
@@ -166,7 +171,7 @@ impl Cuda {
         self.check_room(bytes)?;
         if self.staging.is_none() {
             self.staging = Some(Staging::new(&self.context)?);
-            self.ahead = Some(Ahead::new(&self.context)?);
+            self.ahead = Some(Ahead::new(&self.context, &self.pinned)?);
         }
         let memory = Memory::new(&self.context, bytes).map_err(|_| self.no_room(bytes))?;
         // SAFETY: all of the memory, which is freed after the stream is idle.

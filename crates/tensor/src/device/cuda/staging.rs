@@ -6,9 +6,9 @@
 
 use super::driver::{Context, Stream, failed};
 use super::event::Event;
+use super::pinned::Pinned;
 use crate::Result;
 use cudarc::driver::{result, sys};
-use std::ptr;
 use std::sync::Arc;
 
 const PIECE: usize = 1 << 20;
@@ -24,7 +24,9 @@ pub(super) struct Staging {
 
 impl Staging {
     pub fn new(context: &Arc<Context>) -> Result<Staging> {
-        let memory = Pinned::new(context, PIECES * PIECE)?;
+        // Write-combining: it is only ever filled from the front.
+        let flags = sys::CU_MEMHOSTALLOC_WRITECOMBINED;
+        let memory = Pinned::new(context, PIECES * PIECE, flags)?;
         let sent: Vec<Event> = (0..PIECES).map(|_| Event::new(context)).collect::<Result<_>>()?;
         let sent = sent.try_into().expect("one for each piece");
         Ok(Staging { memory, sent, next: 0 })
@@ -46,7 +48,7 @@ impl Staging {
             let piece = self.next;
             self.next = (piece + 1) % PIECES;
             self.sent[piece].wait()?;
-            let staged = &mut self.memory.bytes()[piece * PIECE..][..chunk.len()];
+            let staged = &mut self.memory.bytes_mut()[piece * PIECE..][..chunk.len()];
             staged.copy_from_slice(chunk);
             let to = to + (idx * PIECE) as u64;
             // SAFETY: the target is the caller's promise; the piece is not filled again before the
@@ -63,39 +65,5 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // Copies in progress still read the pinned memory.
         self.sent.iter().for_each(|sent| drop(sent.wait()));
-    }
-}
-
-/// Pinned host memory.
-#[derive(Debug)]
-struct Pinned {
-    base: *mut u8,
-    bytes: usize,
-    _context: Arc<Context>,
-}
-
-// SAFETY: plain memory with one owner.
-unsafe impl Send for Pinned {}
-
-impl Pinned {
-    fn new(context: &Arc<Context>, bytes: usize) -> Result<Pinned> {
-        // SAFETY: freed once, below. Write-combining: it is only ever filled from the front.
-        let base = unsafe { result::malloc_host(bytes, sys::CU_MEMHOSTALLOC_WRITECOMBINED) };
-        let base = base.map_err(failed("pinning host memory"))?.cast::<u8>();
-        // SAFETY: fresh memory of this size, made initialised bytes.
-        unsafe { ptr::write_bytes(base, 0, bytes) };
-        Ok(Pinned { base, bytes, _context: context.clone() })
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: of this size and initialised; lent with `self`.
-        unsafe { std::slice::from_raw_parts_mut(self.base, self.bytes) }
-    }
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        // SAFETY: allocated once, freed once.
-        let _ = unsafe { result::free_host(self.base.cast()) };
     }
 }
