@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn every_pixel_is_shifted_about_its_mean_and_mirrored() {
         let batch = Batch {
-            pixels: [vec![9; 6], vec![10, 20, 30, 100, 200, 250]].concat(),
+            pixels: [vec![9; 6], vec![10, 20, 30, 100, 200, 250]].concat().into(),
             views: vec![[0; 3], [1, 1, 1]],
             tints: vec![[1.0, 0.0, 0.0, 0.0], [0.5, 1.0, -40.0, 200.0]],
             labels: vec![0; 2],
