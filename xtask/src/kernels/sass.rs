@@ -2,7 +2,8 @@
 //!
 //! A panel is a step of that loop: `DEPTH` k of a tile. Of all ways through the loop the one
 //! counted copies the panel 16 bytes at a time ("wide"), or 4 ("narrow"), and takes the fewest
-//! instructions.
+//! instructions. Copies are asynchronous (LDGSTS), or loads into registers (LDG); of the latter a
+//! warp may have more than its part, and the one with most is counted.
 
 /// Threads of a block, in warps.
 const WARPS: u32 = 8;
@@ -45,7 +46,10 @@ pub fn cost(kernel: &str, sass: &str, depth: u32) -> Result<Cost, String> {
     let products = tile[0] * tile[1] * depth / (WARPS * PRODUCT * k);
     let count = |bytes: u32| {
         let copies = (tile[0] + tile[1]) * depth * 4 / (bytes * WARPS * 32);
-        Path { code: &code[panels.0..=panels.1], bytes, copies, products }.cost()
+        let code = &code[panels.0..=panels.1];
+        let is_asynchronous = code.iter().any(|(_, text)| text.contains("LDGSTS"));
+        let copy = if is_asynchronous { "LDGSTS." } else { "LDG." };
+        Path { code, copy, bytes, copies, products }.cost()
     };
     match (count(16), count(4)) {
         (Some(wide), Some(narrow)) => Ok(Cost { tile, wide, narrow }),
@@ -103,6 +107,8 @@ fn panel_loop(code: &[Instruction<'_>]) -> Option<(usize, usize)> {
 /// A search for the cheapest way through a loop.
 struct Path<'a> {
     code: &'a [Instruction<'a>],
+    /// The instruction that copies.
+    copy: &'static str,
     /// Of the copies that it takes, and how many of a thread in a panel.
     bytes: u32,
     copies: u32,
@@ -146,7 +152,10 @@ impl Path<'_> {
             0 => (all == once).then_some(0),
             _ => (all.checked_sub(once)?.is_multiple_of(looped)).then(|| (all - once) / looped),
         };
-        let of_copies = turns(self.copies, way.copies, way.looped_copies)?;
+        let of_copies = match self.copy {
+            "LDG." => (way.copies >= self.copies && way.looped_copies == 0).then_some(0)?,
+            _ => turns(self.copies, way.copies, way.looped_copies)?,
+        };
         let of_products = turns(self.products, way.products, way.looped_products)?;
         let [plain, copies, products] = way.cost;
         let sum = |of: fn(&Panel) -> u32| {
@@ -159,9 +168,9 @@ impl Path<'_> {
     /// The way that begins with an instruction; none if that copies other sizes.
     fn with(&self, mut way: Way, text: &str, body: Option<&[Instruction<'_>]>) -> Option<Way> {
         let has = |what: &str| body.is_some_and(|body| body.iter().any(|(_, t)| t.contains(what)));
-        let (in_copies, in_products) = (has("LDGSTS"), has("HMMA"));
+        let (in_copies, in_products) = (has(self.copy), has("HMMA"));
         let later_copies = in_copies || way.copies + way.looped_copies > 0;
-        if let Some(bytes) = copied_bytes(text) {
+        if let Some(bytes) = copied_bytes(self.copy, text) {
             if bytes != self.bytes {
                 return None;
             }
@@ -188,12 +197,12 @@ impl Way {
     }
 }
 
-/// Bytes of an asynchronous copy (LDGSTS) of one lane; none of its twin that fills with zeros.
-fn copied_bytes(text: &str) -> Option<u32> {
+/// Bytes of a lane's `copy`; none of its twin that fills with zeros.
+fn copied_bytes(copy: &str, text: &str) -> Option<u32> {
     if text.ends_with(", !PT") {
         return None;
     }
-    let (_, kind) = text.split_once("LDGSTS.")?;
+    let (_, kind) = text.split_once(copy)?;
     let kind = kind.split(' ').next().unwrap_or_default();
     Some(if kind.contains("128") {
         16
@@ -263,6 +272,18 @@ mod tests {
         // Depth 16: the loops turn twice.
         let error = super::cost("f_small_bf16", &sass(), 16).unwrap_err();
         assert!(error.contains("as many copies"), "{error}");
+    }
+
+    #[test]
+    fn loads_into_registers_are_copies_where_none_is_asynchronous() {
+        let sass = sass().replace("LDGSTS.E.BYPASS.128 [R4],", "LDG.E.128 R4,");
+        let sass = sass.replace("LDGSTS.E [R4],", "@!P4 LDG.E R4,");
+        // A load is no access to shared memory; loads in a loop are not counted.
+        let error = cost("f_small_bf16", &sass, 8).unwrap_err();
+        assert!(error.contains("as many copies"), "{error}");
+        let cost = cost("f_small_bf16", &sass.replace("@P2 BRA 0x40", "NOP"), 8).unwrap();
+        assert_eq!((cost.wide.slots, cost.wide.shared), (11, 8 * (1 + 4)));
+        assert_eq!((cost.narrow.slots, cost.narrow.shared), (12, 8 * 4));
     }
 
     #[test]
