@@ -66,9 +66,10 @@ fn row(kernel: &str) -> Option<KernelRow> {
 /// Seconds of a product in bf16, without its launches.
 fn product_seconds(product: &Product) -> f64 {
     let [rows, columns, _] = product.sizes.map(|size| size as f64);
-    let GpuTiles { tile, suffix, slices, slice, panel } = gpu_tiles(product.sizes, product.count);
-    let kernel = format!("{}{suffix}_bf16", product.kernel);
-    let row = row(&kernel).unwrap_or_else(|| panic!("{kernel} is not in sm_90.txt"));
+    let tiles = gpu_tiles(product.kernel, product.sizes, product.count);
+    let GpuTiles { kernel, tile, slices, slice, panel } =
+        tiles.unwrap_or_else(|| panic!("there is no product {}", product.kernel));
+    let row = row(kernel).unwrap_or_else(|| panic!("{kernel} is not in sm_90.txt"));
     let [down, across] = tile.map(|extent| extent as f64);
     let way = usize::from(!product.wide);
     let issue = row.slots[way] * WARPS / ISSUED;

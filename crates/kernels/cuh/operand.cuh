@@ -4,8 +4,9 @@
 // maps k; the two offsets add up to an address. So a convolution reads its images in place: an
 // index is a pixel, k a tap and a channel. Both are divided out once for many uses (`Cursor`): those
 // of indices never change along k, and a thread holds its own in registers; those of k lie in
-// shared memory, unless k is counted in a plain matrix. A panel has the order of memory, k along
-// its rows or across them, so that every copy is of neighbours.
+// shared memory, unless k is counted in a plain matrix. `Panel` and `Copies` are for panels of f32,
+// which have the order of memory, k along their rows or across them, so that every copy is of
+// neighbours; bf16.cuh has panels of its own.
 #pragma once
 #include "instructions.cuh"
 #ifndef CUDA_ON_CPU
@@ -14,7 +15,6 @@
 
 constexpr int DEPTH = 16;   // k of a panel
 constexpr int AHEAD = 64;   // k whose cursors are computed ahead
-constexpr int STORED = 32;  // rows of C that pass through shared memory at once
 
 /// Where an index leads. An element lies at the sum of its two cursors' offsets; it exists if their
 /// rows add up to one of the operand's and their columns do. Else it is zero.
@@ -125,6 +125,7 @@ struct Copies {
   }
 
   __device__ __forceinline__ void hold(const From& from, const Cursor* indices) {
+    if (!from.wide) return;
     if constexpr (To::HOLDS) {
 #pragma unroll
       for (unsigned turn = 0; turn < STARTS; turn++) held[turn] = start(from, indices, turn);
@@ -134,6 +135,11 @@ struct Copies {
   /// Begins to copy; what does not exist is filled with zeros.
   __device__ __forceinline__ void begin(To& to, const From& from, const Cursor* indices,
                                         const Cursor* depths, unsigned k) const {
+    if (from.wide) by_fours(to, from, indices, depths, k);
+    else by_ones(to, from, indices, depths, k);
+  }
+  __device__ __forceinline__ void by_fours(To& to, const From& from, const Cursor* indices,
+                                           const Cursor* depths, unsigned k) const {
 #pragma unroll
     for (unsigned turn = 0; turn < TURNS; turn++) {
       const unsigned at = From::along ? 0 : turn * ROWS;
@@ -144,23 +150,21 @@ struct Copies {
                               16, one.exists(from, two) ? 0 : 16);
     }
   }
-};
-
-/// The same, a float at a time: all of a thread's copies are in one column.
-template <class To, class From>
-__device__ __forceinline__ void begin_by_ones(To& to, const From& from, const Cursor* indices,
-                                              const Cursor* depths, unsigned k) {
-  constexpr unsigned across = To::columns, ROWS = THREADS / across;
-  static_assert(To::rows % ROWS == 0, "every thread has as many");
-  const unsigned first = unsigned(thread_anew()) / across;
-  const unsigned column = unsigned(thread_anew()) % across;
-  const Cursor same = From::along ? depth_of(from, depths, k, column) : indices[column];
+  /// A float at a time: all of a thread's copies are in one column.
+  static __device__ __forceinline__ void by_ones(To& to, const From& from, const Cursor* indices,
+                                                 const Cursor* depths, unsigned k) {
+    constexpr unsigned all = To::columns, APART = THREADS / all;
+    static_assert(To::rows % APART == 0, "every thread has as many");
+    const unsigned first = unsigned(thread_anew()) / all;
+    const unsigned column = unsigned(thread_anew()) % all;
+    const Cursor same = From::along ? depth_of(from, depths, k, column) : indices[column];
 #pragma unroll(To::COPIES_AT_ONCE)
-  for (unsigned row = first; row < To::rows; row += ROWS) {
-    const Cursor other = From::along ? indices[row] : depth_of(from, depths, k, row);
-    const bool is_there = exists(from, same.row + other.row, same.column + other.column);
-    __pipeline_memcpy_async(&to.at[0][0] + To::cell(row, column),
-                            from.base + (same.offset + other.offset), sizeof(float),
-                            is_there ? 0 : sizeof(float));
+    for (unsigned row = first; row < To::rows; row += APART) {
+      const Cursor other = From::along ? indices[row] : depth_of(from, depths, k, row);
+      const bool is_there = exists(from, same.row + other.row, same.column + other.column);
+      __pipeline_memcpy_async(&to.at[0][0] + To::cell(row, column),
+                              from.base + (same.offset + other.offset), sizeof(float),
+                              is_there ? 0 : sizeof(float));
+    }
   }
-}
+};

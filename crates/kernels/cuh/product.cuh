@@ -2,9 +2,10 @@
 //
 //   C[m][n] = sum over k of A[m][k] B[k][n]
 //
-// A block makes a tile of C, 128 x 128 or 64 x 64. It walks over k, 16 at a time: cp.async brings
-// the next panels of A and B into shared memory (operand.cuh), 16 bytes a thread, while the present
-// ones are multiplied: in f32 (scalar.cuh), or rounded, on tensor cores (tensor_cores.cuh).
+// A block makes a tile of C. It walks over k, 16 at a time: the next panels of A and B are brought
+// into shared memory, 16 bytes a thread, while the present ones are multiplied. In f32 (scalar.cuh)
+// and in tf32 (tensor_cores.cuh) cp.async brings them, as they are (operand.cuh); in bf16 they are
+// loaded into registers, and rounded before they are stored (bf16.cuh).
 //
 // The floor: a step of k moves 1 KB of A and B for 32768 operations, which 60 TFLOP/s of f32 draw
 // from the second-level cache at 1.9 TB/s. Two blocks fit a multiprocessor (at most 128 registers,
@@ -14,6 +15,7 @@
 // else. Where C has too few tiles to fill a GPU, k is cut into slices; each slice's sums are
 // stored and then added up in their order. How many slices there are depends on the sizes alone.
 #pragma once
+#include "bf16.cuh"
 #include "scalar.cuh"
 #include "tensor_cores.cuh"
 
@@ -33,23 +35,25 @@ struct Part {
 /// that C has not, it takes no notice. With `WITH_ROW_SUMS`, `out.store_row_sum(m, sum)` takes the
 /// sum over k of A's row m, as it is and not rounded, from the tiles of the first columns.
 ///
-/// An `Arithmetic` has a `Panel`, and a `Tile`: what a thread has of C, to which `add` adds the
-/// product of two panels. `STORED` rows of it go through shared memory in a round, to which every
-/// thread `put`s its own; `row_of` says which rows of the tile they are.
-template <class Arithmetic, int SPAN, bool WITH_ROW_SUMS, class A, class B, class Out>
+/// An `Arithmetic` has a `Panel`; an `Input`, a thread's part in bringing panels to shared memory;
+/// and a `Tile`: what a thread has of C, to which `add` adds the product of two panels. `STORED`
+/// rows of it go through shared memory in a round, to which every thread `put`s its own; `row_of`
+/// says which rows of the tile they are.
+template <class Arithmetic, int ROWS, int COLUMNS, bool WITH_ROW_SUMS, class A, class B, class Out>
 __device__ __forceinline__ void product(const A& a, const B& b, const Out& out, Part part) {
   if constexpr (!Arithmetic::exists) {
     __trap();  // the launcher knows better
   } else {
-    using PanelA = typename Arithmetic::template Panel<SPAN, A::along>;
-    using PanelB = typename Arithmetic::template Panel<SPAN, B::along>;
-    using Tile = typename Arithmetic::template Tile<SPAN, A::along, B::along>;
-    using Stored = float[SPAN + 4];
-    constexpr int bytes_a = 2 * sizeof(PanelA), bytes_c = STORED * sizeof(Stored);
+    using PanelA = typename Arithmetic::template Panel<ROWS, A::along>;
+    using PanelB = typename Arithmetic::template Panel<COLUMNS, B::along>;
+    using Tile = typename Arithmetic::template Tile<ROWS, COLUMNS, A::along, B::along>;
+    using Stored = float[COLUMNS + 4];
+    constexpr bool ROUNDED = Arithmetic::rounds_inputs;
+    constexpr int bytes_a = 2 * sizeof(PanelA), bytes_c = Tile::STORED * sizeof(Stored);
     SHARED(float4, memory, [(bytes_a > bytes_c ? bytes_a : bytes_c) / 16]);  // of A, later of C
     SHARED(PanelB, panels_b, [2]);
-    SHARED(Cursor, indices_a, [SPAN]);
-    SHARED(Cursor, indices_b, [SPAN]);
+    SHARED(Cursor, indices_a, [ROWS]);
+    SHARED(Cursor, indices_b, [COLUMNS]);
     SHARED(Cursor, depths_a, [AHEAD]);
     SHARED(Cursor, depths_b, [AHEAD]);
     SHARED(decltype(A::depth), depth_a, [1]);  // seldom needed: registers are too few for them
@@ -61,19 +65,19 @@ __device__ __forceinline__ void product(const A& a, const B& b, const Out& out, 
       if constexpr (!A::plain) depth_a[0] = a.depth;
       if constexpr (!B::plain) depth_b[0] = b.depth;
     }
-    if (thread < SPAN) indices_a[thread] = a.index.at(part.m + thread);
-    if (thread >= THREADS - SPAN) {
-      const unsigned i = thread - (THREADS - SPAN);
+    if (thread < ROWS) indices_a[thread] = a.index.at(part.m + thread);
+    if (thread >= THREADS - COLUMNS) {
+      const unsigned i = thread - (THREADS - COLUMNS);
       indices_b[i] = b.index.at(part.n + i);
     }
     __syncthreads();
-    Copies<PanelA, A> copies_a;
-    Copies<PanelB, B> copies_b;
-    if (a.wide) copies_a.hold(a, indices_a);
-    if (b.wide) copies_b.hold(b, indices_b);
+    typename Arithmetic::template Input<ROWS, A, 0, WITH_ROW_SUMS> input_a;
+    typename Arithmetic::template Input<COLUMNS, B, THREADS / 2> input_b;
+    input_a.hold(a, indices_a);
+    input_b.hold(b, indices_b);
     const int panels = (part.k_end - part.k + DEPTH - 1) / DEPTH;
     auto begin_fetching = [&](int panel) {  // every thread is past what it did with the one before
-      const int at = panel * DEPTH % AHEAD;
+      const unsigned at = unsigned(panel) * DEPTH % AHEAD;
       const unsigned k = part.k + panel * DEPTH;
       if constexpr (!A::plain || !B::plain) {
         if (at == 0) {
@@ -85,40 +89,52 @@ __device__ __forceinline__ void product(const A& a, const B& b, const Out& out, 
           __syncthreads();
         }
       }
-      PanelA& panel_a = panels_a[panel % 2];
-      PanelB& panel_b = panels_b[panel % 2];
-      if (a.wide) copies_a.begin(panel_a, a, indices_a, depths_a + at, k);
-      else begin_by_ones(panel_a, a, indices_a, depths_a + at, k);
-      if (b.wide) copies_b.begin(panel_b, b, indices_b, depths_b + at, k);
-      else begin_by_ones(panel_b, b, indices_b, depths_b + at, k);
-      __pipeline_commit();
+      input_a.begin(panels_a[panel & 1], a, indices_a, depths_a + at, k);
+      input_b.begin(panels_b[panel & 1], b, indices_b, depths_b + at, k);
+      if constexpr (!ROUNDED) __pipeline_commit();
     };
 
     Tile tile;
     float row_sum = 0.0f;
     for (int panel = -1; panel < panels; panel++) {  // one behind what is fetched
-      __pipeline_wait_prior(0);
+      if constexpr (!ROUNDED) __pipeline_wait_prior(0);
       __syncthreads();
       if (panel + 1 < panels) begin_fetching(panel + 1);
-      if (panel < 0) continue;
-      const PanelA& panel_a = panels_a[panel % 2];
-      if (WITH_ROW_SUMS && part.n == 0 && thread < SPAN)
+      if (panel >= 0) {
+        const PanelA& panel_a = panels_a[panel & 1];
+        if constexpr (WITH_ROW_SUMS && !ROUNDED)
+          if (part.n == 0 && thread < ROWS)
 #pragma unroll(2)  // more would not fit the registers
-        for (int k = 0; k < DEPTH; k++) row_sum += A::along ? panel_a.at[thread][k]
-                                                            : panel_a.at[k][thread];
-      tile.add(panel_a, panels_b[panel % 2]);
+            for (int k = 0; k < DEPTH; k++) row_sum += A::along ? panel_a.at[thread][k]
+                                                                : panel_a.at[k][thread];
+        tile.add(panel_a, panels_b[panel & 1]);
+      }
+      if constexpr (ROUNDED) {
+        if constexpr (WITH_ROW_SUMS)
+          if (part.n == 0 && panel + 1 < panels) input_a.add();
+        // After the last panel once more: a branch would cost more, and nobody reads it.
+        input_a.end(panels_a[(panel + 1) & 1]);
+        input_b.end(panels_b[(panel + 1) & 1]);
+      }
     }
-    if (WITH_ROW_SUMS && part.n == 0 && thread < SPAN) out.store_row_sum(part.m + thread, row_sum);
+    if constexpr (WITH_ROW_SUMS)
+      if (part.n == 0) {
+        if constexpr (ROUNDED) {
+          __syncthreads();
+          row_sum = input_a.sum(reinterpret_cast<float*>(memory), thread);
+        }
+        if (thread < ROWS) out.store_row_sum(part.m + thread, row_sum);
+      }
 
     // Through shared memory, so that whole rows are written 16 bytes a thread.
     Stored* stored = reinterpret_cast<Stored*>(memory);
 #pragma unroll
-    for (int round = 0; round < SPAN / STORED; round++) {
+    for (int round = 0; round < ROWS / Tile::STORED; round++) {
       __syncthreads();
       tile.put(round, stored);
       __syncthreads();
-      for (int i = thread; i < STORED * SPAN / 4; i += THREADS) {
-        const int row = i / (SPAN / 4), column = i % (SPAN / 4) * 4;
+      for (int i = thread; i < Tile::STORED * COLUMNS / 4; i += THREADS) {
+        const int row = i / (COLUMNS / 4), column = i % (COLUMNS / 4) * 4;
         out.store(part.m + Tile::row_of(round, row), part.n + column,
                   *reinterpret_cast<const float4*>(&stored[row][column]));
       }

@@ -30,17 +30,20 @@ REGISTERS_ONLY void multiply(Sums<ROWS, COLUMNS>& sums, int row, int column, con
 }
 
 struct F32 {
-  static constexpr bool exists = true;
+  static constexpr bool exists = true, rounds_inputs = false;
 
   /// With four floats after each row eight threads that read 16 bytes of successive rows meet 32
   /// different banks.
   template <int SPAN, bool ALONG>
   using Panel = ::Panel<SPAN, ALONG, 4, false>;
+  template <int SPAN, class From, unsigned, bool = false>
+  using Input = Copies<Panel<SPAN, From::along>, From>;
 
   /// What a thread has of a tile of C: `SPAN` / 16 rows by as many columns.
-  template <int SPAN, bool A_ALONG, bool B_ALONG>
+  template <int SPAN, int COLUMNS, bool A_ALONG, bool B_ALONG>
   struct Tile {
-    static constexpr int EXTENT = SPAN / SIDE;
+    static_assert(SPAN == COLUMNS, "a square");
+    static constexpr int EXTENT = SPAN / SIDE, STORED = 2 * SIDE;
     Sums<EXTENT, EXTENT> sums = {};
 
     __device__ __forceinline__ void add(const Panel<SPAN, A_ALONG>& a,

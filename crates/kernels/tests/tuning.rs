@@ -14,7 +14,7 @@ use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use};
 const G: linear::Geometry = linear::Geometry { images: 8, inputs: 512, outputs: 32, relu: true };
 /// The tuner's name of G's forward pass, and its default algorithm.
 const NAME: &str = "linear_forward 8 x 512 to 32, f32, room 512";
-const RULE: GpuAlgorithm = GpuAlgorithm::Own { tile: 64, slices: 2 };
+const RULE: GpuAlgorithm = GpuAlgorithm::Own { tile: [64; 2], slices: 2 };
 
 const C: conv::Geometry = conv::Geometry {
     images: 2,
@@ -161,7 +161,7 @@ fn the_fastest_tiling_is_chosen_and_all_are_reported() {
     let tuned = tuned_forward(&mut device);
     assert_eq!(
         (tuned.name.as_str(), tuned.algorithm),
-        (NAME, GpuAlgorithm::Own { tile: 64, slices: 1 })
+        (NAME, GpuAlgorithm::Own { tile: [64; 2], slices: 1 })
     );
     let (all, failed) = tried(&tuned);
     assert_eq!(all[0].0, RULE, "the rule's comes first");
@@ -179,7 +179,7 @@ fn the_default_stays_unless_another_is_clearly_faster() {
         ("each=10 linear_forward_small=990 linear_forward_small/1=999", RULE),
         (
             "each=10 linear_forward_small=999 linear_forward_small/1=980",
-            GpuAlgorithm::Own { tile: 64, slices: 1 },
+            GpuAlgorithm::Own { tile: [64; 2], slices: 1 },
         ),
     ] {
         let Some((mut device, _)) = gpu(words) else { return };
@@ -220,7 +220,7 @@ fn cudnns_algorithms_are_tried_and_missing_ones_rejected() {
     device.rehearse(|device| layer.passes(device)).unwrap();
     let tuned = cuda(&mut device).tuned();
     let [forward, input, filter] = &tuned[..] else { panic!("{tuned:?}") };
-    let own = GpuAlgorithm::Own { tile: 64, slices: 1 };
+    let own = GpuAlgorithm::Own { tile: [64; 2], slices: 1 };
     let algorithms = [forward.algorithm, input.algorithm, filter.algorithm];
     // The pass includes the biases' gradient, two more kernels: 40.
     let expected = [GpuAlgorithm::Cudnn(Some(1)), own, GpuAlgorithm::Cudnn(Some(1))];
@@ -373,7 +373,7 @@ fn names_contain_the_precision() {
     let bf16 = tuned_forward(&mut device);
     assert_eq!(
         [f32.algorithm, bf16.algorithm],
-        [1, 2].map(|slices| GpuAlgorithm::Own { tile: 64, slices })
+        [1, 2].map(|slices| GpuAlgorithm::Own { tile: [64; 2], slices })
     );
     assert_eq!(bf16.name, NAME.replace("f32", "bf16"));
 }

@@ -24,13 +24,21 @@ const SHARED_BYTES: u32 = 228 * 1024;
 const RESERVED_BYTES: u32 = 1024;
 const THREADS: u32 = 2048;
 
-/// Limits of tensor-core kernels: registers of a thread, blocks that a multiprocessor shall hold at
-/// least, and instructions for each HMMA with copies of 16 bytes.
+/// Limits of tensor-core kernels: registers of a thread, and blocks that a multiprocessor shall
+/// hold at least.
 const MOST_REGISTERS: u32 = 128;
 const LEAST_BLOCKS: u32 = 2;
-const MOST_SLOTS: u32 = 14;
-/// The same for tiles of at most 64 x 64, which have fewer HMMA for as many other instructions.
-const MOST_SLOTS_OF_SMALL: u32 = 34;
+
+/// The most instructions for each HMMA, with copies of 16 bytes; 8 are the aim. Smaller and oblong
+/// tiles have fewer HMMA for nearly as many other instructions.
+fn most_slots(kernel: &str, [rows, columns]: [u32; 2]) -> u32 {
+    match (rows, columns) {
+        _ if rows * columns <= 64 * 64 => 31,
+        (128, 128) if kernel.ends_with("_bf16") => 11,
+        _ if kernel.ends_with("_bf16") => 16,
+        _ => 14,
+    }
+}
 
 /// Blocks that fit a multiprocessor.
 fn blocks(entry: &Entry) -> u32 {
@@ -67,7 +75,7 @@ pub fn rows(
                 " {down}x{across} {} {}/{} {}/{}",
                 wide.products, wide.slots, narrow.slots, wide.shared, narrow.shared
             );
-            let most = if down * across > 64 * 64 { MOST_SLOTS } else { MOST_SLOTS_OF_SMALL };
+            let most = most_slots(kernel, [down, across]);
             for (what, value, most) in [
                 ("registers", registers, MOST_REGISTERS),
                 ("instructions for each HMMA", wide.slots.div_ceil(wide.products), most),

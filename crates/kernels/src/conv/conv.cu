@@ -6,18 +6,19 @@
 //   conv_backward_input    dx[q][c] = sum over (kh, kw, f) of dy[q, kh, kw, f] w[f][kh, kw][c]
 //   conv_backward_filter   dw[f][kh, kw, c] = sum over p of dy[p][f] x[p, kh, kw, c], and db[f]
 //
-// In f32, or with operands rounded to tf32 or bf16 (tensor_cores.cuh) where a name ends so. Each
-// group is a product of its own. With a stride the input's gradient is stride x stride products:
+// In f32, or with operands rounded to tf32 (tensor_cores.cuh) or bf16 (bf16.cuh) where a name ends
+// so; tiles are 128 x 128, `small` ones 64 x 64, others in the name. Each group is a product of its
+// own. With a stride the input's gradient is stride x stride products:
 // input pixels that lie a multiple of the stride apart meet the same taps.
 //
 // On paper, AlexNet's five layers (the paper's groups) and 128 images, GFLOP forward and MB of x, w
 // and y; dx and dw are alike, conv1 has no dx:
 //
-//            products x (m, n, k)           GFLOP     MB   tiles
-//   conv1    1 x (387200,  96,  363)         27.0    228    3025    96 of 128 columns are used
-//   conv2    2 x ( 93312, 128, 1200)         57.3    133    1458
+//            products x (m, n, k)           GFLOP     MB   tiles of 128 x 128
+//   conv1    1 x (387200,  96,  363)         27.0    228    3025    96 of 128 columns are used,
+//   conv2    2 x ( 93312, 128, 1200)         57.3    133    1458        all in bf16: 128 x 96
 //   conv3    1 x ( 21632, 384, 2304)         38.3     59     507
-//   conv4    2 x ( 21632, 192, 1728)         28.7     68     676    96 of 128
+//   conv4    2 x ( 21632, 192, 1728)         28.7     68     676    192 of 256, likewise
 //   conv5    2 x ( 21632, 128, 1728)         19.1     56     338
 //
 // 170 GFLOP forward are 2.8 ms at 60 TFLOP/s, 544 MB are 0.13 ms at 4.3 TB/s: the arithmetic is the
@@ -41,10 +42,10 @@ struct Geometry {
 struct Cut {
   unsigned slice, tiles_across, wide_a, wide_b;
 };
-template <int SPAN>
+template <int ROWS, int COLUMNS>
 __device__ __forceinline__ Part part_of(const Cut& cut, unsigned depth) {
   const unsigned k = blockIdx.y * cut.slice, end = min(k + cut.slice, depth);
-  return {blockIdx.x / cut.tiles_across * SPAN, blockIdx.x % cut.tiles_across * SPAN, k,
+  return {blockIdx.x / cut.tiles_across * ROWS, blockIdx.x % cut.tiles_across * COLUMNS, k,
           max(k, end)};
 }
 
@@ -91,7 +92,7 @@ __device__ __forceinline__ Taps taps(const Geometry& g) {
 }
 
 /// Bias and ReLU are for products of one slice; of several, each slice has a y of its own.
-template <class Arithmetic, int SPAN>
+template <class Arithmetic, int ROWS, int COLUMNS>
 __device__ __forceinline__ void forward(const Geometry& g, const Cut& cut, const float* x,
                                         const float* w, const float* bias, float* y,
                                         unsigned relu) {
@@ -104,45 +105,58 @@ __device__ __forceinline__ void forward(const Geometry& g, const Cut& cut, const
   float* to = y + blockIdx.y * pixels * g.filters + group * filters;
   const Plain out = {to, g.out_pixels(), filters, g.filters, bias ? bias + group * filters : bias,
                      relu, nullptr};
-  product<Arithmetic, SPAN, false>(images, weights, out, part_of<SPAN>(cut, depth));
+  const Part part = part_of<ROWS, COLUMNS>(cut, depth);
+  product<Arithmetic, ROWS, COLUMNS, false>(images, weights, out, part);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward(Geometry g, Cut cut, const float* x, const float* w, const float* b, float* y,
                  unsigned relu) {
-  forward<F32, 128>(g, cut, x, w, b, y, relu);
+  forward<F32, 128, 128>(g, cut, x, w, b, y, relu);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward_small(Geometry g, Cut cut, const float* x, const float* w, const float* b,
                        float* y, unsigned relu) {
-  forward<F32, 64>(g, cut, x, w, b, y, relu);
+  forward<F32, 64, 64>(g, cut, x, w, b, y, relu);
 }
 KERNEL(conv_forward)
 KERNEL(conv_forward_small)
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward_tf32(Geometry g, Cut cut, const float* x, const float* w, const float* b, float* y,
                       unsigned relu) {
-  forward<Tf32, 128>(g, cut, x, w, b, y, relu);
+  forward<Tf32, 128, 128>(g, cut, x, w, b, y, relu);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward_small_tf32(Geometry g, Cut cut, const float* x, const float* w, const float* b,
                             float* y, unsigned relu) {
-  forward<Tf32, 64>(g, cut, x, w, b, y, relu);
+  forward<Tf32, 64, 64>(g, cut, x, w, b, y, relu);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward_bf16(Geometry g, Cut cut, const float* x, const float* w, const float* b, float* y,
                       unsigned relu) {
-  forward<Bf16, 128>(g, cut, x, w, b, y, relu);
+  forward<Bf16, 128, 128>(g, cut, x, w, b, y, relu);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward_small_bf16(Geometry g, Cut cut, const float* x, const float* w, const float* b,
                             float* y, unsigned relu) {
-  forward<Bf16, 64>(g, cut, x, w, b, y, relu);
+  forward<Bf16, 64, 64>(g, cut, x, w, b, y, relu);
 }
 KERNEL(conv_forward_tf32)
 KERNEL(conv_forward_small_tf32)
 KERNEL(conv_forward_bf16)
 KERNEL(conv_forward_small_bf16)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_forward_128x96_bf16(Geometry g, Cut cut, const float* x, const float* w,
+                             const float* b, float* y, unsigned relu) {
+  forward<Bf16, 128, 96>(g, cut, x, w, b, y, relu);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_forward_128x64_bf16(Geometry g, Cut cut, const float* x, const float* w,
+                             const float* b, float* y, unsigned relu) {
+  forward<Bf16, 128, 64>(g, cut, x, w, b, y, relu);
+}
+KERNEL(conv_forward_128x96_bf16)
+KERNEL(conv_forward_128x64_bf16)
 
 /// Input pixels along one axis that meet the same taps: the first of both, and how many; others
 /// follow `stride` apart. Pixel t of them meets its first tap in output pixel t + `farthest`.
@@ -189,7 +203,7 @@ struct PixelsOfPhase {
   __device__ __forceinline__ void store_row_sum(unsigned, float) const {}
 };
 
-template <class Arithmetic, int SPAN>
+template <class Arithmetic, int ROWS, int COLUMNS>
 __device__ __forceinline__ void backward_input(const Geometry& g, const Cut& cut, const float* dy,
                                                const float* w, float* dx) {
   const unsigned phases = g.stride * g.stride, group = blockIdx.z / phases;
@@ -199,7 +213,7 @@ __device__ __forceinline__ void backward_input(const Geometry& g, const Cut& cut
   const unsigned channels = g.group_channels(), filters = g.group_filters();
   const unsigned count = g.images * down.count * across.count;
   const unsigned depth = down.taps * across.taps * filters;
-  const Part part = part_of<SPAN>(cut, depth);
+  const Part part = part_of<ROWS, COLUMNS>(cut, depth);
   if (part.m >= count) return;
 
   const long long column = g.filters, row = column * g.out_width;
@@ -218,43 +232,55 @@ __device__ __forceinline__ void backward_input(const Geometry& g, const Cut& cut
   const u64 length = static_cast<u64>(g.images) * g.height * g.width * g.channels;
   const PixelsOfPhase out = {dx + blockIdx.y * length + group * channels, count, across.count,
                              g.stride, g.width, g.height, g.channels, channels, down, across};
-  product<Arithmetic, SPAN, false>(gradients, weights, out, part);
+  product<Arithmetic, ROWS, COLUMNS, false>(gradients, weights, out, part);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
-  backward_input<F32, 128>(g, cut, dy, w, dx);
+  backward_input<F32, 128, 128>(g, cut, dy, w, dx);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input_small(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
-  backward_input<F32, 64>(g, cut, dy, w, dx);
+  backward_input<F32, 64, 64>(g, cut, dy, w, dx);
 }
 KERNEL(conv_backward_input)
 KERNEL(conv_backward_input_small)
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input_tf32(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
-  backward_input<Tf32, 128>(g, cut, dy, w, dx);
+  backward_input<Tf32, 128, 128>(g, cut, dy, w, dx);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input_small_tf32(Geometry g, Cut cut, const float* dy, const float* w,
                                    float* dx) {
-  backward_input<Tf32, 64>(g, cut, dy, w, dx);
+  backward_input<Tf32, 64, 64>(g, cut, dy, w, dx);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input_bf16(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
-  backward_input<Bf16, 128>(g, cut, dy, w, dx);
+  backward_input<Bf16, 128, 128>(g, cut, dy, w, dx);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input_small_bf16(Geometry g, Cut cut, const float* dy, const float* w,
                                    float* dx) {
-  backward_input<Bf16, 64>(g, cut, dy, w, dx);
+  backward_input<Bf16, 64, 64>(g, cut, dy, w, dx);
 }
 KERNEL(conv_backward_input_tf32)
 KERNEL(conv_backward_input_small_tf32)
 KERNEL(conv_backward_input_bf16)
 KERNEL(conv_backward_input_small_bf16)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_input_128x96_bf16(Geometry g, Cut cut, const float* dy, const float* w,
+                                    float* dx) {
+  backward_input<Bf16, 128, 96>(g, cut, dy, w, dx);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_input_256x64_bf16(Geometry g, Cut cut, const float* dy, const float* w,
+                                    float* dx) {
+  backward_input<Bf16, 256, 64>(g, cut, dy, w, dx);
+}
+KERNEL(conv_backward_input_128x96_bf16)
+KERNEL(conv_backward_input_256x64_bf16)
 
-template <class Arithmetic, int SPAN>
+template <class Arithmetic, int ROWS, int COLUMNS>
 __device__ __forceinline__ void backward_filter(const Geometry& g, const Cut& cut, const float* dy,
                                                 const float* x, float* dw, float* db) {
   const unsigned group = blockIdx.z, filters = g.group_filters(), depth = g.depth();
@@ -265,45 +291,52 @@ __device__ __forceinline__ void backward_filter(const Geometry& g, const Cut& cu
       x + group * g.group_channels(), taps(g), windows(g), g.height, g.width, cut.wide_b};
   const u64 of_all = g.filters, first = blockIdx.y * of_all + group * filters;
   const Plain out = {dw + first * depth, filters, depth, depth, nullptr, 0, db + first};
-  product<Arithmetic, SPAN, true>(gradients, images, out, part_of<SPAN>(cut, pixels));
+  const Part part = part_of<ROWS, COLUMNS>(cut, pixels);
+  product<Arithmetic, ROWS, COLUMNS, true>(gradients, images, out, part);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                          float* db) {
-  backward_filter<F32, 128>(g, cut, dy, x, dw, db);
+  backward_filter<F32, 128, 128>(g, cut, dy, x, dw, db);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter_small(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                                float* db) {
-  backward_filter<F32, 64>(g, cut, dy, x, dw, db);
+  backward_filter<F32, 64, 64>(g, cut, dy, x, dw, db);
 }
 KERNEL(conv_backward_filter)
 KERNEL(conv_backward_filter_small)
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter_tf32(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                               float* db) {
-  backward_filter<Tf32, 128>(g, cut, dy, x, dw, db);
+  backward_filter<Tf32, 128, 128>(g, cut, dy, x, dw, db);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter_small_tf32(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                                     float* db) {
-  backward_filter<Tf32, 64>(g, cut, dy, x, dw, db);
+  backward_filter<Tf32, 64, 64>(g, cut, dy, x, dw, db);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter_bf16(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                               float* db) {
-  backward_filter<Bf16, 128>(g, cut, dy, x, dw, db);
+  backward_filter<Bf16, 128, 128>(g, cut, dy, x, dw, db);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter_small_bf16(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                                     float* db) {
-  backward_filter<Bf16, 64>(g, cut, dy, x, dw, db);
+  backward_filter<Bf16, 64, 64>(g, cut, dy, x, dw, db);
 }
 KERNEL(conv_backward_filter_tf32)
 KERNEL(conv_backward_filter_small_tf32)
 KERNEL(conv_backward_filter_bf16)
 KERNEL(conv_backward_filter_small_bf16)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_filter_96x128_bf16(Geometry g, Cut cut, const float* dy, const float* x,
+                                     float* dw, float* db) {
+  backward_filter<Bf16, 96, 128>(g, cut, dy, x, dw, db);
+}
+KERNEL(conv_backward_filter_96x128_bf16)
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     conv_sum(const float* slices, unsigned count, unsigned columns, unsigned relu,

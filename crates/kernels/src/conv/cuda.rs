@@ -14,20 +14,39 @@ use tensor::{Address, Argument, Cuda, Image, Result, Shape, Slot};
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
 static SUM: SliceSum = SliceSum { image: &IMAGE, kernel: "conv_sum" };
 static FORWARD: Kernels = Kernels {
-    f32: ["conv_forward", "conv_forward_small"],
-    tf32: ["conv_forward_tf32", "conv_forward_small_tf32"],
-    bf16: ["conv_forward_bf16", "conv_forward_small_bf16"],
+    f32: &[([128, 128], "conv_forward"), ([64, 64], "conv_forward_small")],
+    tf32: &[([128, 128], "conv_forward_tf32"), ([64, 64], "conv_forward_small_tf32")],
+    bf16: &[
+        ([128, 128], "conv_forward_bf16"),
+        ([64, 64], "conv_forward_small_bf16"),
+        ([128, 96], "conv_forward_128x96_bf16"),
+        ([128, 64], "conv_forward_128x64_bf16"),
+    ],
 };
 static BACKWARD_INPUT: Kernels = Kernels {
-    f32: ["conv_backward_input", "conv_backward_input_small"],
-    tf32: ["conv_backward_input_tf32", "conv_backward_input_small_tf32"],
-    bf16: ["conv_backward_input_bf16", "conv_backward_input_small_bf16"],
+    f32: &[([128, 128], "conv_backward_input"), ([64, 64], "conv_backward_input_small")],
+    tf32: &[([128, 128], "conv_backward_input_tf32"), ([64, 64], "conv_backward_input_small_tf32")],
+    bf16: &[
+        ([128, 128], "conv_backward_input_bf16"),
+        ([64, 64], "conv_backward_input_small_bf16"),
+        ([128, 96], "conv_backward_input_128x96_bf16"),
+        ([256, 64], "conv_backward_input_256x64_bf16"),
+    ],
 };
 static BACKWARD_FILTER: Kernels = Kernels {
-    f32: ["conv_backward_filter", "conv_backward_filter_small"],
-    tf32: ["conv_backward_filter_tf32", "conv_backward_filter_small_tf32"],
-    bf16: ["conv_backward_filter_bf16", "conv_backward_filter_small_bf16"],
+    f32: &[([128, 128], "conv_backward_filter"), ([64, 64], "conv_backward_filter_small")],
+    tf32: &[
+        ([128, 128], "conv_backward_filter_tf32"),
+        ([64, 64], "conv_backward_filter_small_tf32"),
+    ],
+    bf16: &[
+        ([128, 128], "conv_backward_filter_bf16"),
+        ([64, 64], "conv_backward_filter_small_bf16"),
+        ([96, 128], "conv_backward_filter_96x128_bf16"),
+    ],
 };
+/// For estimates of their times.
+pub(crate) static GPU_KERNELS: [&Kernels; 3] = [&FORWARD, &BACKWARD_INPUT, &BACKWARD_FILTER];
 
 fn forward_tiling(g: &Geometry) -> Tiling {
     let pixels = g.images * g.out_height() * g.out_width();
@@ -152,7 +171,8 @@ fn text(g: &Geometry) -> String {
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let (tiling, text, [x, w, _, y, scratch]) = (forward_tiling(g), || text(g), slots);
+    let (tiling, text, [x, w, _, y, scratch]) =
+        (forward_tiling(g).run_by(FORWARD.of(cuda)), || text(g), slots);
     let work = work("conv_forward", g, &text, slots, 3, &tiling);
     let others = |cuda: &mut Cuda| {
         with_cudnn(cuda, tiling.algorithms(&[y.len()], scratch), Pass::Forward, g, [x, w, y])
@@ -175,7 +195,8 @@ fn forward_in(
         }
         return Ok(made);
     }
-    let tiling = forward_tiling(g).with_algorithm(algorithm, &[y.len()], scratch);
+    let tiling =
+        forward_tiling(g).run_by(FORWARD.of(cuda)).with_algorithm(algorithm, &[y.len()], scratch);
     let Some(tiling) = tiling else { return Ok(false) };
     let [target] = tiling.targets([y], scratch);
     let epilogue = Epilogue { bias: Some(b), relu: g.relu };
@@ -185,7 +206,7 @@ fn forward_in(
     let relu = u32::from(own.relu);
     let wide = [is_wide(cuda, x, &channels(g)), is_wide(cuda, w, &[filter_len(g)])];
     let (geometry, parts) = (g.extents(), tiling_fields(&tiling, wide));
-    let kernel = tiling.kernel(cuda, &FORWARD);
+    let kernel = tiling.kernel();
     let [x, w, to] = cuda.addresses([x, w, target]);
     let arguments: [&dyn Argument; 7] = [&geometry, &parts, &x, &w, &bias, &to, &relu];
     // SAFETY: the kernels' parameters in their order; the slots have the geometry's sizes, and the
@@ -196,7 +217,8 @@ fn forward_in(
 }
 
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
-    let (tiling, text, [dy, w, dx, scratch]) = (input_tiling(g), || text(g), slots);
+    let (tiling, text, [dy, w, dx, scratch]) =
+        (input_tiling(g).run_by(BACKWARD_INPUT.of(cuda)), || text(g), slots);
     let work = work("conv_backward_input", g, &text, slots, 2, &tiling);
     let others = |cuda: &mut Cuda| {
         with_cudnn(cuda, tiling.algorithms(&[dx.len()], scratch), Pass::Input, g, [dx, w, dy])
@@ -214,12 +236,16 @@ fn backward_input_in(
     if let GpuAlgorithm::Cudnn(number) = algorithm {
         return convolve(cuda, Pass::Input, g, number, [dx, w, dy]);
     }
-    let tiling = input_tiling(g).with_algorithm(algorithm, &[dx.len()], scratch);
+    let tiling = input_tiling(g).run_by(BACKWARD_INPUT.of(cuda)).with_algorithm(
+        algorithm,
+        &[dx.len()],
+        scratch,
+    );
     let Some(tiling) = tiling else { return Ok(false) };
     let [target] = tiling.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
     let (geometry, parts) = (g.extents(), tiling_fields(&tiling, wide));
-    let kernel = tiling.kernel(cuda, &BACKWARD_INPUT);
+    let kernel = tiling.kernel();
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
     unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &[&geometry, &parts, &dy, &w, &to])? };
@@ -228,7 +254,8 @@ fn backward_input_in(
 }
 
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let (tiling, text, [x, dy, dw, db, scratch]) = (filter_tiling(g), || text(g), slots);
+    let (tiling, text, [x, dy, dw, db, scratch]) =
+        (filter_tiling(g).run_by(BACKWARD_FILTER.of(cuda)), || text(g), slots);
     let work = work("conv_backward_filter", g, &text, slots, 2, &tiling);
     let others = |cuda: &mut Cuda| {
         let algorithms = tiling.algorithms(&[dw.len(), db.len()], scratch);
@@ -251,12 +278,16 @@ fn backward_filter_in(
         }
         return Ok(made);
     }
-    let tiling = filter_tiling(g).with_algorithm(algorithm, &[dw.len(), db.len()], scratch);
+    let tiling = filter_tiling(g).run_by(BACKWARD_FILTER.of(cuda)).with_algorithm(
+        algorithm,
+        &[dw.len(), db.len()],
+        scratch,
+    );
     let Some(tiling) = tiling else { return Ok(false) };
     let [dw_target, db_target] = tiling.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
     let (geometry, parts) = (g.extents(), tiling_fields(&tiling, wide));
-    let kernel = tiling.kernel(cuda, &BACKWARD_FILTER);
+    let kernel = tiling.kernel();
     let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
     let arguments: [&dyn Argument; 6] = [&geometry, &parts, &dy, &x, &dw_to, &db_to];
     // SAFETY: as above, for both targets.

@@ -25,6 +25,7 @@ use crate::operands::{
 use crate::value::{self, Value, any_in_bf16, by_types};
 pub use crate::windows::{Algorithm, Pad, WindowGeometry};
 use cpu::{PackedOperands, bf16};
+pub(crate) use cuda::GPU_KERNELS;
 use tensor::{Bf16, Cpu, DType, Device, Precision, Result, Shape, Slot, Target};
 
 /// The sizes of a convolution, and its algorithm.

@@ -1,12 +1,15 @@
 //! On a GPU: how a product is split into blocks. The arithmetic is in `cuh/product.cuh`.
-//! The default tiling is the same in every precision and on every GPU; the tuner can select others.
+//! The default tiling follows from the sizes and is the same on every GPU; the tuner can select
+//! others. Precisions differ in the shapes of their tiles, never in the slices of k, so an element
+//! of C is the same sum whatever its tile is.
 
 use tensor::tune::GpuAlgorithm;
 use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slot};
 
 /// Blocks that fill a large GPU: two on each of an H100's 132 multiprocessors. A constant instead
 /// of the GPU's own number, so that results are bit-identical on every GPU.
-const ENOUGH_BLOCKS: usize = 264;
+const ENOUGH_BLOCKS: usize = 2 * MULTIPROCESSORS;
+const MULTIPROCESSORS: usize = 132;
 /// The least k of a slice.
 const LEAST_SLICE: usize = 256;
 /// For the tuner's tilings: the least k of a slice, the most blocks if there are several slices,
@@ -30,33 +33,67 @@ pub(crate) struct Tiling {
     /// Number of products.
     pub products: usize,
     /// Rows and columns of a tile.
-    pub span: usize,
+    pub tile: [usize; 2],
     /// Number of slices of k.
     pub slices: usize,
+    /// What can run it.
+    kernels: &'static [TileKernel],
 }
 
 impl Tiling {
+    /// In tiles of 128 x 128 or 64 x 64, which every precision has.
     pub fn of([rows, columns, depth]: [usize; 3], products: usize) -> Tiling {
         let span = if rows > 64 && columns > 64 { 128 } else { 64 };
-        let whole = Tiling { rows, columns, depth, products, span, slices: 1 };
+        let tile = [span; 2];
+        let whole = Tiling { rows, columns, depth, products, tile, slices: 1, kernels: &[] };
         let most = depth / LEAST_SLICE;
-        whole.split_into(span, (ENOUGH_BLOCKS / whole.blocks().max(1)).min(most).max(1))
+        whole.split_into(tile, (ENOUGH_BLOCKS / whole.blocks().max(1)).min(most).max(1))
+    }
+
+    /// The same slices, in squares as before or those oblong tiles of these kernels that take the
+    /// fewest clocks.
+    pub fn run_by(self, kernels: &'static [TileKernel]) -> Tiling {
+        let tilings = kernels.iter().map(|&(tile, _)| Tiling { tile, kernels, ..self });
+        let sensible = tilings.filter(|tiling| {
+            let [rows, columns] = tiling.tile;
+            tiling.tile == self.tile || rows != columns && tiling.is_sensible()
+        });
+        // Of equal ones the square.
+        let key = |tiling: &Tiling| (tiling.clocks(), tiling.tile != self.tile);
+        sensible.min_by_key(key).unwrap_or(self)
+    }
+
+    /// An estimate of the clocks that the product takes: a multiprocessor reads a panel's rows of
+    /// 64 bytes at about 20 bytes a clock from the second-level cache, which is the longest part of
+    /// its work in bf16 (`cuh/bf16.cuh`). Two blocks hide each other's waits; a single one takes a
+    /// third longer.
+    fn clocks(&self) -> usize {
+        let [rows, columns] = self.tile;
+        let panels = self.slice() / DEPTH;
+        let of_block = panels * (rows + columns) * 13 / 4 + 800 + rows * columns / 10;
+        let rounds = self.blocks().div_ceil(MULTIPROCESSORS);
+        (3 * rounds + rounds % 2) * of_block
+    }
+
+    /// Whether the product has use for more than half of a tile's rows, and of its columns.
+    fn is_sensible(&self) -> bool {
+        let sizes = [self.rows, self.columns];
+        self.tile.iter().zip(sizes).all(|(&tile, size)| tile <= 64 || size > (tile / 2).max(64))
     }
 
     /// The same product with such tiles and at most so many slices, none of them empty.
-    fn split_into(self, span: usize, slices: usize) -> Tiling {
-        let tiling = Tiling { span, slices, ..self };
+    fn split_into(self, tile: [usize; 2], slices: usize) -> Tiling {
+        let tiling = Tiling { tile, slices, ..self };
         Tiling { slices: self.depth.div_ceil(tiling.slice()).max(1), ..tiling }
     }
 
     fn blocks(&self) -> usize {
-        let tiles = self.rows.div_ceil(self.span) * self.columns.div_ceil(self.span);
-        self.products * tiles * self.slices
+        self.products * self.tiles_down() * self.tiles_across() * self.slices
     }
 
     /// This tiling as an algorithm for the tuner.
     pub fn algorithm(&self) -> GpuAlgorithm {
-        GpuAlgorithm::Own { tile: self.span, slices: self.slices }
+        GpuAlgorithm::Own { tile: self.tile, slices: self.slices }
     }
 
     /// The same product with the tiling of `algorithm`, if that is one of our tilings and the
@@ -70,20 +107,20 @@ impl Tiling {
         if algorithm == self.algorithm() {
             return Some(self);
         }
-        let GpuAlgorithm::Own { tile: span @ (64 | 128), slices } = algorithm else { return None };
-        let tiling = self.split_into(span, slices);
+        let GpuAlgorithm::Own { tile, slices } = algorithm else { return None };
+        self.kernels.iter().find(|kernel| kernel.0 == tile)?;
+        let tiling = self.split_into(tile, slices);
         (tiling.slices == slices && tiling.scratch(outputs) <= scratch.len()).then_some(tiling)
     }
 
     /// Tilings worth timing for which the scratch memory suffices.
     pub fn algorithms(self, outputs: &[usize], scratch: Slot) -> Vec<GpuAlgorithm> {
         let tilings =
-            [128, 64].into_iter().flat_map(|span| TUNED_SLICES.map(|slices| (span, slices)));
-        let tilings = tilings.map(|(span, slices)| Tiling { span, slices, ..self });
+            self.kernels.iter().flat_map(|kernel| TUNED_SLICES.map(|slices| (kernel.0, slices)));
+        let tilings = tilings.map(|(tile, slices)| Tiling { tile, slices, ..self });
         let sensible = tilings.filter(|tiling| {
-            let is_small = tiling.rows.min(tiling.columns) <= 64;
             let is_long = tiling.depth / tiling.slices >= MIN_TUNED_SLICE;
-            (tiling.span == 64 || !is_small)
+            tiling.is_sensible()
                 && (tiling.slices == 1 || is_long && tiling.blocks() <= MAX_TUNED_BLOCKS)
         });
         let fits =
@@ -124,36 +161,58 @@ impl Tiling {
 
     /// Tiles along x, slices along y, products along z.
     pub fn grid(&self) -> Grid {
-        let grid = Grid::of(self.rows.div_ceil(self.span) * self.tiles_across(), Grid::THREADS);
+        let grid = Grid::of(self.tiles_down() * self.tiles_across(), Grid::THREADS);
         Grid { blocks: [grid.blocks[0], self.slices as u32, self.products as u32], ..grid }
     }
 
     pub fn tiles(&self) -> super::GpuTiles {
-        let suffix = if self.span == 128 { "" } else { "_small" };
-        let (slices, slice) = (self.slices, self.slice());
-        super::GpuTiles { tile: [self.span; 2], suffix, slices, slice, panel: DEPTH }
+        let Tiling { tile, slices, .. } = *self;
+        super::GpuTiles { kernel: self.kernel(), tile, slices, slice: self.slice(), panel: DEPTH }
+    }
+
+    fn tiles_down(&self) -> usize {
+        self.rows.div_ceil(self.tile[0])
     }
 
     pub fn tiles_across(&self) -> usize {
-        self.columns.div_ceil(self.span)
+        self.columns.div_ceil(self.tile[1])
     }
 
-    /// The kernel for this tiling, in the GPU's precision.
-    pub fn kernel(&self, cuda: &Cuda, kernels: &Kernels) -> &'static str {
-        let [large, small] = match cuda.precision() {
-            Precision::F32 => kernels.f32,
-            Precision::Tf32 => kernels.tf32,
-            Precision::Bf16 => kernels.bf16,
-        };
-        if self.span == 128 { large } else { small }
+    /// The kernel for this tiling.
+    ///
+    /// # Panics
+    /// Without [`run_by`](Self::run_by).
+    pub fn kernel(&self) -> &'static str {
+        let kernel = self.kernels.iter().find(|kernel| kernel.0 == self.tile);
+        kernel.expect("the tile is one of the kernels'").1
     }
 }
 
-/// The kernels of a product: in each precision for tiles of 128 x 128 and of 64 x 64.
+/// Rows and columns of a tile, and the kernel for it.
+pub(crate) type TileKernel = ([usize; 2], &'static str);
+
+/// The kernels of a product, in each precision.
 pub(crate) struct Kernels {
-    pub f32: [&'static str; 2],
-    pub tf32: [&'static str; 2],
-    pub bf16: [&'static str; 2],
+    pub f32: &'static [TileKernel],
+    pub tf32: &'static [TileKernel],
+    pub bf16: &'static [TileKernel],
+}
+
+impl Kernels {
+    /// Those for the GPU's precision.
+    pub fn of(&self, cuda: &Cuda) -> &'static [TileKernel] {
+        match cuda.precision() {
+            Precision::F32 => self.f32,
+            Precision::Tf32 => self.tf32,
+            Precision::Bf16 => self.bf16,
+        }
+    }
+}
+
+/// All of them.
+pub(super) fn all() -> [&'static Kernels; 6] {
+    let [conv, linear] = [&crate::conv::GPU_KERNELS, &crate::linear::GPU_KERNELS];
+    [conv[0], conv[1], conv[2], linear[0], linear[1], linear[2]]
 }
 
 /// Whether an operand can be read four floats at a time: it is aligned to 16 bytes, and its runs of

@@ -42,10 +42,10 @@ use tensor::Vectors;
 /// How a GPU cuts a product into blocks, for estimates of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuTiles {
+    /// The kernel for this tile.
+    pub kernel: &'static str,
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
-    /// Of the kernel's name, for this tile.
-    pub suffix: &'static str,
     /// Number of slices of the sums.
     pub slices: usize,
     /// Terms of a slice.
@@ -54,9 +54,11 @@ pub struct GpuTiles {
     pub panel: usize,
 }
 
-/// The tiles of `count` products with these rows, columns and terms of a sum.
-pub fn gpu_tiles(sizes: [usize; 3], count: usize) -> GpuTiles {
-    cuda::Tiling::of(sizes, count).tiles()
+/// The tiles in bf16 of `count` products with these rows, columns and terms of a sum; `kernel` is
+/// the one for f32 and large tiles, like `conv_forward`. `None` if there is no such kernel.
+pub fn gpu_tiles(kernel: &str, sizes: [usize; 3], count: usize) -> Option<GpuTiles> {
+    let kernels = cuda::all().into_iter().find(|kernels| kernels.f32[0].1 == kernel)?;
+    Some(cuda::Tiling::of(sizes, count).run_by(kernels.bf16).tiles())
 }
 
 /// The instruction sets with a tile implementation.

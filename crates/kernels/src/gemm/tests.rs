@@ -137,3 +137,30 @@ fn no_instruction_on_floats_is_a_call() {
         .collect();
     assert!(calls.is_empty(), "{calls:?}");
 }
+
+/// The tiles of AlexNet's products in bf16, and slices that no precision changes.
+#[test]
+fn tiles_follow_from_the_sizes() {
+    let tile = |kernel: &str, sizes, count| {
+        let tiles = super::gpu_tiles(kernel, sizes, count).expect("there is such a kernel");
+        let default = super::cuda::Tiling::of(sizes, count);
+        assert_eq!(tiles.slices, default.slices, "{kernel} {sizes:?}");
+        (tiles.kernel, tiles.tile)
+    };
+    for images in [128, 1024] {
+        let pixels = [3025, 729, 169].map(|pixels| images * pixels);
+        let conv1 = tile("conv_forward", [pixels[0], 96, 363], 1);
+        assert_eq!(conv1, ("conv_forward_128x96_bf16", [128, 96]));
+        let conv1 = tile("conv_backward_filter", [96, 363, pixels[0]], 1);
+        assert_eq!(conv1, ("conv_backward_filter_96x128_bf16", [96, 128]));
+        let conv2 = tile("conv_forward", [pixels[1], 128, 1200], 2);
+        assert_eq!(conv2, ("conv_forward_bf16", [128, 128]));
+        let conv2 = tile("conv_backward_input", [pixels[1], 48, 3200], 2);
+        assert_eq!(conv2, ("conv_backward_input_256x64_bf16", [256, 64]));
+        let conv4 = tile("conv_backward_filter", [192, 1728, pixels[2]], 2);
+        assert_eq!(conv4, ("conv_backward_filter_96x128_bf16", [96, 128]));
+    }
+    let small = tile("linear_forward", [32, 1000, 4096], 1);
+    assert_eq!(small, ("linear_forward_small_bf16", [64, 64]));
+    assert_eq!(super::gpu_tiles("pool_forward", [1, 1, 1], 1), None);
+}

@@ -14,20 +14,34 @@ use tensor::{Address, Cuda, Image, Result, Slot};
 static IMAGE: Image = Image { op: "linear", bytes: include_bytes!("linear.fatbin") };
 static SUM: SliceSum = SliceSum { image: &IMAGE, kernel: "linear_sum" };
 static FORWARD: Kernels = Kernels {
-    f32: ["linear_forward", "linear_forward_small"],
-    tf32: ["linear_forward_tf32", "linear_forward_small_tf32"],
-    bf16: ["linear_forward_bf16", "linear_forward_small_bf16"],
+    f32: &[([128, 128], "linear_forward"), ([64, 64], "linear_forward_small")],
+    tf32: &[([128, 128], "linear_forward_tf32"), ([64, 64], "linear_forward_small_tf32")],
+    bf16: &[([128, 128], "linear_forward_bf16"), ([64, 64], "linear_forward_small_bf16")],
 };
 static BACKWARD_INPUT: Kernels = Kernels {
-    f32: ["linear_backward_input", "linear_backward_input_small"],
-    tf32: ["linear_backward_input_tf32", "linear_backward_input_small_tf32"],
-    bf16: ["linear_backward_input_bf16", "linear_backward_input_small_bf16"],
+    f32: &[([128, 128], "linear_backward_input"), ([64, 64], "linear_backward_input_small")],
+    tf32: &[
+        ([128, 128], "linear_backward_input_tf32"),
+        ([64, 64], "linear_backward_input_small_tf32"),
+    ],
+    bf16: &[
+        ([128, 128], "linear_backward_input_bf16"),
+        ([64, 64], "linear_backward_input_small_bf16"),
+    ],
 };
 static BACKWARD_WEIGHTS: Kernels = Kernels {
-    f32: ["linear_backward_weights", "linear_backward_weights_small"],
-    tf32: ["linear_backward_weights_tf32", "linear_backward_weights_small_tf32"],
-    bf16: ["linear_backward_weights_bf16", "linear_backward_weights_small_bf16"],
+    f32: &[([128, 128], "linear_backward_weights"), ([64, 64], "linear_backward_weights_small")],
+    tf32: &[
+        ([128, 128], "linear_backward_weights_tf32"),
+        ([64, 64], "linear_backward_weights_small_tf32"),
+    ],
+    bf16: &[
+        ([128, 128], "linear_backward_weights_bf16"),
+        ([64, 64], "linear_backward_weights_small_bf16"),
+    ],
 };
+/// For estimates of their times.
+pub(crate) static GPU_KERNELS: [&Kernels; 3] = [&FORWARD, &BACKWARD_INPUT, &BACKWARD_WEIGHTS];
 
 /// Whether A and B are stored transposed, for each pass.
 const FORWARD_T: [bool; 2] = [false, true];
@@ -97,7 +111,7 @@ fn with_cublaslt(
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let tiling = forward_tiling(g);
+    let tiling = forward_tiling(g).run_by(FORWARD.of(cuda));
     let [x, w, _, y, scratch] = slots;
     let others = |cuda: &mut Cuda| {
         let tilings = tiling.algorithms(&[y.len()], scratch);
@@ -116,7 +130,7 @@ fn forward_in(
     slots: [Slot; 5],
 ) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
-    let tiling = forward_tiling(g);
+    let tiling = forward_tiling(g).run_by(FORWARD.of(cuda));
     if let GpuAlgorithm::Cublaslt(number) = algorithm {
         let made = cuda.multiply(&product(&tiling, FORWARD_T), number, [x, w, y], scratch)?;
         if made {
@@ -133,7 +147,7 @@ fn forward_in(
     let own = if tiling.slices == 1 { epilogue } else { Epilogue::NONE };
     let bias = own.bias.map_or(Address::NOWHERE, |b| cuda.address(b));
     let sizes = sizes(&tiling, [x, w].map(|slot| is_wide(cuda, slot, &[g.inputs])), own.relu);
-    let kernel = tiling.kernel(cuda, &FORWARD);
+    let kernel = tiling.kernel();
     let [x, w, to] = cuda.addresses([x, w, target]);
     // SAFETY: the kernels' parameters in their order; the slots have the geometry's sizes, and the
     // target has room for every slice.
@@ -143,7 +157,7 @@ fn forward_in(
 }
 
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
-    let tiling = input_tiling(g);
+    let tiling = input_tiling(g).run_by(BACKWARD_INPUT.of(cuda));
     let [dy, w, dx, scratch] = slots;
     let others = |cuda: &mut Cuda| {
         let tilings = tiling.algorithms(&[dx.len()], scratch);
@@ -161,7 +175,7 @@ fn backward_input_in(
     slots: [Slot; 4],
 ) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
-    let tiling = input_tiling(g);
+    let tiling = input_tiling(g).run_by(BACKWARD_INPUT.of(cuda));
     if let GpuAlgorithm::Cublaslt(number) = algorithm {
         return cuda.multiply(&product(&tiling, INPUT_T), number, [dy, w, dx], scratch);
     }
@@ -171,7 +185,7 @@ fn backward_input_in(
     let [target] = tiling.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, w, &[g.inputs])];
     let sizes = sizes(&tiling, wide, false);
-    let kernel = tiling.kernel(cuda, &BACKWARD_INPUT);
+    let kernel = tiling.kernel();
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
     unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &[&sizes, &dy, &w, &to])? };
@@ -180,7 +194,7 @@ fn backward_input_in(
 }
 
 pub(super) fn backward_weights(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let tiling = weights_tiling(g);
+    let tiling = weights_tiling(g).run_by(BACKWARD_WEIGHTS.of(cuda));
     let [x, dy, dw, db, scratch] = slots;
     let others = |cuda: &mut Cuda| {
         let tilings = tiling.algorithms(&[dw.len(), db.len()], scratch);
@@ -198,7 +212,7 @@ fn backward_weights_in(
     slots: [Slot; 5],
 ) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
-    let tiling = weights_tiling(g);
+    let tiling = weights_tiling(g).run_by(BACKWARD_WEIGHTS.of(cuda));
     if let GpuAlgorithm::Cublaslt(number) = algorithm {
         let made = cuda.multiply(&product(&tiling, WEIGHTS_T), number, [dy, x, dw], scratch)?;
         if made {
@@ -213,7 +227,7 @@ fn backward_weights_in(
     let [dw_target, db_target] = tiling.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, x, &[g.inputs])];
     let sizes = sizes(&tiling, wide, false);
-    let kernel = tiling.kernel(cuda, &BACKWARD_WEIGHTS);
+    let kernel = tiling.kernel();
     let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
     // SAFETY: as above, for both targets.
     unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &[&sizes, &dy, &x, &dw_to, &db_to])? };

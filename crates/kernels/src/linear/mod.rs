@@ -21,6 +21,7 @@ pub mod reference;
 pub(crate) mod tests;
 
 pub(crate) use cpu::sum_rows;
+pub(crate) use cuda::GPU_KERNELS;
 
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use crate::value;

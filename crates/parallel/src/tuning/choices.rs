@@ -16,7 +16,8 @@ pub const FILE: &str = "choices.toml";
 
 const HEAD: &str = "\
 # The GPU algorithm of each operation. It decides the last bits of results.
-# own/T/S: this program's kernels, in tiles of T x T, with sums over k cut into S slices.
+# own/T/S: this program's kernels, in tiles of T x T, with sums over k cut into S slices;
+# own/RxC/S: in tiles of R x C.
 # cublaslt/N: cuBLASLt's algorithm N; 0 is its own first choice.
 # cudnn/N: cuDNN's algorithm N.
 # `tried` has the timings, that of the heuristic's choice first.

@@ -20,10 +20,10 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a caller that prints or saves choices must handle every algorithm.
 pub enum GpuAlgorithm {
-    /// This program's kernels: `own/128/2`.
+    /// This program's kernels: `own/128x96/2`, or `own/128/2` if the tile is a square.
     Own {
         /// Rows and columns of a tile.
-        tile: usize,
+        tile: [usize; 2],
         /// Slices of the sum over k.
         slices: usize,
     },
@@ -37,7 +37,12 @@ pub enum GpuAlgorithm {
 impl fmt::Display for GpuAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            GpuAlgorithm::Own { tile, slices } => write!(f, "own/{tile}/{slices}"),
+            GpuAlgorithm::Own { tile: [rows, columns], slices } if rows == columns => {
+                write!(f, "own/{rows}/{slices}")
+            }
+            GpuAlgorithm::Own { tile: [rows, columns], slices } => {
+                write!(f, "own/{rows}x{columns}/{slices}")
+            }
             GpuAlgorithm::Cublaslt(number) => write!(f, "cublaslt/{number}"),
             GpuAlgorithm::Cudnn(None) => write!(f, "cudnn"),
             GpuAlgorithm::Cudnn(Some(number)) => write!(f, "cudnn/{number}"),
@@ -50,9 +55,17 @@ impl FromStr for GpuAlgorithm {
 
     fn from_str(text: &str) -> Result<GpuAlgorithm> {
         let words: Vec<&str> = text.split('/').collect();
+        if let ["own", tile, slices] = words[..] {
+            let (rows, columns) = tile.split_once('x').unwrap_or((tile, tile));
+            let numbers = [rows, columns, slices].map(|number| number.parse().unwrap_or(0));
+            let [rows, columns, slices] = numbers;
+            return match numbers.contains(&0) {
+                true => Err(Error::UnknownAlgorithm(text.to_string())),
+                false => Ok(GpuAlgorithm::Own { tile: [rows, columns], slices }),
+            };
+        }
         let numbers: Option<Vec<usize>> = words[1..].iter().map(|word| word.parse().ok()).collect();
         match (words[0], numbers.as_deref()) {
-            ("own", Some(&[tile, slices])) if slices > 0 => Ok(GpuAlgorithm::Own { tile, slices }),
             ("cublaslt", Some(&[number])) => Ok(GpuAlgorithm::Cublaslt(number)),
             ("cudnn", Some(&[])) => Ok(GpuAlgorithm::Cudnn(None)),
             ("cudnn", Some(&[number])) => Ok(GpuAlgorithm::Cudnn(Some(number))),
@@ -245,13 +258,24 @@ mod tests {
     #[test]
     fn algorithms_survive_a_round_trip_through_text() {
         use GpuAlgorithm::{Cublaslt, Cudnn, Own};
-        let own = Own { tile: 128, slices: 3 };
-        for algorithm in [Cudnn(None), Cudnn(Some(1)), own, Cublaslt(0), Cublaslt(7)] {
+        let [own, wide] = [[128; 2], [128, 96]].map(|tile| Own { tile, slices: 3 });
+        for algorithm in [Cudnn(None), Cudnn(Some(1)), own, wide, Cublaslt(0), Cublaslt(7)] {
             assert_eq!(algorithm.to_string().parse::<GpuAlgorithm>().unwrap(), algorithm);
         }
-        for wrong in
-            ["", "own", "own/64", "own/64/0", "own/64/1/1", "cublaslt/x", "cublaslt", "cudnn/1/2"]
-        {
+        assert_eq!([own, wide].map(|own| own.to_string()), ["own/128/3", "own/128x96/3"]);
+        for wrong in [
+            "",
+            "own",
+            "own/64",
+            "own/64/0",
+            "own/64/1/1",
+            "own/64x/1",
+            "own/64x0/1",
+            "own/64x64x64/1",
+            "cublaslt/x",
+            "cublaslt",
+            "cudnn/1/2",
+        ] {
             let error = wrong.parse::<GpuAlgorithm>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{wrong}`")), "{error}");
         }
