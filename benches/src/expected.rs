@@ -2,9 +2,13 @@
 //!
 //! No GPU has confirmed these times. `cargo xtask kernels` counts instructions and accesses to
 //! shared memory for a panel of each product (`crates/kernels/sm_90.txt`). A panel takes the
-//! longest of three times of a multiprocessor: to issue the instructions, to move the bytes of
-//! shared memory, and to multiply; [`EFFICIENCY`] stands for what they do not overlap. Tiles run
-//! in waves, as many at once as fit the multiprocessors.
+//! longest of four times of a multiprocessor: to issue the instructions, to move the bytes of
+//! shared memory, to multiply, and to read the panel from the second-level cache;
+//! [`EFFICIENCY`] stands for what they do not overlap. Tiles run in waves, as many at once as fit
+//! the multiprocessors.
+//!
+//! No read is counted as a hit of the first-level cache: blocks of a multiprocessor are in no step
+//! with one another, and a panel of the next tap follows after more bytes than it holds.
 //!
 //! Parts without a product take the time of their bytes, times a factor for the instructions that
 //! they spend beside copying ([`slowness`]), and the time of their launches.
@@ -25,7 +29,13 @@ const WARPS: f64 = 8.0;
 const ISSUED: f64 = 4.0;
 /// Multiply-adds of mma.sync in bf16 a clock, about 73 % of what wgmma does.
 const PRODUCTS: f64 = 1248.0;
-/// Of the longest of the three times.
+/// Bytes a second from the second-level cache, all multiprocessors together. A guess, and most
+/// products' longest time: a GPU has to measure it.
+const CACHE_BYTES: f64 = 5.5e12;
+/// It is read in sectors of 32 bytes. A row of a panel is 64 bytes; where it begins anywhere, it
+/// meets three sectors.
+const NARROW_SECTORS: f64 = 1.5;
+/// Of the longest of the four times.
 const EFFICIENCY: f64 = 0.83;
 /// Clocks of a tile before its first panel and after its last, beside those for each element.
 const TILE_CLOCKS: f64 = 767.0;
@@ -74,7 +84,9 @@ fn product_seconds(product: &Product) -> f64 {
     let way = usize::from(!product.wide);
     let issue = row.slots[way] * WARPS / ISSUED;
     let multiply = down * across * panel as f64 / PRODUCTS;
-    let of_panel = issue.max(row.clocks[way]).max(multiply) / EFFICIENCY;
+    let bytes = 4.0 * (down + across) * panel as f64 * [1.0, NARROW_SECTORS][way];
+    let read = bytes / (CACHE_BYTES / MULTIPROCESSORS / CLOCK);
+    let of_panel = issue.max(row.clocks[way]).max(multiply).max(read) / EFFICIENCY;
     let panels = slice.div_ceil(panel) as f64;
     let of_tile = panels * of_panel + TILE_CLOCKS + ELEMENT_CLOCKS * down * across;
     let tiles = (rows / down).ceil() * (columns / across).ceil();
