@@ -73,12 +73,15 @@ fn row(kernel: &str) -> Option<KernelRow> {
     Some(KernelRow { blocks: cells[5].parse().ok()?, slots: pair(slots)?, clocks: pair(clocks)? })
 }
 
+fn tiles_of(product: &Product) -> GpuTiles {
+    let Product { kernel, sizes, count, .. } = *product;
+    gpu_tiles(kernel, sizes, count).unwrap_or_else(|| panic!("there is no product {kernel}"))
+}
+
 /// Seconds of a product in bf16, without its launches.
 fn product_seconds(product: &Product) -> f64 {
     let [rows, columns, _] = product.sizes.map(|size| size as f64);
-    let tiles = gpu_tiles(product.kernel, product.sizes, product.count);
-    let GpuTiles { kernel, tile, slices, slice, panel } =
-        tiles.unwrap_or_else(|| panic!("there is no product {}", product.kernel));
+    let GpuTiles { kernel, tile, slices, slice, panel } = tiles_of(product);
     let row = row(kernel).unwrap_or_else(|| panic!("{kernel} is not in sm_90.txt"));
     let [down, across] = tile.map(|extent| extent as f64);
     let way = usize::from(!product.wide);
@@ -114,7 +117,7 @@ fn product_seconds(product: &Product) -> f64 {
 fn product_launches(product: &Product) -> usize {
     let is_of_weights =
         ["conv_backward_filter", "linear_backward_weights"].contains(&product.kernel);
-    match gpu_tiles(product.sizes, product.count).slices {
+    match tiles_of(product).slices {
         1 => 1,
         _ if is_of_weights => 3,
         _ => 2,

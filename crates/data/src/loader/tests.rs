@@ -285,7 +285,7 @@ fn parts_are_the_batch_and_read_nothing_else() {
                         let own = which * rows..(which + 1) * rows;
                         let place = (part.epoch, part.position);
                         assert_eq!(place, (whole.epoch, whole.position));
-                        assert_eq!(part.pixels, whole.pixels[which * bytes..][..bytes]);
+                        assert_eq!(*part.pixels, whole.pixels[which * bytes..][..bytes]);
                         assert_eq!(part.views, whole.views[own.clone()]);
                         assert_eq!(part.tints, whole.tints[own.clone()]);
                         assert_eq!(part.labels, whole.labels[own.clone()]);

@@ -197,7 +197,7 @@ fn parts_workers_and_restarts_do_not_change_a_batch() {
                     let rows = 8 / parts;
                     for (part, whole) in part.iter().zip(&whole) {
                         let own = index * rows..(index + 1) * rows;
-                        assert_eq!(part.pixels, whole.pixels[own.start * BYTES..own.end * BYTES]);
+                        assert_eq!(*part.pixels, whole.pixels[own.start * BYTES..own.end * BYTES]);
                         assert_eq!(part.labels, whole.labels[own.clone()]);
                         assert_eq!(part.draws, whole.draws[own.clone()]);
                         assert_eq!(part.mix, whole.mix);

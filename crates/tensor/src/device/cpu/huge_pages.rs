@@ -31,8 +31,6 @@ pub(super) fn advise<T>(_: &mut [MaybeUninit<T>]) {}
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::{HUGE_PAGE, MaybeUninit, advise};
-    use crate::Device;
-    use std::fs;
 
     #[test]
     fn memory_keeps_its_bytes_and_may_be_of_any_size() {
@@ -42,35 +40,5 @@ mod tests {
             // SAFETY: it was written.
             assert!(memory.iter().all(|byte| unsafe { byte.assume_init() } == 7));
         }
-    }
-
-    /// Memory that was written before the advice would stay in small pages.
-    #[test]
-    fn a_devices_memory_is_in_huge_pages() {
-        let setting = "/sys/kernel/mm/transparent_hugepage/enabled";
-        let Ok(granted) = fs::read_to_string(setting) else {
-            return eprintln!("SKIPPED: there is no {setting}");
-        };
-        if granted.contains("[never]") {
-            return eprintln!("SKIPPED: the system grants no huge pages ({setting})");
-        }
-        const LEN: usize = 32 * HUGE_PAGE;
-        let mut device = Device::cpu(1);
-        device.reserve(LEN).unwrap();
-        let Device::Cpu(cpu) = &device else { unreachable!("opened as a CPU") };
-        let middle = cpu.memory.as_ptr().addr() + LEN / 2;
-        // A mapping has a line with its range, then a line for each of its sizes.
-        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
-        let mut lines = maps.lines().skip_while(|line| {
-            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
-            let hex = |text| usize::from_str_radix(text, 16);
-            !range.is_some_and(|(start, end)| {
-                hex(start).is_ok_and(|start| start <= middle)
-                    && hex(end).is_ok_and(|end| middle < end)
-            })
-        });
-        let huge = lines.find_map(|line| line.strip_prefix("AnonHugePages:")).unwrap();
-        let kilobytes: usize = huge.trim().trim_end_matches(" kB").parse().unwrap();
-        assert!(1024 * kilobytes > LEN / 2, "{kilobytes} kB of {LEN} bytes");
     }
 }
