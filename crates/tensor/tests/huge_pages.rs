@@ -1,8 +1,8 @@
 //! A device's memory is in huge pages, where the system grants them.
 #![cfg(target_os = "linux")]
 
+use alexnet_tensor::{DType, Device, Planner, Shape};
 use std::fs;
-use tensor::{DType, Device, Planner, Shape};
 
 /// Memory that was written before the advice would stay in small pages.
 #[test]
