@@ -59,10 +59,10 @@ impl FromStr for GpuAlgorithm {
             let (rows, columns) = tile.split_once('x').unwrap_or((tile, tile));
             let numbers = [rows, columns, slices].map(|number| number.parse().unwrap_or(0));
             let [rows, columns, slices] = numbers;
-            return match numbers.contains(&0) {
-                true => Err(Error::UnknownAlgorithm(text.to_string())),
-                false => Ok(GpuAlgorithm::Own { tile: [rows, columns], slices }),
-            };
+            if numbers.contains(&0) {
+                return Err(Error::UnknownAlgorithm(text.to_string()));
+            }
+            return Ok(GpuAlgorithm::Own { tile: [rows, columns], slices });
         }
         let numbers: Option<Vec<usize>> = words[1..].iter().map(|word| word.parse().ok()).collect();
         match (words[0], numbers.as_deref()) {
