@@ -15,6 +15,7 @@
 
 use crate::peaks::Peaks;
 use crate::step_part::{Pass, Product, StepPart, Work};
+use kernels::gemm::peaks::Peak;
 use kernels::gemm::{GpuTiles, gpu_tiles};
 use layers::{Conv, PlannedRow, Row, Spec};
 use std::fs;
@@ -35,6 +36,8 @@ const CACHE_BYTES: f64 = 5.5e12;
 /// It is read in sectors of 32 bytes. A row of a panel is 64 bytes; where it begins anywhere, it
 /// meets three sectors.
 const NARROW_SECTORS: f64 = 1.5;
+/// Bytes of shared memory a clock, and of the first-level cache, which is the same memory.
+const SHARED_BYTES: f64 = 128.0;
 /// Of the longest of the four times.
 const EFFICIENCY: f64 = 0.83;
 /// Clocks of a tile before its first panel and after its last, beside those for each element.
@@ -44,6 +47,16 @@ const ELEMENT_CLOCKS: f64 = 0.106;
 const LAUNCH: f64 = 1.6e-6;
 /// Bytes a second at which slices are stored and added up.
 const SLICE_BYTES: f64 = 4.0e12;
+
+/// The rate that expected times are based on: operations, or bytes, a second.
+pub fn assumed_rate(peak: Peak) -> f64 {
+    let clocks = MULTIPROCESSORS * CLOCK;
+    match peak {
+        Peak::TensorCores => 2.0 * PRODUCTS * clocks,
+        Peak::SharedMemory | Peak::FirstLevelCache => SHARED_BYTES * clocks,
+        Peak::SecondLevelCache => CACHE_BYTES,
+    }
+}
 
 /// A kernel's row in the table of `cargo xtask kernels`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -45,6 +45,7 @@ mod step;
 mod step_part;
 pub mod turns;
 
+pub use expected::assumed_rate;
 pub use onnx_file::OnnxFile;
 pub use peer::{Engine, EpochTimes, Peer, PeerMode, PeerProfile, PeerSteps};
 pub use split_step::SplitStep;

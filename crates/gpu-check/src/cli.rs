@@ -67,28 +67,34 @@ pub enum Section {
     Nccl,
     /// Results and times of cuBLASLt and cuDNN against our kernels
     Vendor,
+    /// Rates of tensor cores, shared memory and caches, each alone
+    Peaks,
     /// Times of steps, passes and kernels against their lower bounds
     Times,
     /// PyTorch's steps on the same GPU
     Peer,
     /// The test programs
     Tests,
+    /// Nsight Compute on single kernels
+    Profiler,
     /// compute-sanitizer's memcheck and racecheck
     Sanitizer,
 }
 
 impl Section {
     /// In the order in which they run: short and important ones first.
-    const ALL: [Section; 10] = [
+    const ALL: [Section; 12] = [
         Section::Machine,
         Section::Curves,
         Section::Replay,
         Section::Repeats,
         Section::Nccl,
         Section::Vendor,
+        Section::Peaks,
         Section::Times,
         Section::Peer,
         Section::Tests,
+        Section::Profiler,
         Section::Sanitizer,
     ];
 
@@ -101,9 +107,11 @@ impl Section {
             Section::Repeats => "repeats",
             Section::Nccl => "nccl",
             Section::Vendor => "vendor",
+            Section::Peaks => "peaks",
             Section::Times => "times",
             Section::Peer => "peer",
             Section::Tests => "tests",
+            Section::Profiler => "profiler",
             Section::Sanitizer => "sanitizer",
         }
     }
@@ -117,22 +125,26 @@ impl Section {
             Section::Repeats => "The same step a hundred times",
             Section::Nccl => "All NCCL collectives among all GPUs",
             Section::Vendor => "cuBLASLt and cuDNN against our kernels",
+            Section::Peaks => "Rates of tensor cores, shared memory and caches",
             Section::Times => "Times of steps, passes and kernels",
             Section::Peer => "PyTorch on the same GPU",
             Section::Tests => "The tests, with ALEXNET_REQUIRE_CUDA=1",
+            Section::Profiler => "Nsight Compute on single kernels",
             Section::Sanitizer => "compute-sanitizer",
         }
     }
 
     /// In the order of `--quick`.
-    const QUICK: [Section; 9] = [
+    const QUICK: [Section; 11] = [
         Section::Machine,
         Section::Replay,
         Section::Curves,
         Section::Repeats,
         Section::Times,
+        Section::Peaks,
         Section::Peer,
         Section::Tests,
+        Section::Profiler,
         Section::Vendor,
         Section::Sanitizer,
     ];
@@ -140,21 +152,21 @@ impl Section {
     /// Its time limit with `--quick`.
     fn quick_limit(self) -> Duration {
         Duration::from_secs(match self {
-            Section::Machine => 10,
+            Section::Machine | Section::Peaks => 10,
             Section::Replay | Section::Curves | Section::Repeats | Section::Nccl => 30,
             Section::Times | Section::Sanitizer => 120,
             Section::Peer | Section::Tests => 180,
-            Section::Vendor => 60,
+            Section::Vendor | Section::Profiler => 60,
         })
     }
 
     /// Its time limit.
     fn time_limit(self) -> Duration {
         Duration::from_secs(match self {
-            Section::Machine => 20,
+            Section::Machine | Section::Peaks => 20,
             Section::Curves | Section::Repeats => 75,
             Section::Replay | Section::Nccl => 40,
-            Section::Vendor => 60,
+            Section::Vendor | Section::Profiler => 60,
             Section::Times => 120,
             Section::Peer => 240,
             Section::Tests => 240,
@@ -227,10 +239,10 @@ mod tests {
         assert_eq!(sections(&["--only", "curves", "--skip", "curves"]), []);
         assert!(!sections(&[]).contains(&Section::Peer));
         assert!(sections(&["--python", "python3"]).contains(&Section::Peer));
-        assert_eq!(sections(&["--skip", "peer"]).len(), 9);
+        assert_eq!(sections(&["--skip", "peer"]).len(), 11);
         let quick = sections(&["--quick", "--python", "python3"]);
         assert_eq!(quick[..2], [Section::Machine, Section::Replay]);
-        assert_eq!(quick[4..6], [Section::Times, Section::Peer]);
+        assert_eq!(quick[4..7], [Section::Times, Section::Peaks, Section::Peer]);
     }
 
     /// A section's process gets all arguments, followed by its own.

@@ -12,7 +12,9 @@ mod curves;
 mod exchange;
 mod gpu;
 mod machine;
+mod peaks;
 mod peer;
+mod profiler;
 mod suites;
 mod times;
 mod vendor;
@@ -96,9 +98,11 @@ fn run_section(section: Section, cli: &Cli) -> Result<ExitCode, String> {
         Section::Replay => bits::replay(cli, &budget)?,
         Section::Nccl => exchange::run(cli)?,
         Section::Vendor => vendor::run(cli, &budget)?,
+        Section::Peaks => peaks::run(cli, &budget)?,
         Section::Times => times::run(cli, &budget)?,
         Section::Peer => peer::run(cli, &budget)?,
         Section::Tests => suites::tests_on_gpu(cli, &budget)?,
+        Section::Profiler => profiler::run(cli, &budget)?,
         Section::Sanitizer => suites::sanitizer(cli, &budget)?,
     };
     Ok(verdict.code())

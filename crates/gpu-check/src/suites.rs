@@ -36,7 +36,7 @@ pub fn tests_on_gpu(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
 /// Runs training steps of a small network and the ops' known-answer tests under memcheck and
 /// racecheck.
 pub fn sanitizer(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
-    let Some(sanitizer) = find_sanitizer() else {
+    let Some(sanitizer) = find_tool("compute-sanitizer") else {
         println!("compute-sanitizer is neither on PATH nor in /usr/local/cuda: NOT RUN.");
         return Ok(Verdict::Unfinished);
     };
@@ -94,10 +94,11 @@ fn name_of(program: &Path) -> String {
     program.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn find_sanitizer() -> Option<PathBuf> {
+/// A program of the CUDA toolkit.
+pub fn find_tool(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain([PathBuf::from("/usr/local/cuda/bin")]);
-    folders.map(|folder| folder.join("compute-sanitizer")).find(|file| file.is_file())
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// The counts of passed and failed tests in the last line of a test program.
@@ -110,7 +111,7 @@ fn counts(output: &str) -> [Option<u64>; 2] {
 }
 
 /// The last lines.
-fn tail(output: &str, lines: usize) -> String {
+pub fn tail(output: &str, lines: usize) -> String {
     let all: Vec<&str> = output.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -135,9 +135,15 @@ fn test_programs_pass_fail_or_time_out() {
 fn sections_pass_in_every_precision() {
     let scratch = Scratch::new("sections");
     let Some(folder) = driver(&scratch) else { return };
-    let sections = ["--small", "--only", "curves,replay,repeats,times"];
+    let sections = ["--small", "--only", "curves,replay,repeats,peaks,times"];
     let (code, output, errors) = gpu_check(&scratch, &folder, &sections);
     assert_eq!(code, 0, "{output}\n{errors}");
+    for part in ["mma.sync in bf16 (FLOP)", "shared memory (B)", "second-level cache (B)"] {
+        let row = output.lines().find(|line| line.starts_with(&format!("| {part} | ")));
+        let cells: Vec<&str> =
+            row.unwrap_or_else(|| panic!("{part}\n{output}")).split('|').collect();
+        assert!(cells[3].trim().parse::<f64>().unwrap() > 1.0, "{output}");
+    }
     for precision in ["f32", "tf32", "bf16"] {
         let curves = format!("tiny, 2 images, {precision}: the losses agree");
         let repeats = format!(
@@ -155,6 +161,28 @@ fn sections_pass_in_every_precision() {
     );
     let timed = fs::read_to_string(scratch.0.join("report.json")).unwrap();
     assert_eq!(timed.matches("\"precision\"").count(), 3, "{timed}");
+}
+
+/// Three kernels are profiled; without leave to read counters the section is unfinished.
+#[test]
+fn kernels_are_profiled() {
+    let scratch = Scratch::new("profiler");
+    let Some(folder) = driver(&scratch) else { return };
+    let run = |text: &str| {
+        scratch.script("ncu", text);
+        gpu_check(&scratch, &folder, &["--only", "profiler", "--small"])
+    };
+    let (code, output, _) = run("echo \"$@\"; echo 'Section: GPU Speed Of Light'; exit 137");
+    assert_eq!(code, 0, "{output}");
+    for kernel in ["conv_forward", "conv_backward_input", "linear_backward_weights"] {
+        assert!(output.contains(&format!("--kernel-name regex:^{kernel} --launch-skip 1")));
+    }
+    assert_eq!(output.matches("--section times --quick").count(), 3, "{output}");
+    let (code, output, _) = run("echo '==ERROR== ERR_NVGPUCTRPERM - no permission'; exit 1");
+    assert_eq!(code, 3, "{output}");
+    assert!(output.contains("may not read the GPU's counters"), "{output}");
+    let (code, output, _) = run("echo '==ERROR== no kernels were profiled'; exit 1");
+    assert_eq!(code, 1, "{output}");
 }
 
 /// A quick check has its own order, and an interrupted one leaves what it has found.

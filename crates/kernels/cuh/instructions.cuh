@@ -6,6 +6,7 @@
 
 #define thread_anew() int(threadIdx.x)
 #define lane_anew() (int(threadIdx.x) % 32)
+#define load_past_first_level(from) (*(from))
 #define round_to_tf32(x) cuda_on_cpu::round_to_tf32(x)
 #define round_to_bf16(low, high) cuda_on_cpu::round_to_bf16(low, high)
 #define mma_tf32(d, a, b) cuda_on_cpu::multiply_fragments<1>(d, a, b, __LINE__)
@@ -34,6 +35,9 @@ __device__ __forceinline__ int lane_anew() {
   asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
   return lane;
 }
+
+/// 16 bytes from the second-level cache or from memory.
+__device__ __forceinline__ float4 load_past_first_level(const float4* from) { return __ldcg(from); }
 
 /// x as tf32, of 10 bits after the point: to the nearest, of two the one farther from zero.
 __device__ __forceinline__ unsigned round_to_tf32(float x) {

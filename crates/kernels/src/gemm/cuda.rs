@@ -278,3 +278,35 @@ impl SliceSum {
         unsafe { cuda.launch(self.image, self.kernel, grid, &arguments) }
     }
 }
+
+static IMAGE: Image = Image { op: "gemm", bytes: include_bytes!("gemm.fatbin") };
+
+/// The kernels of [`reads`].
+pub(super) const SHARED_MEMORY: &str = "gemm_shared_memory";
+pub(super) const FIRST_LEVEL_CACHE: &str = "gemm_first_level_cache";
+pub(super) const SECOND_LEVEL_CACHE: &str = "gemm_second_level_cache";
+
+/// Only multiplies; `y` has a float for each thread.
+pub(super) fn products(cuda: &mut Cuda, y: Slot, turns: u32) -> Result<()> {
+    let (grid, y) = (Grid::over(y.len()), cuda.address(y));
+    // SAFETY: the kernel's parameters in their order; y has a float for each thread.
+    unsafe { cuda.launch(&IMAGE, "gemm_tensor_cores", grid, &[&y, &turns]) }
+}
+
+/// Only reads `x`, of at least 16 KB; `y` has a float for each thread.
+pub(super) fn reads(
+    cuda: &mut Cuda,
+    kernel: &'static str,
+    [x, y]: [Slot; 2],
+    turns: u32,
+) -> Result<()> {
+    let (count, grid) = ((x.len() / 4) as u32, Grid::over(y.len()));
+    let [x, y] = cuda.addresses([x, y]);
+    let arguments: &[&dyn Argument] = match kernel {
+        SECOND_LEVEL_CACHE => &[&x, &count, &y, &turns],
+        _ => &[&x, &y, &turns],
+    };
+    // SAFETY: the kernels' parameters in their order; x has `count` times 16 bytes, at least as
+    // many as a block of the other kernels reads, and y a float for each thread.
+    unsafe { cuda.launch(&IMAGE, kernel, grid, arguments) }
+}

@@ -21,6 +21,7 @@
 pub(crate) mod amx;
 pub(crate) mod cuda;
 mod pack;
+pub mod peaks;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx2;
 #[cfg(target_arch = "x86_64")]
