@@ -3,8 +3,8 @@
 //! No GPU has confirmed these times. `cargo xtask kernels` counts instructions and accesses to
 //! shared memory for a panel of each product (`crates/kernels/sm_90.txt`). A panel takes the
 //! longest of four times of a multiprocessor: to issue the instructions, to move the bytes of
-//! shared memory, to multiply, and to read the panel from the second-level cache;
-//! [`EFFICIENCY`] stands for what they do not overlap. Tiles run in waves, as many at once as fit
+//! shared memory and of the first-level cache, which is the same memory, to multiply, and to read
+//! the panel from the second-level cache; [`EFFICIENCY`] stands for what they do not overlap. Tiles run in waves, as many at once as fit
 //! the multiprocessors.
 //!
 //! No read is counted as a hit of the first-level cache: blocks of a multiprocessor are in no step
@@ -38,6 +38,8 @@ const CACHE_BYTES: f64 = 5.5e12;
 const NARROW_SECTORS: f64 = 1.5;
 /// Bytes of shared memory a clock, and of the first-level cache, which is the same memory.
 const SHARED_BYTES: f64 = 128.0;
+/// Bytes of a line of the first-level cache.
+const LINE: usize = 128;
 /// Of the longest of the four times.
 const EFFICIENCY: f64 = 0.83;
 /// Clocks of a tile before its first panel and after its last, beside those for each element.
@@ -91,6 +93,24 @@ fn tiles_of(product: &Product) -> GpuTiles {
     gpu_tiles(kernel, sizes, count).unwrap_or_else(|| panic!("there is no product {kernel}"))
 }
 
+/// Clocks in which the loads of a panel pass the first-level cache: one for each line of 128 bytes
+/// that a warp's instruction touches. Rows of an operand with k along them are shorter than a line,
+/// and lie in lines of their own. Narrow loads take four instructions for the same lines. That
+/// lines of one instruction do not come together is a guess.
+fn load_clocks(product: &Product, tile: [usize; 2], panel: usize) -> f64 {
+    let along = match product.kernel {
+        "conv_forward" | "linear_forward" => [true, true],
+        "conv_backward_input" | "linear_backward_input" => [true, false],
+        _ => [false, false],
+    };
+    let lines = |(extent, along): (usize, bool)| match along {
+        true => extent * (4 * panel).div_ceil(LINE),
+        false => panel * (4 * extent).div_ceil(LINE),
+    };
+    let lines: usize = tile.into_iter().zip(along).map(lines).sum();
+    lines as f64 * if product.wide { 1.0 } else { 4.0 }
+}
+
 /// Seconds of a product in bf16, without its launches.
 fn product_seconds(product: &Product) -> f64 {
     let [rows, columns, _] = product.sizes.map(|size| size as f64);
@@ -102,7 +122,8 @@ fn product_seconds(product: &Product) -> f64 {
     let multiply = down * across * panel as f64 / PRODUCTS;
     let bytes = 4.0 * (down + across) * panel as f64 * [1.0, NARROW_SECTORS][way];
     let read = bytes / (CACHE_BYTES / MULTIPROCESSORS / CLOCK);
-    let of_panel = issue.max(row.clocks[way]).max(multiply).max(read) / EFFICIENCY;
+    let local = row.clocks[way] + load_clocks(product, tile, panel);
+    let of_panel = issue.max(local).max(multiply).max(read) / EFFICIENCY;
     let panels = slice.div_ceil(panel) as f64;
     let of_tile = panels * of_panel + TILE_CLOCKS + ELEMENT_CLOCKS * down * across;
     let tiles = (rows / down).ceil() * (columns / across).ceil();
