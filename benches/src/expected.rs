@@ -47,6 +47,8 @@ const TILE_CLOCKS: f64 = 767.0;
 const ELEMENT_CLOCKS: f64 = 0.106;
 /// A launch inside a graph, in seconds.
 const LAUNCH: f64 = 1.6e-6;
+/// Folding images takes so much longer than its bytes. A guess.
+const FOLDING: f64 = 2.0;
 /// Bytes a second at which slices are stored and added up.
 const SLICE_BYTES: f64 = 4.0e12;
 
@@ -111,6 +113,29 @@ fn load_clocks(product: &Product, tile: [usize; 2], panel: usize) -> f64 {
     lines as f64 * if product.wide { 1.0 } else { 4.0 }
 }
 
+/// Bytes of a panel.
+fn panel_bytes(product: &Product, tile: [usize; 2], panel: usize) -> f64 {
+    let sectors = if product.wide { 1.0 } else { NARROW_SECTORS };
+    (4 * panel * (tile[0] + tile[1])) as f64 * sectors
+}
+
+fn blocks(product: &Product) -> f64 {
+    let GpuTiles { tile, slices, .. } = tiles_of(product);
+    let [rows, columns, _] = product.sizes;
+    let tiles = rows.div_ceil(tile[0]) * columns.div_ceil(tile[1]);
+    (tiles * product.count * slices) as f64
+}
+
+/// How often the blocks of each product of a part fill all multiprocessors: `1.92 + 0.96`.
+pub fn waves(part: &StepPart) -> String {
+    let Work::Products(products) = &part.work else { return String::new() };
+    let waves = |product: &Product| {
+        let row = row(tiles_of(product).kernel).expect("a kernel in sm_90.txt");
+        format!("{:.2}", blocks(product) / (MULTIPROCESSORS * row.blocks))
+    };
+    products.iter().map(waves).collect::<Vec<_>>().join(" + ")
+}
+
 /// Seconds of a product in bf16, without its launches.
 fn product_seconds(product: &Product) -> f64 {
     let [rows, columns, _] = product.sizes.map(|size| size as f64);
@@ -120,14 +145,12 @@ fn product_seconds(product: &Product) -> f64 {
     let way = usize::from(!product.wide);
     let issue = row.slots[way] * WARPS / ISSUED;
     let multiply = down * across * panel as f64 / PRODUCTS;
-    let bytes = 4.0 * (down + across) * panel as f64 * [1.0, NARROW_SECTORS][way];
-    let read = bytes / (CACHE_BYTES / MULTIPROCESSORS / CLOCK);
+    let read = panel_bytes(product, tile, panel) / (CACHE_BYTES / MULTIPROCESSORS / CLOCK);
     let local = row.clocks[way] + load_clocks(product, tile, panel);
     let of_panel = issue.max(local).max(multiply).max(read) / EFFICIENCY;
     let panels = slice.div_ceil(panel) as f64;
     let of_tile = panels * of_panel + TILE_CLOCKS + ELEMENT_CLOCKS * down * across;
-    let tiles = (rows / down).ceil() * (columns / across).ceil();
-    let blocks = tiles * (product.count * slices) as f64;
+    let blocks = blocks(product);
     let waves = (blocks / (MULTIPROCESSORS * row.blocks)).floor();
     let left = blocks - waves * MULTIPROCESSORS * row.blocks;
     // A block that has a multiprocessor to itself does not hide its own waits.
@@ -143,18 +166,23 @@ fn product_seconds(product: &Product) -> f64 {
     } else {
         0.0
     };
-    clocks / CLOCK + summed
+    // Folding reads as much as it writes, with a division or two for each run.
+    let folded = FOLDING * 2.0 * 4.0 * product.folded as f64 / SLICE_BYTES;
+    clocks / CLOCK + summed + folded
 }
 
-/// The launches of a product: of its kernel, and of those that add its slices. The pass of the
-/// weights adds two sums, as it also computes the gradient of the biases.
+/// The launches of a product: of its kernel, of those that fold its images and unfold its filters,
+/// and of those that add its slices. The pass of the weights adds two sums, as it also computes the
+/// gradient of the biases; unfolding adds the slices of the filters.
 fn product_launches(product: &Product) -> usize {
     let is_of_weights =
         ["conv_backward_filter", "linear_backward_weights"].contains(&product.kernel);
+    let folds = usize::from(product.folded > 0);
+    let unfolds = folds * usize::from(is_of_weights);
     match tiles_of(product).slices {
-        1 => 1,
-        _ if is_of_weights => 3,
-        _ => 2,
+        1 => 1 + folds + unfolds,
+        _ if is_of_weights => 3 + folds,
+        _ => 2 + folds,
     }
 }
 
@@ -189,7 +217,9 @@ pub fn seconds(part: &StepPart, peaks: &Peaks) -> f64 {
 /// The products of a convolution's or linear layer's pass; `first`: without an input gradient.
 /// `window` is a filter's height and width, 0 for a linear layer.
 pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
-    let Layer { images, inputs, outputs, window, stride, groups } = *layer;
+    let folded = layer.folded();
+    let floats = folded.map_or(0, |folded| images_len(&folded));
+    let Layer { images, inputs, outputs, window, stride, groups } = folded.unwrap_or(*layer);
     let is_wide = |extents: &[usize]| extents.iter().all(|extent| extent.is_multiple_of(4));
     let names = match window {
         0 => ["linear_forward", "linear_backward_input", "linear_backward_weights"],
@@ -206,6 +236,7 @@ pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
         sizes: [pixels, filters, depth],
         count: groups,
         wide: is_wide(&[channels, depth]),
+        folded: floats,
     };
     let gradient = Product {
         kernel: names[1],
@@ -216,12 +247,14 @@ pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
         ],
         count: groups * stride * stride,
         wide: is_wide(&[channels, filters]),
+        folded: 0,
     };
     let weights = Product {
         kernel: names[2],
         sizes: [filters, depth, pixels],
         count: groups,
         wide: is_wide(&[channels, filters]),
+        folded: floats,
     };
     match (pass, first) {
         (Pass::Forward, _) => vec![forward],
@@ -247,7 +280,21 @@ pub struct Layer {
     pub groups: usize,
 }
 
+fn images_len(layer: &Layer) -> usize {
+    layer.images * layer.inputs.iter().product::<usize>()
+}
+
 impl Layer {
+    /// The convolution of folded images that our kernels compute instead.
+    fn folded(&self) -> Option<Layer> {
+        let Layer { images, inputs: [_, _, channels], outputs, stride, groups, .. } = *self;
+        let folds = groups == 1 && stride.is_multiple_of(4) && !channels.is_multiple_of(4);
+        let window = self.window.div_ceil(stride);
+        let [height, width] = [outputs[0], outputs[1]].map(|extent| extent + window - 1);
+        let inputs = [height, width, stride * stride * channels];
+        folds.then_some(Layer { images, inputs, outputs, window, stride: 1, groups })
+    }
+
     /// The layer of a row, if it is a convolution or linear layer.
     pub fn of(spec: &Spec, row: &PlannedRow, images: usize) -> Option<Layer> {
         let map = |slot: Slot| match *slot.shape().dims() {

@@ -19,7 +19,8 @@ pub const H200: Peaks = Peaks { flops: 790e12, bytes: 4.3e12 };
 /// If the network does not fit together.
 pub fn floor(spec: &Spec, batches: &[usize], peaks: &Peaks) -> Table {
     let values = |images: &usize| {
-        ["GFLOP", "MB", "floor us", "expected us"].map(|value| format!("{value} at {images}"))
+        ["GFLOP", "MB", "floor us", "expected us", "waves"]
+            .map(|value| format!("{value} at {images}"))
     };
     let values: Vec<String> = batches.iter().flat_map(values).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
@@ -37,10 +38,11 @@ pub fn floor(spec: &Spec, batches: &[usize], peaks: &Peaks) -> Table {
             let numbers = [flops / 1e9, bytes / 1e6, seconds(&parts[idx], peaks) * 1e6, expected];
             sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
             row.extend(cells(numbers));
+            row.push(expected::waves(&parts[idx]));
         }
         table.push(row);
     }
-    let sums = sums.into_iter().flat_map(cells);
+    let sums = sums.into_iter().flat_map(|sums| cells(sums).into_iter().chain([String::new()]));
     table.push(["sum".to_string(), String::new()].into_iter().chain(sums));
     table
 }
@@ -80,7 +82,7 @@ mod tests {
     fn the_larger_time_is_the_floor() {
         let spec = Spec::image("tiny", 8, 8, 3).conv("conv1", 4, window(3)).linear("fc2", 10);
         let table = floor(&spec, &[1, 2], &Peaks { flops: 1e9, bytes: 1e9 }).render();
-        let head = "| row | pass | GFLOP at 1 | MB at 1 | floor us at 1 | expected us at 1 | G";
+        let head = "| row | pass | GFLOP at 1 | MB at 1 | floor us at 1 | expected us at 1 | waves at 1 | G";
         assert!(table.starts_with(head), "{table}");
         // 36 positions, 4 filters of 27 weights: 7776 operations an image, and 1.9 KB.
         assert!(table.contains("| conv1 | forward | 0.0 | 0.0 | 7.8 | "), "{table}");

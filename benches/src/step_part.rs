@@ -68,4 +68,6 @@ pub struct Product {
     pub count: usize,
     /// Whether operands are read 16 bytes at a time.
     pub wide: bool,
+    /// Floats of images that are folded for it (`conv.cu`), else 0.
+    pub folded: usize,
 }

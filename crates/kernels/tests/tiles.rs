@@ -63,14 +63,14 @@ fn run(g: &conv::Geometry, choices: Choices) -> Option<([Vec<f32>; 4], Choices)>
     Some((written.map(|slot| device.download(slot).unwrap()), algorithms))
 }
 
-/// Copies of 16 bytes, and of 4.
+/// Copies of 16 bytes, in blocks of sixteen channels too, and of 4.
 #[test]
 fn results_do_not_depend_on_the_tile() {
     if stand_in_in_use().is_none() {
         eprintln!("SKIPPED: there is no stand-in for a GPU");
         return;
     }
-    for g in [geometry(68, 72), geometry(67, 71)] {
+    for g in [geometry(68, 72), geometry(80, 96), geometry(67, 71)] {
         let Some((expected, defaults)) = run(&g, Choices::new()) else { return };
         assert_eq!(defaults.len(), TILES.len(), "{defaults:?}");
         for turn in 0..4 {

@@ -65,19 +65,50 @@ struct Pixels {
   }
 };
 
-/// Taps of a window, row by row, each with its channels; or, `back`, from a pixel to those whose
-/// windows see it.
+/// The order of a window's taps and their channels along k: blocks of `block` channels; in each, the
+/// taps row by row; of each, the block's channels. In bf16 a block is a panel: the next panel is
+/// the next tap of the same channels, and has most of its pixels from the first-level cache.
+struct Order {
+  unsigned taps, block;
+  struct Place {
+    unsigned tap, channel;
+  };
+  __device__ Place at(unsigned i) const {
+    const unsigned of_block = taps * block, first = i / of_block, rest = i - first * of_block;
+    const unsigned tap = rest / block;
+    return {tap, first * block + (rest - tap * block)};
+  }
+};
+template <class Arithmetic>
+__device__ __forceinline__ Order order(unsigned taps, unsigned channels) {
+  return {taps, Arithmetic::rounds_inputs && channels % DEPTH == 0 ? DEPTH : channels};
+}
+
+/// Taps of a window and their channels; or, `back`, from a pixel to those whose windows see it.
 struct Taps {
   static constexpr bool plain = false;
-  unsigned count, across, channels;
+  unsigned count, across;
+  Order order;
   bool back;
   long long column, row;
   __device__ Cursor at(unsigned i) const {
     if (i >= count) return {0, OUTSIDE, 0};
-    const unsigned tap = i / channels, channel = i - tap * channels;
+    const auto [tap, channel] = order.at(i);
     const int r = static_cast<int>(tap / across), c = static_cast<int>(tap % across);
     if (back) return {channel - r * row - c * column, -r, -c};
     return {channel + r * row + c * column, r, c};
+  }
+};
+
+/// Taps and channels of a filter, in w.
+struct Weights {
+  static constexpr bool plain = false;
+  unsigned count, channels;
+  Order order;
+  __device__ Cursor at(unsigned i) const {
+    if (i >= count) return {0, OUTSIDE, 0};
+    const auto [tap, channel] = order.at(i);
+    return {static_cast<long long>(tap) * channels + channel, 0, 0};
   }
 };
 
@@ -86,9 +117,25 @@ __device__ __forceinline__ Pixels windows(const Geometry& g) {
   return {g.out_pixels(), g.out_height, g.out_width, static_cast<int>(g.stride),
           static_cast<int>(g.top), static_cast<int>(g.left), column, row, row * g.height};
 }
+template <class Arithmetic>
+__device__ __forceinline__ Order order(const Geometry& g) {
+  return order<Arithmetic>(g.window_height * g.window_width, g.group_channels());
+}
+template <class Arithmetic>
 __device__ __forceinline__ Taps taps(const Geometry& g) {
   const long long column = g.channels;
-  return {g.depth(), g.window_width, g.group_channels(), false, column, column * g.width};
+  return {g.depth(), g.window_width, order<Arithmetic>(g), false, column, column * g.width};
+}
+
+/// The filters of a group, in the order of its taps.
+template <class Arithmetic>
+__device__ __forceinline__ auto filters_of(const Geometry& g, const float* w, unsigned wide) {
+  const Line filters = {g.group_filters(), g.depth()};
+  if constexpr (Arithmetic::rounds_inputs)
+    return Operand<Line, Weights, true>{
+        w, filters, {g.depth(), g.group_channels(), order<Arithmetic>(g)}, 1, 1, wide};
+  else
+    return Matrix<true>{w, filters, {g.depth(), 1}, 1, 1, wide};
 }
 
 /// Bias and ReLU are for products of one slice; of several, each slice has a y of its own.
@@ -98,9 +145,10 @@ __device__ __forceinline__ void forward(const Geometry& g, const Cut& cut, const
                                         unsigned relu) {
   const unsigned group = blockIdx.z, filters = g.group_filters(), depth = g.depth();
   const Operand<Pixels, Taps, true> images = {
-      x + group * g.group_channels(), windows(g), taps(g), g.height, g.width, cut.wide_a};
-  const Matrix<true> weights = {w + static_cast<u64>(group) * filters * depth,
-                                {filters, depth}, {depth, 1}, 1, 1, cut.wide_b};
+      x + group * g.group_channels(), windows(g), taps<Arithmetic>(g), g.height, g.width,
+      cut.wide_a};
+  const auto weights = filters_of<Arithmetic>(g, w + static_cast<u64>(group) * filters * depth,
+                                              cut.wide_b);
   const u64 pixels = g.out_pixels();
   float* to = y + blockIdx.y * pixels * g.filters + group * filters;
   const Plain out = {to, g.out_pixels(), filters, g.filters, bias ? bias + group * filters : bias,
@@ -174,13 +222,14 @@ __device__ __forceinline__ Phase phase(unsigned tap, unsigned extent, unsigned w
 /// The taps of a phase with their filters, in w.
 struct TapsOfFilters {
   static constexpr bool plain = false;
-  unsigned count, across, filters;
+  unsigned count, across;
+  Order order;
   Phase down_phase, across_phase;
   unsigned stride, window_width, channels;
   long long filter;  // floats from one to the next
   __device__ Cursor at(unsigned i) const {
     if (i >= count) return {0, OUTSIDE, 0};
-    const unsigned tap = i / filters, f = i - tap * filters;
+    const auto [tap, f] = order.at(i);
     const unsigned kh = down_phase.tap + stride * (tap / across);
     const unsigned kw = across_phase.tap + stride * (tap % across);
     return {f * filter + static_cast<long long>(kh * window_width + kw) * channels, 0, 0};
@@ -216,18 +265,19 @@ __device__ __forceinline__ void backward_input(const Geometry& g, const Cut& cut
   const Part part = part_of<ROWS, COLUMNS>(cut, depth);
   if (part.m >= count) return;
 
+  const Order order = ::order<Arithmetic>(down.taps * across.taps, filters);
   const long long column = g.filters, row = column * g.out_width;
   const Operand<Pixels, Taps, true> gradients = {
       dy + group * filters,
       {count, down.count, across.count, 1, -static_cast<int>(down.farthest),
        -static_cast<int>(across.farthest), column, row, row * g.out_height},
-      {depth, across.taps, filters, true, column, row},
+      {depth, across.taps, order, true, column, row},
       g.out_height, g.out_width, cut.wide_a};
   const long long filter = g.depth();
   const Operand<Line, TapsOfFilters, false> weights = {
       w + group * filters * filter,
       {channels, 1},
-      {depth, across.taps, filters, down, across, g.stride, g.window_width, channels, filter},
+      {depth, across.taps, order, down, across, g.stride, g.window_width, channels, filter},
       1, 1, cut.wide_b};
   const u64 length = static_cast<u64>(g.images) * g.height * g.width * g.channels;
   const PixelsOfPhase out = {dx + blockIdx.y * length + group * channels, count, across.count,
@@ -280,6 +330,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 KERNEL(conv_backward_input_128x96_bf16)
 KERNEL(conv_backward_input_256x64_bf16)
 
+/// dw, whose columns the product has in another order.
+struct Filters : Plain {
+  unsigned channels;
+  Order order;
+  __device__ __forceinline__ void store(unsigned m, unsigned n, float4 v) const {
+    if (m >= rows || n >= columns) return;
+    const auto [tap, channel] = order.at(n);
+    store4(c + static_cast<u64>(m) * step, tap * channels + channel, columns, v);
+  }
+};
+
 template <class Arithmetic, int ROWS, int COLUMNS>
 __device__ __forceinline__ void backward_filter(const Geometry& g, const Cut& cut, const float* dy,
                                                 const float* x, float* dw, float* db) {
@@ -288,9 +349,11 @@ __device__ __forceinline__ void backward_filter(const Geometry& g, const Cut& cu
   const Matrix<false> gradients = {dy + group * filters, {filters, 1}, {pixels, g.filters}, 1, 1,
                                    cut.wide_a};
   const Operand<Taps, Pixels, false> images = {
-      x + group * g.group_channels(), taps(g), windows(g), g.height, g.width, cut.wide_b};
+      x + group * g.group_channels(), taps<Arithmetic>(g), windows(g), g.height, g.width,
+      cut.wide_b};
   const u64 of_all = g.filters, first = blockIdx.y * of_all + group * filters;
-  const Plain out = {dw + first * depth, filters, depth, depth, nullptr, 0, db + first};
+  const Filters out = {{dw + first * depth, filters, depth, depth, nullptr, 0, db + first},
+                       g.group_channels(), order<Arithmetic>(g)};
   const Part part = part_of<ROWS, COLUMNS>(cut, pixels);
   product<Arithmetic, ROWS, COLUMNS, true>(gradients, images, out, part);
 }
@@ -344,3 +407,78 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   add_slices(slices, count, columns, relu, bias, c, n);
 }
 KERNEL(conv_sum)
+
+// Folding. Blocks of stride x stride pixels become one pixel, with as many times the channels: so
+// a window over few channels becomes one of stride 1 over many, whose every read is of 16 bytes.
+// conv1's 11 x 11 over 3 channels, 4 apart, becomes 3 x 3 over 48. Padding is copied as zeros; so
+// are taps that do not exist, 69 of 432. A run is what a block has of a row: `stride` pixels.
+struct Folded {
+  unsigned down, across;  // taps
+  unsigned height, width, run;
+};
+__device__ __forceinline__ Folded folded(const Geometry& g) {
+  const unsigned down = (g.window_height + g.stride - 1) / g.stride;
+  const unsigned across = (g.window_width + g.stride - 1) / g.stride;
+  return {down, across, g.out_height + down - 1, g.out_width + across - 1, g.stride * g.channels};
+}
+
+/// Copies a run that begins at `first` of a row of `length` floats; null: a row of zeros.
+__device__ __forceinline__ void copy_run(const float* row, int first, int length, unsigned run,
+                                         float* to) {
+  for (unsigned i = 0; i < run; i += 4) {
+    float four[4];
+    for (unsigned j = 0; j < 4; j++) {
+      const int at = first + static_cast<int>(i + j);
+      four[j] = row && at >= 0 && at < length ? row[at] : 0.0f;
+    }
+    *reinterpret_cast<float4*>(to + i) = make_float4(four[0], four[1], four[2], four[3]);
+  }
+}
+
+/// Folds the images x, and the filters w if there are some: a run a thread.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    conv_fold(Geometry g, const float* x, const float* w, float* images, float* filters) {
+  const Folded f = folded(g);
+  const unsigned rows = f.width * g.stride, of_image = f.height * rows;
+  const unsigned runs = g.images * of_image, thread = static_cast<unsigned>(thread_number());
+  if (thread < runs) {
+    const unsigned image = thread / of_image, in_image = thread - image * of_image;
+    const unsigned line = in_image / rows, in_line = in_image - line * rows;
+    const unsigned column = in_line / g.stride, down = in_line - column * g.stride;
+    const int row = static_cast<int>(line * g.stride + down) - static_cast<int>(g.top);
+    const bool is_there = row >= 0 && row < static_cast<int>(g.height);
+    const unsigned length = g.width * g.channels;
+    const float* from = x + (static_cast<u64>(image) * g.height + row) * length;
+    const int first = static_cast<int>(column * f.run) - static_cast<int>(g.left * g.channels);
+    copy_run(is_there ? from : nullptr, first, static_cast<int>(length), f.run,
+             images + static_cast<u64>(thread) * f.run);
+    return;
+  }
+  const unsigned own = thread - runs, lines = f.down * f.across * g.stride;
+  if (!w || own >= g.filters * lines) return;
+  const unsigned filter = own / lines, tap = own % lines / g.stride, down = own % g.stride;
+  const unsigned row = tap / f.across * g.stride + down, length = g.window_width * g.channels;
+  const float* from = w + (static_cast<u64>(filter) * g.window_height + row) * length;
+  copy_run(row < g.window_height ? from : nullptr, static_cast<int>(tap % f.across * f.run),
+           static_cast<int>(length), f.run, filters + static_cast<u64>(own) * f.run);
+}
+KERNEL(conv_fold)
+
+/// dw is the sum over slices of folded filters: an element a thread.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    conv_unfold(Geometry g, const float* slices, unsigned count, float* dw) {
+  const Folded f = folded(g);
+  const unsigned row_length = g.window_width * g.channels, length = g.window_height * row_length;
+  const unsigned n = g.filters * length, element = static_cast<unsigned>(thread_number());
+  if (element >= n) return;
+  const unsigned filter = element / length, row = element % length / row_length;
+  const unsigned in_row = element % row_length, taps = f.down * f.across;
+  const unsigned tap = row / g.stride * f.across + in_row / f.run;
+  const u64 of_filter = static_cast<u64>(taps) * g.stride * f.run;
+  const u64 at = (static_cast<u64>(tap) * g.stride + row % g.stride) * f.run + in_row % f.run;
+  float sum = 0.0f;
+  for (unsigned slice = 0; slice < count; slice++)
+    sum += slices[(static_cast<u64>(slice) * g.filters + filter) * of_filter + at];
+  dw[element] = flushed(sum);
+}
+KERNEL(conv_unfold)

@@ -5,11 +5,12 @@
 //! adds bias and ReLU to the result as a single slice, so that NaN stays NaN whatever cuDNN's own
 //! ReLU does; for the bias gradient the pixels of dy are the slices, summed in two steps.
 
-use super::Geometry;
+use super::cudnn::{convolve, with_algorithms};
+use super::{Algorithm, Geometry, Pad};
 use crate::gemm::cuda::{Epilogue, Kernels, SliceSum, Tiling, is_wide};
-use tensor::cudnn::{Convolution, Pass};
+use tensor::cudnn::Pass;
 use tensor::tune::{GpuAlgorithm, Operation};
-use tensor::{Address, Argument, Cuda, Image, Result, Shape, Slot};
+use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slot};
 
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
 static SUM: SliceSum = SliceSum { image: &IMAGE, kernel: "conv_sum" };
@@ -74,57 +75,85 @@ fn filter_len(g: &Geometry) -> usize {
 
 /// Floats of scratch memory that suffice for each of the three passes.
 pub(super) fn scratch(g: &Geometry) -> usize {
-    let forward = forward_tiling(g).scratch(&[g.out_shape().len()]);
-    let input = input_tiling(g).scratch(&[g.in_shape().len()]);
-    let filter = filter_tiling(g).scratch(&[g.filter_shape().len(), g.filters]);
-    forward.max(input).max(filter).max(pixels_per_slice(g) * g.filters)
-}
-
-/// The convolution for cuDNN, whose padding is equal on opposite sides: `None` if that would change
-/// the output's size. If it does not, the additional zeros below and to the right have no effect.
-fn convolution(g: &Geometry) -> Option<Convolution> {
-    let convolution = Convolution {
-        images: g.images,
-        image: [g.height, g.width],
-        channels: g.channels,
-        filters: g.filters,
-        window: [g.window.0, g.window.1],
-        stride: g.stride,
-        pad: [g.pad.top, g.pad.left],
-        groups: g.groups,
+    let own = |g: &Geometry| {
+        let forward = forward_tiling(g).scratch(&[g.out_shape().len()]);
+        forward.max(filter_tiling(g).scratch(&[g.filter_shape().len(), g.filters]))
     };
-    let same = convolution.outputs() == Some([g.out_height(), g.out_width()]);
-    same.then_some(convolution)
+    let input = input_tiling(g).scratch(&[g.in_shape().len()]);
+    let of_folded = folded(g).map_or(0, |f| Fold::floats(&f).iter().sum::<usize>() + own(&f));
+    own(g).max(input).max(of_folded).max(pixels_per_slice(g) * g.filters)
 }
 
-/// A pass through cuDNN on x, w and y or their gradients, with this algorithm or the best one;
-/// false if cuDNN is not in use or does not support it.
-fn convolve(
-    cuda: &mut Cuda,
-    pass: Pass,
-    g: &Geometry,
-    algorithm: Option<usize>,
-    slots: [Slot; 3],
-) -> Result<bool> {
-    match convolution(g) {
-        Some(convolution) => cuda.convolve(pass, &convolution, algorithm, slots),
-        None => Ok(false),
-    }
+/// The same convolution of folded images, `conv.cu` says how: where the channels are too few to be
+/// read 16 bytes at a time, and the stride makes them enough.
+pub(super) fn folded(g: &Geometry) -> Option<Geometry> {
+    let Geometry { channels, filters, stride, window: (rows, columns), .. } = *g;
+    let folds = g.groups == 1 && stride.is_multiple_of(4) && !channels.is_multiple_of(4);
+    let window = (rows.div_ceil(stride), columns.div_ceil(stride));
+    folds.then_some(Geometry {
+        height: g.out_height() + window.0 - 1,
+        width: g.out_width() + window.1 - 1,
+        channels: stride * stride * channels,
+        filters,
+        window,
+        stride: 1,
+        pad: Pad::none(),
+        algorithm: Algorithm::Direct,
+        ..*g
+    })
 }
 
-/// Adds cuDNN's algorithms for a pass on x, w and y to our own.
-fn with_cudnn(
-    cuda: &mut Cuda,
-    mut algorithms: Vec<GpuAlgorithm>,
-    pass: Pass,
-    g: &Geometry,
-    slots: [Slot; 3],
-) -> Result<Vec<GpuAlgorithm>> {
-    if let Some(convolution) = convolution(g) {
-        let numbers = cuda.convolve_algorithms(pass, &convolution, slots)?;
-        algorithms.extend(numbers.into_iter().map(|number| GpuAlgorithm::Cudnn(Some(number))));
+/// A folded convolution, and its operands in scratch memory.
+struct Fold {
+    folded: Geometry,
+    images: Slot,
+    filters: Slot,
+    /// The rest of the scratch memory.
+    scratch: Slot,
+}
+
+impl Fold {
+    /// Floats of folded images and filters.
+    fn floats(folded: &Geometry) -> [usize; 2] {
+        [folded.in_shape().len(), folded.filter_shape().len()]
     }
-    Ok(algorithms)
+
+    /// In tf32 and bf16: in f32 the additional products would cost more than the reads save.
+    fn new(cuda: &Cuda, g: &Geometry, scratch: Slot) -> Option<Fold> {
+        let folded = folded(g).filter(|_| cuda.precision() != Precision::F32)?;
+        let [images, filters] = Fold::floats(&folded);
+        let part = |first, len| scratch.part(first, Shape::from([len]));
+        let rest = scratch.len() - images - filters;
+        Some(Fold {
+            folded,
+            images: part(0, images),
+            filters: part(images, filters),
+            scratch: part(images + filters, rest),
+        })
+    }
+
+    /// Folds x, and w if given.
+    fn fold(&self, cuda: &mut Cuda, g: &Geometry, x: Slot, w: Option<Slot>) -> Result<()> {
+        let run = g.stride * g.channels;
+        let filters = if w.is_some() { self.filters.len() } else { 0 };
+        let grid = Grid::over((self.images.len() + filters).div_ceil(run));
+        let w = w.map_or(Address::NOWHERE, |w| cuda.address(w));
+        let geometry = g.extents();
+        let [x, images, filters] = cuda.addresses([x, self.images, self.filters]);
+        let arguments: [&dyn Argument; 5] = [&geometry, &x, &w, &images, &filters];
+        // SAFETY: the kernel's parameters in their order; x and w have the geometry's sizes, images
+        // and filters those of the folded one.
+        unsafe { cuda.launch(&IMAGE, "conv_fold", grid, &arguments) }
+    }
+
+    /// Writes the sum over slices of folded filters to `dw`.
+    fn unfold(cuda: &mut Cuda, g: &Geometry, slices: Slot, count: usize, dw: Slot) -> Result<()> {
+        let (geometry, count, grid) = (g.extents(), count as u32, Grid::over(dw.len()));
+        let [slices, dw] = cuda.addresses([slices, dw]);
+        // SAFETY: the kernel's parameters in their order; `slices` has `count` times the folded
+        // filters, and dw the geometry's.
+        unsafe { cuda.launch(&IMAGE, "conv_unfold", grid, &[&geometry, &slices, &count, &dw]) }
+    }
 }
 
 /// The sum over the pixels of dy: first over groups of pixels, then over the results, so that many
@@ -171,11 +200,12 @@ fn text(g: &Geometry) -> String {
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let (tiling, text, [x, w, _, y, scratch]) =
-        (forward_tiling(g).run_by(FORWARD.of(cuda)), || text(g), slots);
+    let (text, [x, w, _, y, scratch]) = (|| text(g), slots);
+    let (own, room) = Fold::new(cuda, g, scratch).map_or((*g, scratch), |f| (f.folded, f.scratch));
+    let tiling = forward_tiling(&own).run_by(FORWARD.of(cuda));
     let work = work("conv_forward", g, &text, slots, 3, &tiling);
     let others = |cuda: &mut Cuda| {
-        with_cudnn(cuda, tiling.algorithms(&[y.len()], scratch), Pass::Forward, g, [x, w, y])
+        with_algorithms(cuda, tiling.algorithms(&[y.len()], room), Pass::Forward, g, [x, w, y])
     };
     cuda.run(&work, others, |cuda, algorithm, slots| forward_in(cuda, g, algorithm, slots))
 }
@@ -195,9 +225,19 @@ fn forward_in(
         }
         return Ok(made);
     }
-    let tiling =
-        forward_tiling(g).run_by(FORWARD.of(cuda)).with_algorithm(algorithm, &[y.len()], scratch);
+    let fold = Fold::new(cuda, g, scratch);
+    let (own, scratch) = fold.as_ref().map_or((*g, scratch), |fold| (fold.folded, fold.scratch));
+    let tiling = forward_tiling(&own).run_by(FORWARD.of(cuda));
+    let tiling = tiling.with_algorithm(algorithm, &[y.len()], scratch);
     let Some(tiling) = tiling else { return Ok(false) };
+    let [x, w] = match &fold {
+        Some(fold) => {
+            fold.fold(cuda, g, x, Some(w))?;
+            [fold.images, fold.filters]
+        }
+        None => [x, w],
+    };
+    let g = &own;
     let [target] = tiling.targets([y], scratch);
     let epilogue = Epilogue { bias: Some(b), relu: g.relu };
     // With several slices, bias and ReLU come after the last sum.
@@ -221,7 +261,7 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
         (input_tiling(g).run_by(BACKWARD_INPUT.of(cuda)), || text(g), slots);
     let work = work("conv_backward_input", g, &text, slots, 2, &tiling);
     let others = |cuda: &mut Cuda| {
-        with_cudnn(cuda, tiling.algorithms(&[dx.len()], scratch), Pass::Input, g, [dx, w, dy])
+        with_algorithms(cuda, tiling.algorithms(&[dx.len()], scratch), Pass::Input, g, [dx, w, dy])
     };
     cuda.run(&work, others, |cuda, algorithm, slots| backward_input_in(cuda, g, algorithm, slots))
 }
@@ -254,12 +294,15 @@ fn backward_input_in(
 }
 
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let (tiling, text, [x, dy, dw, db, scratch]) =
-        (filter_tiling(g).run_by(BACKWARD_FILTER.of(cuda)), || text(g), slots);
+    let (text, [x, dy, dw, db, scratch]) = (|| text(g), slots);
+    let fold = Fold::new(cuda, g, scratch);
+    let (own, room) = fold.as_ref().map_or((*g, scratch), |fold| (fold.folded, fold.scratch));
+    let len = fold.map_or(dw, |fold| fold.filters).len();
+    let tiling = filter_tiling(&own).run_by(BACKWARD_FILTER.of(cuda));
     let work = work("conv_backward_filter", g, &text, slots, 2, &tiling);
     let others = |cuda: &mut Cuda| {
-        let algorithms = tiling.algorithms(&[dw.len(), db.len()], scratch);
-        with_cudnn(cuda, algorithms, Pass::Filter, g, [x, dw, dy])
+        let algorithms = tiling.algorithms(&[len, db.len()], room);
+        with_algorithms(cuda, algorithms, Pass::Filter, g, [x, dw, dy])
     };
     cuda.run(&work, others, |cuda, algorithm, slots| backward_filter_in(cuda, g, algorithm, slots))
 }
@@ -278,21 +321,31 @@ fn backward_filter_in(
         }
         return Ok(made);
     }
-    let tiling = filter_tiling(g).run_by(BACKWARD_FILTER.of(cuda)).with_algorithm(
-        algorithm,
-        &[dw.len(), db.len()],
-        scratch,
-    );
+    let fold = Fold::new(cuda, g, scratch);
+    let (own, scratch) = fold.as_ref().map_or((*g, scratch), |fold| (fold.folded, fold.scratch));
+    let to = fold.as_ref().map_or(dw, |fold| fold.filters);
+    let tiling = filter_tiling(&own).run_by(BACKWARD_FILTER.of(cuda));
+    let tiling = tiling.with_algorithm(algorithm, &[to.len(), db.len()], scratch);
     let Some(tiling) = tiling else { return Ok(false) };
-    let [dw_target, db_target] = tiling.targets([dw, db], scratch);
-    let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
-    let (geometry, parts) = (g.extents(), tiling_fields(&tiling, wide));
+    let x = match &fold {
+        Some(fold) => {
+            fold.fold(cuda, g, x, None)?;
+            fold.images
+        }
+        None => x,
+    };
+    let [dw_target, db_target] = tiling.targets([to, db], scratch);
+    let wide = [is_wide(cuda, dy, &filters(&own)), is_wide(cuda, x, &channels(&own))];
+    let (geometry, parts) = (own.extents(), tiling_fields(&tiling, wide));
     let kernel = tiling.kernel();
     let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
     let arguments: [&dyn Argument; 6] = [&geometry, &parts, &dy, &x, &dw_to, &db_to];
     // SAFETY: as above, for both targets.
     unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &arguments)? };
-    SUM.launch(cuda, &tiling, dw_target, Epilogue::NONE, dw)?;
+    match fold {
+        Some(_) => Fold::unfold(cuda, g, dw_target, tiling.slices, dw)?,
+        None => SUM.launch(cuda, &tiling, dw_target, Epilogue::NONE, dw)?,
+    }
     SUM.launch(cuda, &tiling, db_target, Epilogue::NONE, db)?;
     Ok(true)
 }

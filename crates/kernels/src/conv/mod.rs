@@ -11,6 +11,7 @@
 
 mod cpu;
 mod cuda;
+mod cudnn;
 pub mod reference;
 
 #[cfg(test)]

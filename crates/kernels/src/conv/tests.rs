@@ -544,12 +544,13 @@ fn runs_on_a_device() {
 
 prop_compose! {
     /// Small, since the stand-in for a GPU is slow; with tiles of both sizes, and numbers of
-    /// channels and filters that are multiples of four or not.
+    /// channels and filters that are multiples of four or not, or of sixteen, which come in blocks.
     fn gpu_geometry()(
         (images, groups, stride, relu) in (1usize..=2, 1usize..=3, 1usize..=4, any::<bool>()),
         window in (1usize..=5, 1usize..=5),
         pad in (0usize..=3, 0usize..=3, 0usize..=3, 0usize..=3),
-        (channels, filters) in (select(vec![1, 2, 3, 4, 8, 12]), select(vec![1, 2, 3, 4, 8, 20])),
+        channels in select(vec![1, 2, 3, 4, 8, 12, 16, 48]),
+        filters in select(vec![1, 2, 3, 4, 8, 20, 16, 32]),
         (height, width) in (1usize..=8, 1usize..=11),
         wide in select(vec![false, false, false, true]),
     ) -> Geometry {
@@ -580,12 +581,50 @@ proptest! {
     }
 }
 
+prop_compose! {
+    /// Few channels and a stride of four or eight: folded in tf32 and bf16.
+    fn folded_geometry()(
+        (images, channels, filters) in (1usize..=3, 1usize..=3, select(vec![1, 8, 70])),
+        stride in select(vec![4, 4, 8]),
+        window in (1usize..=11, 1usize..=11),
+        pad in (0usize..=5, 0usize..=5, 0usize..=5, 0usize..=5),
+        (height, width, relu) in (1usize..=23, 1usize..=23, any::<bool>()),
+    ) -> Geometry {
+        let pad = Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
+        Geometry {
+            images,
+            height: height.max(window.0.saturating_sub(pad.top + pad.bottom)),
+            width: width.max(window.1.saturating_sub(pad.left + pad.right)),
+            channels,
+            filters,
+            window,
+            stride,
+            pad,
+            groups: 1,
+            relu,
+            algorithm: Algorithm::Direct,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(16, 64)))]
+
+    #[test]
+    fn gpus_fold_few_channels(g in folded_geometry()) {
+        assert!(super::cuda::folded(&g).is_some());
+        Operands::random(g).check_on_gpus();
+    }
+}
+
 /// k in slices, in each of the three passes; bit-identical for any order of blocks.
 #[test]
 fn gpus_add_slices() {
     let many_taps = Geometry { height: 4, width: 4, channels: 70, filters: 66, ..layers()[3] };
+    let blocks_of_channels = Geometry { channels: 80, filters: 80, ..many_taps };
     let many_pixels = Geometry { height: 24, width: 24, channels: 4, filters: 4, ..layers()[2] };
-    for g in [many_taps, many_pixels] {
+    let folded = Geometry { height: 67, width: 67, filters: 20, images: 2, ..layers()[0] };
+    for g in [many_taps, blocks_of_channels, many_pixels, folded] {
         let g = Geometry { algorithm: Algorithm::Direct, ..g };
         assert!(g.scratch(Target::Cuda) > 0);
         Operands::random(g).check_orders_on_gpus();
