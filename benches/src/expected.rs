@@ -7,14 +7,16 @@
 //! the panel from the second-level cache; [`EFFICIENCY`] stands for what they do not overlap. Tiles run in waves, as many at once as fit
 //! the multiprocessors.
 //!
-//! No read is counted as a hit of the first-level cache: blocks of a multiprocessor are in no step
-//! with one another, and a panel of the next tap follows after more bytes than it holds.
+//! Hits of the first-level cache are counted only if a block itself has read the line before, and
+//! the multiprocessor at most [`NEAR`] bytes since: convolutions read the pixels of a tap and a
+//! block of channels again for the next taps. Blocks of a multiprocessor are in no step with one
+//! another, so nothing is counted for operands that they share.
 //!
 //! Parts without a product take the time of their bytes, times a factor for the instructions that
 //! they spend beside copying ([`slowness`]), and the time of their launches.
 
 use crate::peaks::Peaks;
-use crate::step_part::{Pass, Product, StepPart, Work};
+use crate::step_part::{Pass, Product, StepPart, Taps, Work};
 use kernels::gemm::peaks::Peak;
 use kernels::gemm::{GpuTiles, gpu_tiles};
 use layers::{Conv, PlannedRow, Row, Spec};
@@ -33,6 +35,8 @@ const PRODUCTS: f64 = 1248.0;
 /// Bytes a second from the second-level cache, all multiprocessors together. A guess, and most
 /// products' longest time: a GPU has to measure it.
 const CACHE_BYTES: f64 = 5.5e12;
+/// Half of the first-level cache beside the shared memory of the blocks, in bytes: 256 less 100 KB.
+const NEAR: f64 = 78.0 * 1024.0;
 /// It is read in sectors of 32 bytes. A row of a panel is 64 bytes; where it begins anywhere, it
 /// meets three sectors.
 const NARROW_SECTORS: f64 = 1.5;
@@ -113,10 +117,36 @@ fn load_clocks(product: &Product, tile: [usize; 2], panel: usize) -> f64 {
     lines as f64 * if product.wide { 1.0 } else { 4.0 }
 }
 
-/// Bytes of a panel.
-fn panel_bytes(product: &Product, tile: [usize; 2], panel: usize) -> f64 {
+/// Bytes of a panel that come from the second-level cache.
+fn panel_bytes(product: &Product, tile: [usize; 2], panel: usize, blocks: f64) -> f64 {
+    let row = (4 * panel) as f64;
     let sectors = if product.wide { 1.0 } else { NARROW_SECTORS };
-    (4 * panel * (tile[0] + tile[1])) as f64 * sectors
+    let [down, across] = tile.map(|extent| extent as f64);
+    let Some(Taps { side, map }) = product.taps else { return row * (down + across) * sectors };
+    let (side, [height, width]) = (side as f64, map.map(|extent| extent as f64));
+    if product.kernel == "conv_backward_filter" {
+        // Columns are some taps of a block of channels; a panel is that many pixels.
+        let pixels = panel as f64;
+        let taps = (side * side).min(across / pixels).floor().max(1.0);
+        let rows_of_taps = side.min((taps / side).ceil() + 1.0);
+        // A row of pixels later, the next row of taps reads the same pixels.
+        let new_of_row = pixels + side - 1.0;
+        let between = ((width / pixels).ceil() + 1.0) * row * (down + rows_of_taps * new_of_row);
+        let new = match blocks * between <= NEAR {
+            true => new_of_row * (height + side - 1.0) / height,
+            false => new_of_row * rows_of_taps,
+        };
+        return row * (down + across * (new / (pixels * taps)).min(1.0));
+    }
+    // A panel is a tap of a block of channels. Of the next tap in a row only the last column of
+    // each line of pixels is new, of the next row of taps a line; tiles may end amid two images.
+    let of_row = down + (side - 1.0) * (down / width).ceil();
+    let between = row * (side * across + of_row);
+    let new = match blocks * between <= NEAR {
+        true => of_row + (side - 1.0) * 2.0 * (width + side - 1.0),
+        false => side * of_row,
+    };
+    row * (across + down * (new / (side * side * down)).min(1.0))
 }
 
 fn blocks(product: &Product) -> f64 {
@@ -145,7 +175,8 @@ fn product_seconds(product: &Product) -> f64 {
     let way = usize::from(!product.wide);
     let issue = row.slots[way] * WARPS / ISSUED;
     let multiply = down * across * panel as f64 / PRODUCTS;
-    let read = panel_bytes(product, tile, panel) / (CACHE_BYTES / MULTIPROCESSORS / CLOCK);
+    let read =
+        panel_bytes(product, tile, panel, row.blocks) / (CACHE_BYTES / MULTIPROCESSORS / CLOCK);
     let local = row.clocks[way] + load_clocks(product, tile, panel);
     let of_panel = issue.max(local).max(multiply).max(read) / EFFICIENCY;
     let panels = slice.div_ceil(panel) as f64;
@@ -231,11 +262,17 @@ pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
     let taps = (window * window).max(1);
     let (depth, pixels) = (taps * channels, images * down * across);
     let part = |extent: usize| extent.div_ceil(stride);
+    let block = gpu_tiles("conv_forward", [1; 3], 1).map_or(1, |tiles| tiles.panel);
+    let taps = |channels: usize, map: [usize; 2]| {
+        let in_blocks = window > 1 && stride == 1 && channels.is_multiple_of(block);
+        in_blocks.then_some(Taps { side: window, map })
+    };
     let forward = Product {
         kernel: names[0],
         sizes: [pixels, filters, depth],
         count: groups,
         wide: is_wide(&[channels, depth]),
+        taps: taps(channels, [down, across]),
         folded: floats,
     };
     let gradient = Product {
@@ -247,6 +284,7 @@ pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
         ],
         count: groups * stride * stride,
         wide: is_wide(&[channels, filters]),
+        taps: taps(filters, [height, width]),
         folded: 0,
     };
     let weights = Product {
@@ -254,6 +292,7 @@ pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
         sizes: [filters, depth, pixels],
         count: groups,
         wide: is_wide(&[channels, filters]),
+        taps: taps(channels, [down, across]),
         folded: floats,
     };
     match (pass, first) {

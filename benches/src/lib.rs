@@ -50,7 +50,7 @@ pub use onnx_file::OnnxFile;
 pub use peer::{Engine, EpochTimes, Peer, PeerMode, PeerProfile, PeerSteps};
 pub use split_step::SplitStep;
 pub use step::{InferenceStep, Step, StepMode, TrainingStep};
-pub use step_part::{Pass, Product, StepPart, Work};
+pub use step_part::{Pass, Product, StepPart, Taps, Work};
 
 use std::time::{Duration, Instant};
 

@@ -68,6 +68,18 @@ pub struct Product {
     pub count: usize,
     /// Whether operands are read 16 bytes at a time.
     pub wide: bool,
+    /// Of a convolution whose taps follow one another along k, or along the columns in the gradient
+    /// of the filters, for the same block of channels.
+    pub taps: Option<Taps>,
     /// Floats of images that are folded for it (`conv.cu`), else 0.
     pub folded: usize,
+}
+
+/// A window of stride 1 on a map.
+#[derive(Clone, Copy, Debug)]
+pub struct Taps {
+    /// Side of the window.
+    pub side: usize,
+    /// Height and width of the map whose pixels are rows of the product, or k.
+    pub map: [usize; 2],
 }
