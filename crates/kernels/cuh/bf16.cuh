@@ -7,10 +7,13 @@
 //
 // The floor of a panel of 128 x 128 x 16 on an H200, in clocks of a multiprocessor: 210 of tensor
 // cores (1248 multiply-adds a clock, 73 % of their best); 256 of shared memory (24 reads of 128
-// bytes a warp, 8 KB of words written); two slots a clock for each instruction of a warp; and 690
-// for the 16 KB of f32 from the second-level cache, if all multiprocessors read from it at
-// 5.5 TB/s. So a tile's shape counts more than its arithmetic: 256 x 64 and 128 x 64 cover narrow
-// products, 128 x 96 and 96 x 128 those of 96 or 192 columns or rows.
+// bytes a warp, 8 KB of words written), and in the same memory up to 256 of the first-level cache
+// (a line a clock, if rows of 16 k lie in lines of their own); two slots a clock for each
+// instruction of a warp; and 690 for the 16 KB of f32, if all of it comes from the second-level
+// cache and all multiprocessors read from that at 5.5 TB/s. A convolution has most of its pixels
+// from the first-level cache (windows.cuh). So a tile's shape counts more than its arithmetic:
+// 256 x 64 and 128 x 64 cover narrow products, 128 x 96 and 96 x 128 those of 96 or 192 columns or
+// rows.
 //
 // An element of C is one chain over k of the tensor core's own additions, whose bits a GPU
 // repeats; another generation of GPUs may have others. They do not depend on the tile.

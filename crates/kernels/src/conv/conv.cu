@@ -1,6 +1,6 @@
-// Convolution as three products (product.cuh) whose operands are read where they lie: no image is
-// unfolded. A pixel and a tap with its channel give an address; what falls into the padding is
-// zero.
+// Convolution as three products (product.cuh) whose operands are read where they lie, without
+// im2col. A pixel and a tap with its channel give an address (windows.cuh); what falls into the
+// padding is zero. Only images of few channels are copied first: they are folded.
 //
 //   conv_forward           y[p][f]  = sum over (kh, kw, c) of x[p, kh, kw, c] w[f][kh, kw, c]
 //   conv_backward_input    dx[q][c] = sum over (kh, kw, f) of dy[q, kh, kw, f] w[f][kh, kw][c]
@@ -16,116 +16,17 @@
 //
 //            products x (m, n, k)           GFLOP     MB   tiles of 128 x 128
 //   conv1    1 x (387200,  96,  363)         27.0    228    3025    96 of 128 columns are used,
-//   conv2    2 x ( 93312, 128, 1200)         57.3    133    1458        all in bf16: 128 x 96
+//            k = 432 after folding                                      all in bf16: 128 x 96
+//   conv2    2 x ( 93312, 128, 1200)         57.3    133    1458
 //   conv3    1 x ( 21632, 384, 2304)         38.3     59     507
 //   conv4    2 x ( 21632, 192, 1728)         28.7     68     676    192 of 256, likewise
 //   conv5    2 x ( 21632, 128, 1728)         19.1     56     338
 //
 // 170 GFLOP forward are 2.8 ms at 60 TFLOP/s, 544 MB are 0.13 ms at 4.3 TB/s: the arithmetic is the
-// floor. dw of conv1 sums over 387200 pixels for three tiles, and is cut into 88 slices of k, whose
-// sums take 12 MB. At most 128 registers and 47 KB a block: two blocks, 16 warps, on a
+// floor. dw of conv1 sums over 387200 pixels for four tiles, and is cut into 66 slices of k, whose
+// sums take 11 MB. At most 128 registers and 47 KB a block: two blocks, 16 warps, on a
 // multiprocessor.
-#include "product.cuh"
-
-struct Geometry {
-  unsigned images, height, width, channels, filters, window_height, window_width, stride, top, left;
-  unsigned out_height, out_width, groups;
-
-  __device__ unsigned group_channels() const { return channels / groups; }
-  __device__ unsigned group_filters() const { return filters / groups; }
-  /// Numbers of a filter.
-  __device__ unsigned depth() const { return window_height * window_width * group_channels(); }
-  __device__ unsigned out_pixels() const { return images * out_height * out_width; }
-};
-
-/// How a product is cut, and how its operands can be read.
-struct Cut {
-  unsigned slice, tiles_across, wide_a, wide_b;
-};
-template <int ROWS, int COLUMNS>
-__device__ __forceinline__ Part part_of(const Cut& cut, unsigned depth) {
-  const unsigned k = blockIdx.y * cut.slice, end = min(k + cut.slice, depth);
-  return {blockIdx.x / cut.tiles_across * ROWS, blockIdx.x % cut.tiles_across * COLUMNS, k,
-          max(k, end)};
-}
-
-/// Pixels of a map, image by image and row by row; each leads to where its window begins in
-/// another map, whose rows and images are so many floats long.
-struct Pixels {
-  static constexpr bool plain = false;
-  unsigned count, rows, columns;
-  int step, top, left;
-  long long column, row, image;
-  __device__ Cursor at(unsigned i) const {
-    if (i >= count) return {0, OUTSIDE, 0};
-    const unsigned line = i / columns, in_image = line / rows;
-    const int r = static_cast<int>(line - in_image * rows) * step - top;
-    const int c = static_cast<int>(i - line * columns) * step - left;
-    return {in_image * image + r * row + c * column, r, c};
-  }
-};
-
-/// The order of a window's taps and their channels along k: blocks of `block` channels; in each, the
-/// taps row by row; of each, the block's channels. In bf16 a block is a panel: the next panel is
-/// the next tap of the same channels, and has most of its pixels from the first-level cache.
-struct Order {
-  unsigned taps, block;
-  struct Place {
-    unsigned tap, channel;
-  };
-  __device__ Place at(unsigned i) const {
-    const unsigned of_block = taps * block, first = i / of_block, rest = i - first * of_block;
-    const unsigned tap = rest / block;
-    return {tap, first * block + (rest - tap * block)};
-  }
-};
-template <class Arithmetic>
-__device__ __forceinline__ Order order(unsigned taps, unsigned channels) {
-  return {taps, Arithmetic::rounds_inputs && channels % DEPTH == 0 ? DEPTH : channels};
-}
-
-/// Taps of a window and their channels; or, `back`, from a pixel to those whose windows see it.
-struct Taps {
-  static constexpr bool plain = false;
-  unsigned count, across;
-  Order order;
-  bool back;
-  long long column, row;
-  __device__ Cursor at(unsigned i) const {
-    if (i >= count) return {0, OUTSIDE, 0};
-    const auto [tap, channel] = order.at(i);
-    const int r = static_cast<int>(tap / across), c = static_cast<int>(tap % across);
-    if (back) return {channel - r * row - c * column, -r, -c};
-    return {channel + r * row + c * column, r, c};
-  }
-};
-
-/// Taps and channels of a filter, in w.
-struct Weights {
-  static constexpr bool plain = false;
-  unsigned count, channels;
-  Order order;
-  __device__ Cursor at(unsigned i) const {
-    if (i >= count) return {0, OUTSIDE, 0};
-    const auto [tap, channel] = order.at(i);
-    return {static_cast<long long>(tap) * channels + channel, 0, 0};
-  }
-};
-
-__device__ __forceinline__ Pixels windows(const Geometry& g) {
-  const long long column = g.channels, row = column * g.width;
-  return {g.out_pixels(), g.out_height, g.out_width, static_cast<int>(g.stride),
-          static_cast<int>(g.top), static_cast<int>(g.left), column, row, row * g.height};
-}
-template <class Arithmetic>
-__device__ __forceinline__ Order order(const Geometry& g) {
-  return order<Arithmetic>(g.window_height * g.window_width, g.group_channels());
-}
-template <class Arithmetic>
-__device__ __forceinline__ Taps taps(const Geometry& g) {
-  const long long column = g.channels;
-  return {g.depth(), g.window_width, order<Arithmetic>(g), false, column, column * g.width};
-}
+#include "windows.cuh"
 
 /// The filters of a group, in the order of its taps.
 template <class Arithmetic>
@@ -205,36 +106,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 }
 KERNEL(conv_forward_128x96_bf16)
 KERNEL(conv_forward_128x64_bf16)
-
-/// Input pixels along one axis that meet the same taps: the first of both, and how many; others
-/// follow `stride` apart. Pixel t of them meets its first tap in output pixel t + `farthest`.
-struct Phase {
-  unsigned first, count, tap, taps, farthest;
-};
-__device__ __forceinline__ Phase phase(unsigned tap, unsigned extent, unsigned window,
-                                       unsigned stride, unsigned pad) {
-  const unsigned first = (tap + stride - pad % stride) % stride;
-  const unsigned count = extent > first ? (extent - first + stride - 1) / stride : 0;
-  const unsigned taps = window > tap ? (window - tap + stride - 1) / stride : 0;
-  return {first, count, tap, taps, (first + pad - tap) / stride};
-}
-
-/// The taps of a phase with their filters, in w.
-struct TapsOfFilters {
-  static constexpr bool plain = false;
-  unsigned count, across;
-  Order order;
-  Phase down_phase, across_phase;
-  unsigned stride, window_width, channels;
-  long long filter;  // floats from one to the next
-  __device__ Cursor at(unsigned i) const {
-    if (i >= count) return {0, OUTSIDE, 0};
-    const auto [tap, f] = order.at(i);
-    const unsigned kh = down_phase.tap + stride * (tap / across);
-    const unsigned kw = across_phase.tap + stride * (tap % across);
-    return {f * filter + static_cast<long long>(kh * window_width + kw) * channels, 0, 0};
-  }
-};
 
 /// dx at the pixels of a phase.
 struct PixelsOfPhase {
@@ -407,33 +278,6 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   add_slices(slices, count, columns, relu, bias, c, n);
 }
 KERNEL(conv_sum)
-
-// Folding. Blocks of stride x stride pixels become one pixel, with as many times the channels: so
-// a window over few channels becomes one of stride 1 over many, whose every read is of 16 bytes.
-// conv1's 11 x 11 over 3 channels, 4 apart, becomes 3 x 3 over 48. Padding is copied as zeros; so
-// are taps that do not exist, 69 of 432. A run is what a block has of a row: `stride` pixels.
-struct Folded {
-  unsigned down, across;  // taps
-  unsigned height, width, run;
-};
-__device__ __forceinline__ Folded folded(const Geometry& g) {
-  const unsigned down = (g.window_height + g.stride - 1) / g.stride;
-  const unsigned across = (g.window_width + g.stride - 1) / g.stride;
-  return {down, across, g.out_height + down - 1, g.out_width + across - 1, g.stride * g.channels};
-}
-
-/// Copies a run that begins at `first` of a row of `length` floats; null: a row of zeros.
-__device__ __forceinline__ void copy_run(const float* row, int first, int length, unsigned run,
-                                         float* to) {
-  for (unsigned i = 0; i < run; i += 4) {
-    float four[4];
-    for (unsigned j = 0; j < 4; j++) {
-      const int at = first + static_cast<int>(i + j);
-      four[j] = row && at >= 0 && at < length ? row[at] : 0.0f;
-    }
-    *reinterpret_cast<float4*>(to + i) = make_float4(four[0], four[1], four[2], four[3]);
-  }
-}
 
 /// Folds the images x, and the filters w if there are some: a run a thread.
 extern "C" __global__ void __launch_bounds__(THREADS)
