@@ -147,15 +147,10 @@ __device__ __forceinline__ Folded folded(const Geometry& g) {
   return {down, across, g.out_height + down - 1, g.out_width + across - 1, g.stride * g.channels};
 }
 
-/// Copies a run that begins at `first` of a row of `length` floats; null: a row of zeros.
-__device__ __forceinline__ void copy_run(const float* row, int first, int length, unsigned run,
-                                         float* to) {
-  for (unsigned i = 0; i < run; i += 4) {
-    float four[4];
-    for (unsigned j = 0; j < 4; j++) {
-      const int at = first + static_cast<int>(i + j);
-      four[j] = row && at >= 0 && at < length ? row[at] : 0.0f;
-    }
-    *reinterpret_cast<float4*>(to + i) = make_float4(four[0], four[1], four[2], four[3]);
-  }
+/// Four floats that begin at `first` of a row of `length` floats; null: a row of zeros.
+__device__ __forceinline__ float4 four_of(const float* row, int first, int length) {
+  float four[4];
+  for (int i = 0; i < 4; i++)
+    four[i] = row && first + i >= 0 && first + i < length ? row[first + i] : 0.0f;
+  return make_float4(four[0], four[1], four[2], four[3]);
 }

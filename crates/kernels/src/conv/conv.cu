@@ -279,32 +279,35 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 KERNEL(conv_sum)
 
-/// Folds the images x, and the filters w if there are some: a run a thread.
+/// Folds the images x, and the filters w if there are some: four floats a thread.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    conv_fold(Geometry g, const float* x, const float* w, float* images, float* filters) {
+    conv_fold(Geometry g, const float* x, const float* w, float4* images, float4* filters) {
   const Folded f = folded(g);
-  const unsigned rows = f.width * g.stride, of_image = f.height * rows;
+  const unsigned rows = f.width * g.stride, of_image = f.height * rows, fours = f.run / 4;
   const unsigned runs = g.images * of_image, thread = static_cast<unsigned>(thread_number());
-  if (thread < runs) {
-    const unsigned image = thread / of_image, in_image = thread - image * of_image;
+  const unsigned run = thread / fours;
+  const int in_run = static_cast<int>(4 * (thread - run * fours));
+  if (run < runs) {
+    const unsigned image = run / of_image, in_image = run - image * of_image;
     const unsigned line = in_image / rows, in_line = in_image - line * rows;
     const unsigned column = in_line / g.stride, down = in_line - column * g.stride;
     const int row = static_cast<int>(line * g.stride + down) - static_cast<int>(g.top);
     const bool is_there = row >= 0 && row < static_cast<int>(g.height);
     const unsigned length = g.width * g.channels;
-    const float* from = x + (static_cast<u64>(image) * g.height + row) * length;
+    const float* from = x + (static_cast<long long>(image) * g.height + row) * length;
     const int first = static_cast<int>(column * f.run) - static_cast<int>(g.left * g.channels);
-    copy_run(is_there ? from : nullptr, first, static_cast<int>(length), f.run,
-             images + static_cast<u64>(thread) * f.run);
+    images[thread] = four_of(is_there ? from : nullptr, first + in_run, static_cast<int>(length));
     return;
   }
-  const unsigned own = thread - runs, lines = f.down * f.across * g.stride;
-  if (!w || own >= g.filters * lines) return;
-  const unsigned filter = own / lines, tap = own % lines / g.stride, down = own % g.stride;
-  const unsigned row = tap / f.across * g.stride + down, length = g.window_width * g.channels;
+  const unsigned own = run - runs, of_filter = f.down * f.across * g.stride;
+  if (!w || own >= g.filters * of_filter) return;
+  const unsigned filter = own / of_filter, tap = own % of_filter / g.stride;
+  const unsigned row = tap / f.across * g.stride + own % g.stride;
+  const unsigned length = g.window_width * g.channels;
   const float* from = w + (static_cast<u64>(filter) * g.window_height + row) * length;
-  copy_run(row < g.window_height ? from : nullptr, static_cast<int>(tap % f.across * f.run),
-           static_cast<int>(length), f.run, filters + static_cast<u64>(own) * f.run);
+  const int first = static_cast<int>(tap % f.across * f.run);
+  filters[thread - runs * fours] = four_of(row < g.window_height ? from : nullptr, first + in_run,
+                                           static_cast<int>(length));
 }
 KERNEL(conv_fold)
 

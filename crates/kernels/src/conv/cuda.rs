@@ -123,20 +123,20 @@ impl Fold {
         let folded = folded(g).filter(|_| cuda.precision() != Precision::F32)?;
         let [images, filters] = Fold::floats(&folded);
         let part = |first, len| scratch.part(first, Shape::from([len]));
-        let rest = scratch.len() - images - filters;
+        let (has, needed) = (scratch.len(), images + filters);
+        assert!(has >= needed, "scratch of {has} floats; a GPU needs {needed}");
         Some(Fold {
             folded,
             images: part(0, images),
             filters: part(images, filters),
-            scratch: part(images + filters, rest),
+            scratch: part(needed, has - needed),
         })
     }
 
     /// Folds x, and w if given.
     fn fold(&self, cuda: &mut Cuda, g: &Geometry, x: Slot, w: Option<Slot>) -> Result<()> {
-        let run = g.stride * g.channels;
-        let filters = if w.is_some() { self.filters.len() } else { 0 };
-        let grid = Grid::over((self.images.len() + filters).div_ceil(run));
+        let filters = w.map_or(0, |_| self.filters.len());
+        let grid = Grid::over((self.images.len() + filters) / 4);
         let w = w.map_or(Address::NOWHERE, |w| cuda.address(w));
         let geometry = g.extents();
         let [x, images, filters] = cuda.addresses([x, self.images, self.filters]);
