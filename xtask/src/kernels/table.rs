@@ -34,7 +34,7 @@ const LEAST_BLOCKS: u32 = 2;
 fn most_slots(kernel: &str, [rows, columns]: [u32; 2]) -> u32 {
     match (rows, columns) {
         _ if rows * columns <= 64 * 64 => 32,
-        (128, 128) if kernel.ends_with("_bf16") => 11,
+        (128, 128) if kernel.ends_with("_bf16") => 10,
         _ if kernel.ends_with("_bf16") => 16,
         _ => 14,
     }
