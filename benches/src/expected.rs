@@ -16,13 +16,11 @@
 //! they spend beside copying ([`slowness`]), and the time of their launches.
 
 use crate::peaks::Peaks;
-use crate::step_part::{Pass, Product, StepPart, Taps, Work};
+use crate::step_part::{Product, StepPart, Taps, Work};
 use kernels::gemm::peaks::Peak;
 use kernels::gemm::{GpuTiles, gpu_tiles};
-use layers::{Conv, PlannedRow, Row, Spec};
 use std::fs;
 use std::sync::OnceLock;
-use tensor::Slot;
 
 /// Multiprocessors of an H200, and their clock under load.
 const MULTIPROCESSORS: f64 = 132.0;
@@ -248,128 +246,56 @@ pub fn seconds(part: &StepPart, peaks: &Peaks) -> f64 {
     computed + launches(part) as f64 * LAUNCH
 }
 
-/// The products of a convolution's or linear layer's pass; `first`: without an input gradient.
-/// `window` is a filter's height and width, 0 for a linear layer.
-pub fn products(layer: &Layer, pass: Pass, first: bool) -> Vec<Product> {
-    let folded = layer.folded();
-    let floats = folded.map_or(0, |folded| images_len(&folded));
-    let Layer { images, inputs, outputs, window, stride, groups } = folded.unwrap_or(*layer);
-    let is_wide = |extents: &[usize]| extents.iter().all(|extent| extent.is_multiple_of(4));
-    let names = match window {
-        0 => ["linear_forward", "linear_backward_input", "linear_backward_weights"],
-        _ => ["conv_forward", "conv_backward_input", "conv_backward_filter"],
-    };
-    let [height, width, channels] = inputs;
-    let [down, across, filters] = outputs;
-    let (channels, filters) = (channels / groups, filters / groups);
-    let taps = (window * window).max(1);
-    let (depth, pixels) = (taps * channels, images * down * across);
-    let part = |extent: usize| extent.div_ceil(stride);
-    let block = gpu_tiles("conv_forward", [1; 3], 1).map_or(1, |tiles| tiles.panel);
-    let taps = |channels: usize, map: [usize; 2]| {
-        let in_blocks = window > 1 && stride == 1 && channels.is_multiple_of(block);
-        in_blocks.then_some(Taps { side: window, map })
-    };
-    let forward = Product {
-        kernel: names[0],
-        sizes: [pixels, filters, depth],
-        count: groups,
-        wide: is_wide(&[channels, depth]),
-        taps: taps(channels, [down, across]),
-        folded: floats,
-    };
-    let gradient = Product {
-        kernel: names[1],
-        sizes: [
-            images * part(height) * part(width),
-            channels,
-            part(window.max(1)) * part(window.max(1)) * filters,
-        ],
-        count: groups * stride * stride,
-        wide: is_wide(&[channels, filters]),
-        taps: taps(filters, [height, width]),
-        folded: 0,
-    };
-    let weights = Product {
-        kernel: names[2],
-        sizes: [filters, depth, pixels],
-        count: groups,
-        wide: is_wide(&[channels, filters]),
-        taps: taps(channels, [down, across]),
-        folded: floats,
-    };
-    match (pass, first) {
-        (Pass::Forward, _) => vec![forward],
-        (Pass::Backward, true) => vec![weights],
-        (Pass::Backward, false) => vec![gradient, weights],
-    }
-}
-
-/// A convolution, or a linear layer as one of a single pixel.
-#[derive(Clone, Copy, Debug)]
-pub struct Layer {
-    /// Images of a batch.
-    pub images: usize,
-    /// Height, width and channels of an input.
-    pub inputs: [usize; 3],
-    /// Of an output.
-    pub outputs: [usize; 3],
-    /// Side of the window; 0 for a linear layer.
-    pub window: usize,
-    /// Distance of windows.
-    pub stride: usize,
-    /// Groups of channels.
-    pub groups: usize,
-}
-
-fn images_len(layer: &Layer) -> usize {
-    layer.images * layer.inputs.iter().product::<usize>()
-}
-
-impl Layer {
-    /// The convolution of folded images that our kernels compute instead.
-    fn folded(&self) -> Option<Layer> {
-        let Layer { images, inputs: [_, _, channels], outputs, stride, groups, .. } = *self;
-        let folds = groups == 1 && stride.is_multiple_of(4) && !channels.is_multiple_of(4);
-        let window = self.window.div_ceil(stride);
-        let [height, width] = [outputs[0], outputs[1]].map(|extent| extent + window - 1);
-        let inputs = [height, width, stride * stride * channels];
-        folds.then_some(Layer { images, inputs, outputs, window, stride: 1, groups })
-    }
-
-    /// The layer of a row, if it is a convolution or linear layer.
-    pub fn of(spec: &Spec, row: &PlannedRow, images: usize) -> Option<Layer> {
-        let map = |slot: Slot| match *slot.shape().dims() {
-            [_, height, width, channels] => [height, width, channels],
-            _ => [1, 1, slot.len() / images],
-        };
-        let (inputs, outputs) = (map(row.input()), map(row.output()));
-        let flat = |[height, width, channels]: [usize; 3]| [1, 1, height * width * channels];
-        spec.rows.iter().find_map(|other| match other {
-            Row::Conv(conv) if conv.name == row.name() => {
-                let Conv { window, stride, groups, .. } = *conv;
-                Some(Layer { images, inputs, outputs, window, stride, groups })
-            }
-            Row::Linear(linear) if linear.name == row.name() => {
-                let (inputs, outputs) = (flat(inputs), flat(outputs));
-                Some(Layer { images, inputs, outputs, window: 0, stride: 1, groups: 1 })
-            }
-            _ => None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::split_step::parts_of;
+    use tensor::Precision;
     use testkit::own_gpu;
     use train::plan::SingleDevicePlan;
+
+    const TILE: [usize; 2] = [128, 128];
+
+    fn product(kernel: &'static str, side: usize, width: usize) -> Product {
+        let taps = Some(Taps { side, map: [width; 2] });
+        Product { kernel, sizes: [1, 1, 1], count: 1, wide: true, taps, folded: 0 }
+    }
+
+    #[test]
+    fn taps_are_read_again_from_the_first_level_cache() {
+        let rows = |bytes: f64| bytes / 64.0;
+        // 128 pixels, and of the next two taps ten new ones each; a line of 15 for each of the next
+        // two rows of taps, in two images. The weights come from the second-level cache.
+        let read = panel_bytes(&product("conv_forward", 3, 13), TILE, 16, 2.0);
+        assert_eq!(rows(read), 128.0 + (128.0 + 2.0 * 10.0 + 2.0 * 2.0 * 15.0) / 9.0);
+        // Rows of five taps are too far apart.
+        let read = panel_bytes(&product("conv_backward_input", 5, 27), TILE, 16, 2.0);
+        assert_eq!(rows(read), 128.0 + 5.0 * (128.0 + 4.0 * 5.0) / 25.0);
+        // Eight taps of sixteen pixels: with the next row, 18 are new, and more above each image.
+        let read = panel_bytes(&product("conv_backward_filter", 3, 13), TILE, 16, 2.0);
+        assert_eq!(rows(read), 128.0 + 128.0 * (18.0 * 15.0 / 13.0) / 128.0);
+        // Without taps, and 4 bytes at a time.
+        let linear = Product { taps: None, ..product("linear_forward", 1, 1) };
+        assert_eq!(panel_bytes(&linear, TILE, 16, 2.0), 64.0 * 256.0);
+        let narrow = Product { wide: false, ..linear };
+        assert_eq!(panel_bytes(&narrow, TILE, 16, 2.0), 64.0 * 256.0 * NARROW_SECTORS);
+    }
+
+    #[test]
+    fn rows_of_sixteen_k_take_a_line_each() {
+        let clocks =
+            |kernel, wide| load_clocks(&Product { wide, ..product(kernel, 3, 13) }, TILE, 16);
+        assert_eq!(clocks("conv_forward", true), 256.0);
+        assert_eq!(clocks("conv_backward_input", true), 128.0 + 64.0);
+        assert_eq!(clocks("conv_backward_filter", true), 128.0);
+        assert_eq!(clocks("conv_forward", false), 4.0 * 256.0);
+    }
 
     /// The launches of a step's parts are those of the kernels' code.
     #[test]
     fn launches_are_those_of_a_step() {
         let Some(mut gpu) = own_gpu() else { return };
+        gpu.set_precision(Precision::Bf16).unwrap();
         for network in ["alexnet", "torchvision"] {
             for images in [1, 16, 128, 1024] {
                 let spec = models::find(network).unwrap();

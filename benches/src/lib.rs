@@ -29,6 +29,7 @@ pub mod baseline;
 pub mod epoch;
 mod expected;
 pub mod floor;
+mod layer_products;
 pub mod ledger;
 mod loader_peer;
 pub mod loader_table;

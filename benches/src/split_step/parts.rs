@@ -2,7 +2,7 @@
 
 use super::PlannedNetwork;
 use crate::StepMode;
-use crate::expected::{Layer, products};
+use crate::layer_products::{Layer, products};
 use crate::step_part::{Operation, Pass, StepPart, Work};
 use layers::Spec;
 use tensor::{Planner, Slot, Target};

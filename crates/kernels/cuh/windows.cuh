@@ -136,7 +136,8 @@ struct TapsOfFilters {
 // Folding. Blocks of stride x stride pixels become one pixel, with as many times the channels: so
 // a window over few channels becomes one of stride 1 over many, whose every read is of 16 bytes.
 // conv1's 11 x 11 over 3 channels, 4 apart, becomes 3 x 3 over 48. Padding is copied as zeros; so
-// are taps that do not exist, 69 of 432. A run is what a block has of a row: `stride` pixels.
+// are taps that do not exist, 69 of 432, so that NaN also reaches outputs whose window ends just
+// before it. A run is what a block has of a row: `stride` pixels.
 struct Folded {
   unsigned down, across;  // taps
   unsigned height, width, run;

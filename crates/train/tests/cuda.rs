@@ -225,13 +225,17 @@ fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
 #[test]
 fn a_step_of_the_paper_takes_at_most_sixty_launches() {
     let Some(mut gpu) = own_gpu() else { return };
-    for (name, images) in
-        [("alexnet", 2), ("alexnet", 1024), ("torchvision", 2), ("torchvision", 1024)]
-    {
+    for (name, images, precision) in [
+        ("alexnet", 2, Precision::F32),
+        ("alexnet", 1024, Precision::Bf16),
+        ("torchvision", 2, Precision::Bf16),
+        ("torchvision", 1024, Precision::Tf32),
+    ] {
+        gpu.set_precision(precision).unwrap();
         let (spec, input) = (models::find(name).unwrap(), (Mean::Color, [256; 2]));
         let plan = SingleDevicePlan::new(&spec, images, input, gpu.target()).unwrap();
         let launches = plan.launches(&mut gpu).unwrap();
-        assert!((30..=60).contains(&launches), "{name} at {images}: {launches} launches");
+        assert!((30..=60).contains(&launches), "{name} at {images}, {precision}: {launches}");
         assert_eq!(plan.launches(&mut Device::cpu(1)).unwrap(), 0);
     }
 }
