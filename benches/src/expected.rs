@@ -4,8 +4,8 @@
 //! shared memory for a panel of each product (`crates/kernels/sm_90.txt`). A panel takes the
 //! longest of four times of a multiprocessor: to issue the instructions, to move the bytes of
 //! shared memory and of the first-level cache, which is the same memory, to multiply, and to read
-//! the panel from the second-level cache; [`EFFICIENCY`] stands for what they do not overlap. Tiles run in waves, as many at once as fit
-//! the multiprocessors.
+//! the panel from the second-level cache; [`EFFICIENCY`] stands for what they do not overlap. Tiles
+//! run in waves, as many at once as fit the multiprocessors.
 //!
 //! Hits of the first-level cache are counted only if a block itself has read the line before, and
 //! the multiprocessor at most [`NEAR`] bytes since: convolutions read the pixels of a tap and a
@@ -30,14 +30,14 @@ const WARPS: f64 = 8.0;
 const ISSUED: f64 = 4.0;
 /// Multiply-adds of mma.sync in bf16 a clock, about 73 % of what wgmma does.
 const PRODUCTS: f64 = 1248.0;
-/// Bytes a second from the second-level cache, all multiprocessors together. A guess, and most
-/// products' longest time: a GPU has to measure it.
+/// Bytes a second from the second-level cache, all multiprocessors together. A guess, which a GPU
+/// has to measure.
 const CACHE_BYTES: f64 = 5.5e12;
-/// Half of the first-level cache beside the shared memory of the blocks, in bytes: 256 less 100 KB.
-const NEAR: f64 = 78.0 * 1024.0;
 /// It is read in sectors of 32 bytes. A row of a panel is 64 bytes; where it begins anywhere, it
 /// meets three sectors.
 const NARROW_SECTORS: f64 = 1.5;
+/// Half of the first-level cache beside the shared memory of the blocks, in bytes: 256 less 100 KB.
+const NEAR: f64 = 78.0 * 1024.0;
 /// Bytes of shared memory a clock, and of the first-level cache, which is the same memory.
 const SHARED_BYTES: f64 = 128.0;
 /// Bytes of a line of the first-level cache.
@@ -198,7 +198,7 @@ fn product_seconds(product: &Product) -> f64 {
     } else {
         0.0
     };
-    // Folding reads as much as it writes, with a division or two for each run.
+    // Folding reads as much as it writes.
     let folded = FOLDING * 2.0 * 4.0 * product.folded as f64 / SLICE_BYTES;
     clocks / CLOCK + summed + folded
 }

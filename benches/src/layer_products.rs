@@ -1,6 +1,7 @@
 //! The matrix products of a layer on a GPU.
 
 use crate::step_part::{Pass, Product, Taps};
+use kernels::conv::folds_on_gpu;
 use kernels::gemm::gpu_tiles;
 use layers::{Conv, PlannedRow, Row, Spec};
 use tensor::Slot;
@@ -87,7 +88,7 @@ impl Layer {
     /// The convolution of folded images that our kernels compute instead.
     fn folded(&self) -> Option<Layer> {
         let Layer { images, inputs: [_, _, channels], outputs, stride, groups, .. } = *self;
-        let folds = groups == 1 && stride.is_multiple_of(4) && !channels.is_multiple_of(4);
+        let folds = folds_on_gpu(channels, groups, stride);
         let window = self.window.div_ceil(stride);
         let [height, width] = [outputs[0], outputs[1]].map(|extent| extent + window - 1);
         let inputs = [height, width, stride * stride * channels];

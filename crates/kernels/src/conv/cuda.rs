@@ -6,7 +6,7 @@
 //! ReLU does; for the bias gradient the pixels of dy are the slices, summed in two steps.
 
 use super::cudnn::{convolve, with_algorithms};
-use super::{Algorithm, Geometry, Pad};
+use super::{Algorithm, Geometry, Pad, folds_on_gpu};
 use crate::gemm::cuda::{Epilogue, Kernels, SliceSum, Tiling, is_wide};
 use tensor::cudnn::Pass;
 use tensor::tune::{GpuAlgorithm, Operation};
@@ -84,11 +84,10 @@ pub(super) fn scratch(g: &Geometry) -> usize {
     own(g).max(input).max(of_folded).max(pixels_per_slice(g) * g.filters)
 }
 
-/// The same convolution of folded images, `conv.cu` says how: where the channels are too few to be
-/// read 16 bytes at a time, and the stride makes them enough.
+/// The same convolution of folded images, [if it folds](folds_on_gpu).
 pub(super) fn folded(g: &Geometry) -> Option<Geometry> {
     let Geometry { channels, filters, stride, window: (rows, columns), .. } = *g;
-    let folds = g.groups == 1 && stride.is_multiple_of(4) && !channels.is_multiple_of(4);
+    let folds = folds_on_gpu(channels, g.groups, stride);
     let window = (rows.div_ceil(stride), columns.div_ceil(stride));
     folds.then_some(Geometry {
         height: g.out_height() + window.0 - 1,

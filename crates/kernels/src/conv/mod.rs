@@ -32,6 +32,12 @@ use tensor::{Bf16, Cpu, DType, Device, Precision, Result, Shape, Slot, Target};
 /// The sizes of a convolution, and its algorithm.
 pub type Geometry = WindowGeometry;
 
+/// Whether a GPU folds images of so many channels by the stride, in tf32 and bf16 (`conv.cu`): the
+/// channels are too few to be read 16 bytes at a time, and the stride makes them enough.
+pub fn folds_on_gpu(channels: usize, groups: usize, stride: usize) -> bool {
+    groups == 1 && stride.is_multiple_of(4) && !channels.is_multiple_of(4)
+}
+
 impl Geometry {
     /// The same convolution with [`Algorithm::Fastest`] replaced by the algorithm that it selects
     /// for the forward pass and the filters' gradient, so that another geometry can use the same.
